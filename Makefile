@@ -1,0 +1,37 @@
+# Everything below works on a fresh clone: what is missing is fetched into the project's folder
+# (.venv/, .ovs/, .cache/), never into the system.
+
+ARGS =
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint wheel clean
+
+help:  ## say what there is to make
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
+	    while IFS='|' read -r target text; do printf '%-12s %s\n' "$$target" "$$text"; done
+
+run:  ## set up, then watch a throw-away Open vSwitch: dfovsdb demo
+	@tools/python-env.sh run
+	@tools/openvswitch.sh .venv/bin/dfovsdb demo $(ARGS)
+
+test:  ## set up, then run the tests (ARGS="-k vm" for some of them)
+	@tools/python-env.sh test
+	@tools/openvswitch.sh .venv/bin/python -m pytest $(ARGS)
+
+lint:  ## set up, then check style and types
+	@tools/python-env.sh test
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+
+wheel:  ## set up, then build a wheel into dist/
+	@tools/python-env.sh run
+	@rm -rf build
+	@.venv/bin/python -m pip --disable-pip-version-check wheel -q \
+	    --no-deps --no-build-isolation -w dist .
+	@rm -rf build
+	@ls dist/*.whl
+
+clean:  ## remove everything that was set up or built here
+	rm -rf .venv .ovs .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,65 @@
+"""Bridge, VM, tunnel and patch ports of an Open vSwitch host as events.
+
+The names below are the Python API; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from dfovsdb.version import __version__
+
+if TYPE_CHECKING:
+    from dfovsdb.classifiers.base import Classifier
+    from dfovsdb.errors import DfovsdbError, SinkUnavailable
+    from dfovsdb.json_v1 import from_json, to_json
+    from dfovsdb.model import Interface, Port, PortEvent, SyncMarker
+    from dfovsdb.monitor import Monitor
+    from dfovsdb.sinks.base import Sink, SinkContext
+    from dfovsdb.watching import watch
+
+__all__ = [
+    "Classifier",
+    "DfovsdbError",
+    "Interface",
+    "Monitor",
+    "Port",
+    "PortEvent",
+    "Sink",
+    "SinkContext",
+    "SinkUnavailable",
+    "SyncMarker",
+    "__version__",
+    "from_json",
+    "to_json",
+    "watch",
+]
+
+_HOME = {
+    "Classifier": "classifiers.base",
+    "DfovsdbError": "errors",
+    "Interface": "model",
+    "Monitor": "monitor",
+    "Port": "model",
+    "PortEvent": "model",
+    "Sink": "sinks.base",
+    "SinkContext": "sinks.base",
+    "SinkUnavailable": "errors",
+    "SyncMarker": "model",
+    "from_json": "json_v1",
+    "to_json": "json_v1",
+    "watch": "watching",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

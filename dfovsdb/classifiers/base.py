@@ -1,0 +1,45 @@
+"""The contract of a classifier: what claims an Interface for its kind."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+    from dfovsdb.model import Interface
+
+
+class Classifier(abc.ABC):
+    """Claims Interface rows for one kind of port.
+
+    A classifier is a pure function of one row. It runs between the socket and the replica,
+    so it does not block, and it is asked again whenever its row changes; what changed is
+    found out by comparing, so it need not remember anything.
+
+    There is no `__init__` here: a class takes its options as keyword arguments, each with a
+    default, so that it can be built without any configuration file.
+    """
+
+    #: The kind of the ports that it claims, such as "vm".
+    kind: str
+    #: Its oslo.config options, read from [classifier_INSTANCE] and passed by keyword.
+    options: ClassVar[Sequence[cfg.Opt]] = ()
+    #: Interface columns that it needs beyond the core's; they arrive in `interface.columns`.
+    #: `statistics` and `status` are refused: the switch rewrites them every five seconds.
+    columns: frozenset[str] = frozenset()
+
+    @abc.abstractmethod
+    def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
+        """Return the attributes of the port, or None where the row is not of this kind.
+
+        An exception is logged with the row, counted, and the next classifier is asked.
+        """
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """True where a name is like one of the shell patterns (`*`, `?`, `[seq]`; case counts)."""
+    return any(pattern == "*" or fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,0 +1,76 @@
+"""The chain: classifiers in configured order, the first that claims a row wins."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dfovsdb.errors import ConfigurationError
+from dfovsdb.model import Port, port_of
+from dfovsdb.table import CORE_COLUMNS
+
+if TYPE_CHECKING:
+    from dfovsdb.classifiers.base import Classifier
+    from dfovsdb.model import Interface
+
+LOG = logging.getLogger(__name__)
+
+_REFUSED_COLUMNS = frozenset({"statistics", "status"})
+
+
+class Chain:
+    """Turns rows into ports.
+
+    :raises ConfigurationError: a classifier names no kind, or columns that are refused.
+    """
+
+    def __init__(self, classifiers: Sequence[Classifier]) -> None:
+        self._classifiers = tuple(classifiers)
+        self.errors: Counter[str] = Counter()  #: exceptions by kind
+        for classifier in self._classifiers:
+            _check(classifier)
+
+    @property
+    def extra_columns(self) -> frozenset[str]:
+        """What the classifiers need beyond the core's columns."""
+        declared: frozenset[str] = frozenset().union(*(c.columns for c in self._classifiers))
+        return declared.difference(CORE_COLUMNS)
+
+    def port(self, interface: Interface, last: Port | None) -> Port | None:
+        """The port that a row is now, None where nobody claims it; `last` is what it was."""
+        for classifier in self._classifiers:
+            try:
+                attributes = classifier.classify(interface)
+                if attributes is None:
+                    continue
+                _check_attributes(attributes)
+            except Exception:
+                self.errors[classifier.kind] += 1
+                LOG.exception(
+                    "classifier %s failed on interface %r (%s); asking the next one",
+                    classifier.kind, interface.name, interface.uuid,
+                )  # fmt: skip
+                continue
+            return port_of(interface, classifier.kind, attributes, last)
+        return None
+
+
+def _check(classifier: Classifier) -> None:
+    kind = getattr(classifier, "kind", None)
+    if not isinstance(kind, str) or not kind:
+        raise ConfigurationError(f"classifier {type(classifier).__name__} names no kind")
+    if refused := _REFUSED_COLUMNS.intersection(classifier.columns):
+        raise ConfigurationError(
+            f"classifier {kind} declares the column {', '.join(sorted(refused))}, which the "
+            "switch rewrites every five seconds for every port: it is never monitored"
+        )
+
+
+def _check_attributes(attributes: Any) -> None:
+    if not isinstance(attributes, Mapping):
+        raise TypeError(f"classify() returned {attributes!r:.80}, not a mapping or None")
+    for name, value in attributes.items():
+        if not isinstance(name, str) or not (value is None or isinstance(value, str)):
+            raise TypeError(f"attribute {name!r:.80} is {value!r:.80}, not a string or None")

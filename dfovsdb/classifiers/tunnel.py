@@ -1,0 +1,47 @@
+"""Tunnel ports, of every tunnel type that Open vSwitch knows or knew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oslo_config import cfg
+
+from dfovsdb.classifiers.base import Classifier, matches
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dfovsdb.model import Interface
+
+#: ovs-vswitchd.conf.db(5), Interface, type; stt and lisp left with OVS 3.
+TYPES = (
+    "geneve", "vxlan", "gre", "ip6gre", "erspan", "ip6erspan",
+    "gtpu", "bareudp", "srv6", "lisp", "stt",
+)  # fmt: skip
+
+
+class TunnelClassifier(Classifier):
+    """Claims the tunnel types; attributes from `options`, and the peer's chassis id."""
+
+    kind = "tunnel"
+    options = (
+        cfg.ListOpt("types", default=list(TYPES), help="Interface types that are tunnels."),
+        cfg.ListOpt("names", default=["*"], help="Shell patterns of names, one must match."),
+    )
+
+    def __init__(self, types: Sequence[str] = TYPES, names: Sequence[str] = ("*",)) -> None:
+        self._types = frozenset(types)
+        self._names = tuple(names)
+
+    def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
+        if interface.type not in self._types or not matches(interface.name, self._names):
+            return None
+        option = interface.options.get
+        external_id = interface.external_ids.get
+        return {
+            "remote_ip": option("remote_ip"),
+            "local_ip": option("local_ip"),
+            "key": option("key"),
+            "tunnel_type": interface.type,
+            "chassis_id": external_id("df-chassis-id") or external_id("ovn-chassis-id"),
+        }

@@ -1,0 +1,57 @@
+"""VM ports: interfaces that carry a VIF (external_ids:iface-id)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oslo_config import cfg
+
+from dfovsdb.classifiers.base import Classifier, matches
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dfovsdb.model import Interface
+
+#: Neutron's router, gateway, SNAT, floating IP and HA ports carry an iface-id too.
+EXCLUDE_NAMES = ("qr-*", "qg-*", "sg-*", "fg-*", "ha-*")
+
+
+class VmClassifier(Classifier):
+    """Claims rows with an iface-id; attributes from external_ids.
+
+    libvirt writes `vm-id`, os-vif `vm-uuid`: both are the attribute `vm_id`.
+    """
+
+    kind = "vm"
+    options = (
+        cfg.ListOpt("names", default=["*"], help="Shell patterns of names, one must match."),
+        cfg.ListOpt(
+            "exclude_names",
+            default=list(EXCLUDE_NAMES),
+            help="Shell patterns of names that are no VM, even with an iface-id.",
+        ),
+    )
+
+    def __init__(
+        self, names: Sequence[str] = ("*",), exclude_names: Sequence[str] = EXCLUDE_NAMES
+    ) -> None:
+        self._names = tuple(names)
+        self._exclude_names = tuple(exclude_names)
+
+    def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
+        external_id = interface.external_ids.get
+        iface_id = external_id("iface-id")
+        if not iface_id:
+            return None
+        if not matches(interface.name, self._names):
+            return None
+        if matches(interface.name, self._exclude_names):
+            return None
+        return {
+            "iface_id": iface_id,
+            "attached_mac": external_id("attached-mac"),
+            "vm_id": external_id("vm-id") or external_id("vm-uuid"),
+            "iface_status": external_id("iface-status"),
+            "ovn_installed": external_id("ovn-installed"),
+        }

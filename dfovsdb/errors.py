@@ -1,0 +1,46 @@
+"""What can go wrong, as types.
+
+    DfovsdbError              everything that this package raises on purpose
+    ├── ConfigurationError    wrong use: an option, a connection string, a plugin  (exit status 2)
+    ├── ConnectionLost        this connection is over; the next one starts afresh
+    │   └── ProtocolError     because of what the server sent, or refused to send
+    ├── SinkUnavailable       raised by sinks: the destination is down, offer it again
+    └── WaitTimeout           the time given to watch() or wait_for() has passed
+
+A message is one line and says what to do, where something can be done.
+"""
+
+from __future__ import annotations
+
+
+class DfovsdbError(Exception):
+    """Base of every error that dfovsdb raises on purpose."""
+
+
+class ConfigurationError(DfovsdbError):
+    """Wrong use: an option, a connection string or a plugin. Nothing was started."""
+
+
+class ConnectionLost(DfovsdbError):
+    """This connection is over. The monitor reconnects and starts over."""
+
+
+class ProtocolError(ConnectionLost):
+    """The server sent what cannot be right, or refused what is needed (RFC 7047, section 4)."""
+
+
+class SinkUnavailable(DfovsdbError):
+    """Raised by a sink whose destination is down.
+
+    :param message: what is wrong, one line.
+    :param delivered: how many events of this batch, counted from its beginning, did arrive.
+        The rest is offered again, with backoff and jitter, for as long as it takes.
+    """
+
+    def __init__(self, message: str, delivered: int = 0) -> None:
+        super().__init__(message)
+        self.delivered = delivered
+
+
+class WaitTimeout(DfovsdbError, TimeoutError):
+    """The time given to watch() or wait_for() has passed; also a TimeoutError."""

@@ -1,0 +1,215 @@
+"""JSON, version 1: one event or marker a line. Keys are only ever added within a version.
+
+The types below are the format; the JSON Schema under docs/ is generated from them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from dfovsdb.model import PORT_FACTS, Action, Origin, Port, PortEvent, State, SyncAction, SyncMarker
+
+VERSION: Literal[1] = 1
+
+
+class PortJson(msgspec.Struct, gc=False, frozen=True):
+    """A port; see the event reference for what each field means."""
+
+    uuid: str
+    name: str
+    kind: str
+    type: str
+    ofport: int | None
+    state: State
+    admin_state: str | None
+    link_state: str | None
+    mac_in_use: str | None
+    error: str | None
+    attributes: dict[str, str | None]
+
+
+class PortEventJson(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """A port came online, was updated or went offline.
+
+    `changed` maps a field to [old, new], attributes as `attributes.NAME`; it is {} where
+    there is no previous port.
+    """
+
+    v: Literal[1] = VERSION
+    seq: Annotated[int, msgspec.Meta(ge=1)]
+    time: datetime
+    host: str
+    action: Action
+    origin: Origin
+    port: PortJson
+    changed: dict[str, tuple[Any, Any]]
+
+
+class SyncMarkerJson(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """A telling of the whole table begins, or is complete; then `ports` says how many it holds."""
+
+    v: Literal[1] = VERSION
+    seq: Annotated[int, msgspec.Meta(ge=1)]
+    time: datetime
+    host: str
+    action: SyncAction
+    origin: Origin
+    ports: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Action(msgspec.Struct, gc=False):
+    v: int
+    action: str
+
+
+_encoder = msgspec.json.Encoder()
+_decode_action = msgspec.json.Decoder(_Action).decode
+_decode_event = msgspec.json.Decoder(PortEventJson).decode
+_decode_marker = msgspec.json.Decoder(SyncMarkerJson).decode
+_decode_port = msgspec.json.Decoder(PortJson).decode
+
+
+def to_json(event: PortEvent | SyncMarker) -> bytes:
+    """One line of JSON, without its line break. A string is never cut, whatever it holds."""
+    if isinstance(event, SyncMarker):
+        return _encoder.encode(
+            SyncMarkerJson(
+                seq=event.seq,
+                time=event.time,
+                host=event.host,
+                action=event.action,
+                origin=event.origin,
+                ports=msgspec.UNSET if event.ports is None else event.ports,
+            )
+        )
+    return _encoder.encode(
+        PortEventJson(
+            seq=event.seq,
+            time=event.time,
+            host=event.host,
+            action=event.action,
+            origin=event.origin,
+            port=_port_json(event.port),
+            changed=changes(event.previous, event.port),
+        )
+    )
+
+
+def from_json(line: bytes | str) -> PortEvent | SyncMarker:
+    """Read back what to_json() wrote; unknown keys are ignored.
+
+    The raw row is not in the JSON (`port.interface` is None). `previous` is the port with
+    the `changed` facts as they were, None where nothing changed.
+
+    :raises ValueError: it is not an event or a marker of version 1.
+    """
+    try:
+        head = _decode_action(line)
+        if head.v != VERSION:
+            raise ValueError(f"JSON version {head.v}: this dfovsdb reads version {VERSION}")
+        if head.action.startswith("sync_"):
+            marker = _decode_marker(line)
+            ports = None if marker.ports is msgspec.UNSET else marker.ports
+            return SyncMarker(
+                action=marker.action,
+                origin=marker.origin,
+                seq=marker.seq,
+                time=marker.time,
+                host=marker.host,
+                ports=ports,
+            )
+        event = _decode_event(line)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not an event of JSON version {VERSION}: {error}") from None
+    port = _port(event.port)
+    return PortEvent(
+        action=event.action,
+        port=port,
+        previous=_previous(port, event.changed),
+        origin=event.origin,
+        seq=event.seq,
+        time=event.time,
+        host=event.host,
+    )
+
+
+def encode_port(port: Port) -> bytes:
+    """A port alone, as in an event."""
+    return _encoder.encode(_port_json(port))
+
+
+def decode_port(text: bytes | str) -> Port:
+    """Read back what encode_port() wrote.
+
+    :raises msgspec.MsgspecError: it is no port.
+    """
+    return _port(_decode_port(text))
+
+
+def changes(previous: Port | None, port: Port) -> dict[str, tuple[Any, Any]]:
+    """What differs: field -> (old, new), attributes as `attributes.NAME`."""
+    if previous is None:
+        return {}
+    changed: dict[str, tuple[Any, Any]] = {}
+    for name in _PLAIN_FACTS:
+        old, new = getattr(previous, name), getattr(port, name)
+        if old != new:
+            changed[name] = (old, new)
+    if previous.attributes != port.attributes:
+        for name in sorted({*previous.attributes, *port.attributes}):
+            old, new = previous.attributes.get(name), port.attributes.get(name)
+            if old != new:
+                changed[f"attributes.{name}"] = (old, new)
+    return changed
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a line."""
+    (schema,), components = msgspec.json.schema_components(
+        [PortEventJson | SyncMarkerJson], ref_template="#/$defs/{name}"
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "dfovsdb events, JSON version 1",
+        **schema,
+        "$defs": components,
+    }
+
+
+_PLAIN_FACTS = tuple(name for name in PORT_FACTS if name not in ("uuid", "kind", "attributes"))
+
+
+def _port_json(port: Port) -> PortJson:
+    return PortJson(
+        port.uuid,
+        port.name,
+        port.kind,
+        port.type,
+        port.ofport,
+        port.state,
+        port.admin_state,
+        port.link_state,
+        port.mac_in_use,
+        port.error,
+        dict(port.attributes),
+    )
+
+
+def _port(port: PortJson) -> Port:
+    return Port(**msgspec.structs.asdict(port))
+
+
+def _previous(port: Port, changed: dict[str, tuple[Any, Any]]) -> Port | None:
+    if not changed:
+        return None
+    facts = port.facts()
+    attributes = dict(port.attributes)
+    for name, (old, _new) in changed.items():
+        if name.startswith("attributes."):
+            attributes[name.removeprefix("attributes.")] = old
+        elif name in facts:
+            facts[name] = old
+    return Port(**(facts | {"attributes": attributes}))

@@ -1,0 +1,162 @@
+"""JSON-RPC 1.0 over a byte stream: framing and typed decoding (RFC 7047, section 4). No I/O.
+
+The stream has no frames: objects follow each other with nothing, or white space, between
+them. Three facts make finding their ends cheap and exact:
+
+- one object is never the beginning of another, so bytes that decode as an object are one;
+- outside strings, `}` is followed by `{` between messages and nowhere else;
+- an object is complete when its braces outside strings balance, which can be counted chunk
+  by chunk. So a snapshot of many megabytes is scanned once, whatever the reads look like.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from dfovsdb.errors import ProtocolError
+
+#: A string (or the beginning of one), or a boundary between two messages; whichever comes first from a position
+#: outside strings, so that a boundary found this way is a real one.
+_STRING_OR_BOUNDARY = re.compile(
+    rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\}([ \t\r\n]*)\{', re.DOTALL
+)
+_ESCAPED = re.compile(rb"\\.", re.DOTALL)
+_WHITE_SPACE = b" \t\r\n"
+_NO_JSON = msgspec.Raw(b"")
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """A request, a notification (`id` is null) or a reply (`method` is absent).
+
+    `params` and `result` stay undecoded, so that who knows their type decodes them, once.
+    `error` may be an object or, from ovsdb-server for an unknown method, a bare string.
+    """
+
+    id: Any = None
+    method: str | None = None
+    params: msgspec.Raw = _NO_JSON
+    result: msgspec.Raw = _NO_JSON
+    error: Any = None
+
+
+class Decoder:
+    """Turns the bytes of one connection into messages, however the reads cut them.
+
+    :param max_message_size: bytes; a longer message is a ProtocolError.
+    """
+
+    def __init__(self, max_message_size: int) -> None:
+        self._max = max_message_size
+        self._decode = msgspec.json.Decoder(Message).decode
+        self._partial = bytearray()  # an unfinished message, from its first byte
+        self._scan = _Scan()  # of self._partial
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Yield the messages that these bytes complete.
+
+        :raises ProtocolError: the bytes are not JSON-RPC, or a message is too long. The
+            decoder is of no use afterwards.
+        """
+        if self._partial:
+            self._partial += data
+            if not self._scan.may_end(data):
+                self._check_size()
+                return
+            data = bytes(self._partial)
+            self._partial = bytearray()
+        yield from self._split(data)
+
+    def _split(self, data: bytes) -> Iterator[Message]:
+        start = 0
+        while (end := data.find(b"}{", start)) >= 0:
+            message = self._try(data[start : end + 1])
+            if message is None:
+                break
+            yield message
+            start = end + 1
+        tail = data[start:].lstrip(_WHITE_SPACE)
+        if not tail:
+            return
+        message = self._try(tail) if tail.rstrip(_WHITE_SPACE).endswith(b"}") else None
+        if message is not None:
+            yield message
+        else:
+            yield from self._split_exactly(tail)
+
+    def _split_exactly(self, data: bytes) -> Iterator[Message]:
+        """The same for bytes with `}{` in a string, white space between, or an unfinished end."""
+        start = 0
+        for match in _STRING_OR_BOUNDARY.finditer(data):
+            if match.group(1) is not None:
+                yield self._must(data[start : match.start() + 1])
+                start = match.end() - 1
+        tail = data[start:]
+        if not tail.startswith(b"{"):
+            raise ProtocolError(f"not JSON-RPC: {_shown(tail)}")
+        self._scan = _Scan()
+        if self._scan.may_end(tail):
+            yield self._must(tail)
+        else:
+            self._partial = bytearray(tail)
+            self._check_size()
+
+    def _try(self, data: bytes) -> Message | None:
+        try:
+            return self._decode(data)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+            return None
+
+    def _must(self, data: bytes) -> Message:
+        try:
+            return self._decode(data)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+            raise ProtocolError(f"not JSON-RPC ({error}): {_shown(data)}") from None
+
+    def _check_size(self) -> None:
+        if len(self._partial) > self._max:
+            raise ProtocolError(
+                f"a message is longer than [ovsdb] max_message_size, {self._max} bytes"
+            )
+
+
+class _Scan:
+    """Says of an unfinished message, chunk by chunk, whether it may be finished now."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._in_string = False
+        self._escape = b""  # a backslash at the end of a chunk
+
+    def may_end(self, chunk: bytes) -> bool:
+        """True when the message ends with or within this chunk, or can never end rightly."""
+        chunk = self._escape + chunk
+        self._escape = b""
+        if b"\\" in chunk:
+            chunk = _ESCAPED.sub(b"", chunk)
+            if chunk.endswith(b"\\"):
+                chunk, self._escape = chunk[:-1], b"\\"
+        parts = chunk.split(b'"')
+        outside = b'"'.join(parts[self._in_string :: 2])
+        self._in_string ^= len(parts) % 2 == 0
+        self._depth += outside.count(b"{") - outside.count(b"}")
+        if self._depth <= 0:
+            return True
+        return re.search(rb"\}[ \t\r\n]*\{", outside) is not None
+
+
+def encode(method: str, params: Any, request_id: Any = None) -> bytes:
+    """A request, or with no id a notification."""
+    return msgspec.json.encode({"method": method, "params": params, "id": request_id})
+
+
+def encode_reply(request_id: Any, result: Any, error: Any = None) -> bytes:
+    """The reply to a request; exactly one of `result` and `error` is not null."""
+    return msgspec.json.encode({"result": result, "error": error, "id": request_id})
+
+
+def _shown(data: bytes) -> str:
+    return ascii(data[:60].decode(errors="replace")) + ("…" if len(data) > 60 else "")

@@ -1,0 +1,87 @@
+"""The lifecycle of a port, all of it: (told, now) -> the next event, and in which order.
+
+    told         now                    event
+    -----------  ---------------------  --------------------------------------
+    none         P                      online P
+    P            none                   offline P (as last told)
+    P            Q of another kind      offline P, and then online Q
+    P            Q, in a replaying sync online Q, previous P
+    P            Q that differs         updated Q, previous P
+    P            equal                  nothing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from dfovsdb.model import Action, Port, keep_known
+
+
+class Telling(NamedTuple):
+    """What is to be told of one port next."""
+
+    action: Action
+    port: Port
+    previous: Port | None
+
+
+def next_telling(told: Port | None, now: Port | None, *, replaying: bool) -> Telling | None:
+    """One line of the table. A change of kind is two lines: told turns into none between."""
+    if told is None:
+        return None if now is None else Telling("online", now, None)
+    if now is None or now.kind != told.kind:
+        return Telling("offline", told, None)
+    now = keep_known(told, now)
+    if replaying:
+        return Telling("online", now, told)
+    return Telling("updated", now, told) if differs(told, now) else None
+
+
+def steps(
+    facts: Sequence[tuple[str, Port | None]], told: Callable[[str], Port | None]
+) -> list[tuple[str, Port | None]]:
+    """The facts of one message, or of one cut, in the order of telling.
+
+    Ports that leave come first, then ports whose kind changes (each is there twice: it
+    leaves, then it arrives), then ports that change (which may give up an iface-id), then
+    those that arrive. So a name or an iface-id that moves from one row to another is never
+    told online twice.
+    """
+    if len(facts) == 1:
+        uuid, now = facts[0]
+        return [(uuid, None), facts[0]] if _turned(told(uuid), now) else list(facts)
+    gone: list[tuple[str, Port | None]] = []
+    turned: list[tuple[str, Port | None]] = []
+    changed: list[tuple[str, Port | None]] = []
+    arrived: list[tuple[str, Port | None]] = []
+    for fact in facts:
+        uuid, now = fact
+        before = told(uuid)
+        if now is None:
+            gone.append(fact)
+        elif before is None:
+            arrived.append(fact)
+        elif now.kind != before.kind:
+            turned.append(fact)
+        else:
+            changed.append(fact)
+    return gone + [(uuid, None) for uuid, _ in turned] + turned + changed + arrived
+
+
+def _turned(told: Port | None, now: Port | None) -> bool:
+    return told is not None and now is not None and told.kind != now.kind
+
+
+def differs(told: Port, now: Port) -> bool:
+    """Whether `now` is news. `error` is compared only while failed: otherwise it flaps."""
+    return (
+        now.ofport != told.ofport
+        or now.attributes != told.attributes
+        or now.name != told.name
+        or now.type != told.type
+        or now.mac_in_use != told.mac_in_use
+        or now.link_state != told.link_state
+        or now.admin_state != told.admin_state
+        or (now.state == "failed" and now.error != told.error)
+    )

@@ -1,0 +1,235 @@
+"""The monitor: THE loop, and the handle that programs hold.
+
+The loop walks the road of the data: bytes, messages, row deltas, facts. Below it every sink
+is on a thread of its own (dispatcher.py), so nothing here ever waits for one.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any, Self
+
+from dfovsdb import plugins
+from dfovsdb.classifiers.base import Classifier
+from dfovsdb.classifiers.chain import Chain
+from dfovsdb.dispatcher import Dispatcher
+from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError, WaitTimeout
+from dfovsdb.model import Port, PortEvent, RowDelta
+from dfovsdb.session import Session, Snapshot
+from dfovsdb.sinks.base import Sink
+from dfovsdb.table import Table
+from dfovsdb.transport import Address, Transport
+from dfovsdb.worker import Fact, Resync
+
+LOG = logging.getLogger(__name__)
+
+
+class Monitor:
+    """Watches the Interface table of one server and tells the sinks.
+
+    :param connection: `tcp:HOST:PORT`, `tcp:[V6]:PORT` or `unix:PATH`.
+    :param classifiers: instances in order, first wins; None means the default ones.
+    :param sinks: instances, or a mapping of instance names to them.
+    :param resync: after a reconnect, `replay` tells every port again, `diff` what differs.
+    :param host: name of this host in events; None asks the system.
+    :param state_dir: folder where told views are kept, None keeps them in memory.
+    :param queue_limit: facts that may wait for one sink before they become a catch-up.
+    :param stop_timeout: seconds that stop() waits for the sinks.
+    :param options: of the connection, see Session: `monitor`, `inactivity_probe`,
+        `reconnect_min`, `reconnect_max`, `max_message_size`.
+    :raises ConfigurationError: any of these cannot be used.
+    """
+
+    def __init__(
+        self,
+        connection: str,
+        *,
+        classifiers: Sequence[Classifier] | None = None,
+        sinks: Sequence[Sink] | Mapping[str, Sink] = (),
+        resync: Resync = "replay",
+        host: str | None = None,
+        state_dir: str | None = None,
+        queue_limit: int = 1000,
+        stop_timeout: float = 5,
+        **options: Any,
+    ) -> None:
+        if resync not in ("replay", "diff"):
+            raise ConfigurationError(f"resync {resync!r}: use replay or diff")
+        self._address = Address.parse(connection)
+        self._chain = Chain(plugins.default_classifiers() if classifiers is None else classifiers)
+        self._table = Table()
+        self._session = Session(
+            time.monotonic(), extra_columns=self._chain.extra_columns, **options
+        )
+        self._dispatcher = Dispatcher(
+            sinks if isinstance(sinks, Mapping) else _named(sinks),
+            host=host or socket.gethostname(),
+            resync=resync,
+            queue_limit=queue_limit,
+            state_dir=state_dir,
+        )
+        self._transport = Transport(self._address)
+        self._stop_timeout = stop_timeout
+        self._stopping = False
+        self._synced = threading.Event()
+        self._trouble = ""  # what the log has been told of the present outage
+        self._thread = threading.Thread(target=self._run, name="dfovsdb-monitor", daemon=True)
+
+    # The loop.
+
+    def _run(self) -> None:
+        session, transport = self._session, self._transport
+        with transport:
+            while not self._stopping:
+                try:
+                    step = session.next_step(time.monotonic())
+                    if step == "connect":
+                        session.connecting(time.monotonic())
+                        transport.open()
+                    elif step == "disconnect":
+                        raise ConnectionLost(f"{self._address}: no answer")
+                    if transport.ready and not session.connected:
+                        session.begin(time.monotonic())
+                    transport.send(session.outgoing())
+                    data = transport.wait(session.timeout(time.monotonic()))
+                    for message in session.received(data, time.monotonic()):
+                        if isinstance(message, Snapshot):
+                            self._sync(message)
+                        elif facts := self._facts(self._table.apply(message.updates)):
+                            self._dispatcher.publish(facts)
+                except ConnectionLost as lost:
+                    self._lost(lost)
+                except Exception as error:
+                    LOG.exception("an error of dfovsdb itself; starting over")
+                    self._table = Table()
+                    self._lost(ProtocolError(f"error of dfovsdb itself: {error!r}"))
+
+    def _sync(self, snapshot: Snapshot) -> None:
+        facts = self._facts(self._table.replace(*snapshot))
+        rows = self._table.rows
+        gone: list[Fact] = [(uuid, None) for uuid in self._dispatcher.ports() if uuid not in rows]
+        self._dispatcher.publish_sync(facts + gone)
+        self._trouble = ""
+        self._synced.set()
+        LOG.info("%s: synced, %d interfaces", self._address, len(rows))
+
+    def _facts(self, deltas: Sequence[RowDelta]) -> list[Fact]:
+        """What the deltas say of ports; of rows that were and are no port, nothing."""
+        facts: list[Fact] = []
+        for uuid, _old, new in deltas:
+            last = self._dispatcher.last(uuid)
+            port = None if new is None else self._chain.port(new, last)
+            if port is not None or last is not None:
+                facts.append((uuid, port))
+        return facts
+
+    def _lost(self, lost: ConnectionLost) -> None:
+        self._transport.close()
+        self._session.lost(lost, time.monotonic())
+        if str(lost) != self._trouble:  # each trouble once, not once a second
+            self._trouble = str(lost)
+            LOG.warning("%s; waiting for it", lost)
+
+    # The handle.
+
+    def start(self) -> Self:
+        """Open the sinks, then connect; returns without waiting for the server.
+
+        :raises ConfigurationError: a sink cannot be opened. Nothing is left running.
+        """
+        self._dispatcher.start()
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Disconnect, let the sinks finish within stop_timeout, close them. May be repeated."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._transport.wake()
+        if self._thread.ident is not None:
+            self._thread.join(self._stop_timeout)
+        self._dispatcher.stop(self._stop_timeout)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no connection, in one line; empty while there is one."""
+        return self._trouble
+
+    def wait_synced(self, timeout: float | None = None) -> bool:
+        """Wait until the table has been read; the sinks may still be told of it.
+
+        :param timeout: seconds, None for as long as it takes.
+        :returns: False where the time has passed.
+        """
+        return self._synced.wait(timeout)
+
+    def wait_for(self, predicate: Callable[[Port], bool], timeout: float | None = None) -> Port:
+        """Wait for a port, present or to come, of which the predicate is true.
+
+        The predicate runs on a thread of its own; what it raises is raised here.
+
+        :param timeout: seconds, None for as long as it takes.
+        :raises WaitTimeout: the time has passed.
+        """
+        waiter = _Waiter(predicate)
+        worker = self._dispatcher.attach("wait_for", waiter)
+        try:
+            return waiter.result(timeout)
+        except FutureTimeout:
+            reason = f": {self._trouble}" if self._trouble else ""
+            raise WaitTimeout(f"no such port within {timeout} s{reason}") from None
+        finally:
+            self._dispatcher.detach(worker)
+
+    def ports(self) -> dict[str, Port]:
+        """All ports by uuid, as they were between two messages; while disconnected the last."""
+        return self._dispatcher.ports()
+
+    def replay(self) -> None:
+        """Have every sink told everything again, in a sync bracket of origin `replay`."""
+        self._dispatcher.replay()
+
+    def reopen(self) -> None:
+        """Have every sink open its files again, as after SIGHUP."""
+        self._dispatcher.reopen()
+
+
+class _Waiter(Sink):
+    """Fulfils a future with the first port that fits."""
+
+    def __init__(self, predicate: Callable[[Port], bool]) -> None:
+        self._predicate = predicate
+        self._future: Future[Port] = Future()
+        self.result = self._future.result
+
+    def emit(self, event: PortEvent) -> None:
+        if self._future.done() or event.action == "offline":
+            return
+        try:
+            if self._predicate(event.port):
+                self._future.set_result(event.port)
+        except Exception as error:  # noqa: BLE001 - it belongs to the caller of wait_for()
+            self._future.set_exception(error)
+
+
+def _named(sinks: Sequence[Sink]) -> dict[str, Sink]:
+    """Instance names for sinks that were given none."""
+    named: dict[str, Sink] = {}
+    for sink in sinks:
+        name = type(sink).__name__.lower().removesuffix("sink") or "sink"
+        number = sum(1 for other in named if other.partition("-")[0] == name)
+        named[f"{name}-{number + 1}" if number else name] = sink
+    return named

@@ -1,0 +1,175 @@
+"""Finding and building plugins with stevedore. Only what is named is imported."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from stevedore.named import NamedExtensionManager
+
+from dfovsdb import config
+from dfovsdb.classifiers.base import Classifier
+from dfovsdb.errors import ConfigurationError, DfovsdbError
+from dfovsdb.sinks.base import Sink
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+P = TypeVar("P", Classifier, Sink)
+
+OUR_PACKAGE = "dfovsdb"
+
+
+class Found(NamedTuple):
+    """An installed entry point."""
+
+    name: str
+    target: str
+    package: str
+
+
+class Finder(Generic[P]):
+    """The plugins of one kind: classifiers or sinks."""
+
+    def __init__(self, what: str, base: type[P]) -> None:
+        self.what = what
+        self.namespace = f"dfovsdb.{what}s"
+        self._base = base
+
+    def group(self, instance: str) -> str:
+        """The configuration group of an instance."""
+        return f"{self.what}_{instance}"
+
+    def installed(self) -> list[Found]:
+        """Every plugin that is installed, by name; nothing is imported."""
+        found = [
+            Found(ep.name, ep.value, _package(ep))
+            for ep in importlib.metadata.entry_points(group=self.namespace)
+        ]
+        return sorted(found)
+
+    def table(self, enabled: Sequence[str]) -> Iterator[str]:
+        """A line for each enabled instance in its order, then for each that is not enabled."""
+        installed = self.installed()
+        instances = [_instance(name) for name in enabled]
+        used = {entry_point for _, entry_point in instances}
+        width = max(map(len, [plugin.name for plugin in installed] + list(enabled)), default=0)
+        for place, (instance, name) in enumerate(instances, start=1):
+            shown = name if instance == name else f"{instance}={name}"
+            for plugin in [p for p in installed if p.name == name] or [_missing(name)]:
+                yield f"{place:>2}  {shown:<{width}}  {plugin.package}  {plugin.target}".rstrip()
+        for plugin in installed:
+            if plugin.name not in used:
+                yield f" -  {plugin.name:<{width}}  {plugin.package}  {plugin.target}"
+
+    def ours(self) -> Iterator[tuple[str, type[P]]]:
+        """The plugins of this package, by name, imported."""
+        for found in self.installed():
+            if found.package == OUR_PACKAGE:
+                yield found.name, self._load(found.name)
+
+    def build(
+        self, names: Sequence[str], conf: cfg.ConfigOpts | None = None
+    ) -> dict[str, P]:
+        """Import and build the named plugins, in order, by instance name.
+
+        :param names: NAME or INSTANCE=NAME.
+        :param conf: where their options are; None builds them with their defaults.
+        :raises ConfigurationError: one line that names the plugin, its package and why.
+        """
+        instances = [_instance(name) for name in names]
+        config.unique([instance for instance, _ in instances], f"{self.what}s")
+        return {
+            instance: self._build(self._load(name), instance, name, conf)
+            for instance, name in instances
+        }
+
+    def _load(self, name: str) -> type[P]:
+        found = [plugin for plugin in self.installed() if plugin.name == name]
+        if not found:
+            names = ", ".join(sorted({plugin.name for plugin in self.installed()}))
+            raise ConfigurationError(
+                f"{self.what} {name!r} is not installed; there are {names or 'none'}. "
+                "Install the package that offers it, or correct [dfovsdb] "
+                f"{self.what}s"
+            )
+        if len(found) > 1:
+            packages = " and ".join(sorted(plugin.package for plugin in found))
+            raise ConfigurationError(
+                f"{self.what} {name!r} is offered by {packages}; uninstall one of them"
+            )
+        (plugin,) = found
+        manager = _Manager(self.namespace, [name], on_load_failure_callback=_reraise(plugin, self))
+        loaded = manager[name].plugin
+        if not (inspect.isclass(loaded) and issubclass(loaded, self._base)):
+            raise ConfigurationError(
+                f"{self.what} {name!r} of package {plugin.package} does not implement the "
+                f"contract: {plugin.target} is no subclass of dfovsdb.{self._base.__name__}"
+            )
+        return loaded
+
+    def _build(
+        self, plugin: type[P], instance: str, name: str, conf: cfg.ConfigOpts | None
+    ) -> P:
+        values = {} if conf is None else self._options(plugin, instance, conf)
+        try:
+            return plugin(**values)
+        except DfovsdbError as error:
+            raise ConfigurationError(f"[{self.group(instance)}] {error}") from None
+        except Exception as error:
+            package = next((f.package for f in self.installed() if f.name == name), "?")
+            raise ConfigurationError(
+                f"{self.what} {instance!r} of package {package} cannot be built: "
+                f"{config.one_line(repr(error))}"
+            ) from error
+
+    def _options(
+        self, plugin: type[P], instance: str, conf: cfg.ConfigOpts
+    ) -> Mapping[str, Any]:
+        group, options = self.group(instance), tuple(plugin.options)
+        conf.register_opts(options, group=group)
+        config.check(conf, {group: options})
+        return {option.dest: conf[group][option.dest] for option in options}
+
+
+class _Manager(NamedExtensionManager[Any]):
+    """stevedore without its cache file under the user's folder, and with packages known."""
+
+    def list_entry_points(self) -> list[importlib.metadata.EntryPoint]:
+        return list(importlib.metadata.entry_points(group=self.namespace))
+
+
+CLASSIFIERS: Finder[Classifier] = Finder("classifier", Classifier)  # type: ignore[type-abstract]  # the base itself is meant
+SINKS: Finder[Sink] = Finder("sink", Sink)  # type: ignore[type-abstract]  # the base itself is meant
+
+
+def default_classifiers() -> list[Classifier]:
+    """The default chain, with default options."""
+    return list(CLASSIFIERS.build(config.DEFAULT_CLASSIFIERS).values())
+
+
+def _instance(name: str) -> tuple[str, str]:
+    instance, equals, entry_point = name.partition("=")
+    return (instance.strip(), entry_point.strip()) if equals else (name.strip(), name.strip())
+
+
+def _package(entry_point: importlib.metadata.EntryPoint) -> str:
+    return entry_point.dist.name if entry_point.dist else "?"
+
+
+def _missing(name: str) -> Found:
+    return Found(name, "", "not installed")
+
+
+def _reraise(plugin: Found, finder: Finder[Any]) -> Any:
+    def on_load_failure(
+        _manager: object, _entry_point: importlib.metadata.EntryPoint, error: BaseException
+    ) -> None:
+        raise ConfigurationError(
+            f"{finder.what} {plugin.name!r} of package {plugin.package} cannot be imported "
+            f"from {plugin.target}: {config.one_line(repr(error))}"
+        ) from error
+
+    return on_load_failure

@@ -1,0 +1,1 @@
+"""Sinks: one small file for each destination."""

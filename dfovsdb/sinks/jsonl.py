@@ -1,0 +1,85 @@
+"""JSON lines, version 1, on standard output or in a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from oslo_config import cfg
+
+from dfovsdb.errors import ConfigurationError, SinkUnavailable
+from dfovsdb.json_v1 import to_json
+from dfovsdb.sinks.base import Sink, SinkContext
+
+if TYPE_CHECKING:
+    from dfovsdb.model import PortEvent, SyncMarker
+
+
+class JsonlSink(Sink):
+    """Appends a line an event; reopens its file on SIGHUP, for logrotate.
+
+    A full disk is an outage; a line that it cuts off is taken back.
+    """
+
+    options = (
+        cfg.StrOpt(
+            "path",
+            default="-",
+            help="File to append to (mode 0640 where it is made); `-` is standard output.",
+        ),
+    )
+
+    def __init__(self, path: str = "-") -> None:
+        if not path:
+            raise ConfigurationError("option path is empty: name a file, or - for standard output")
+        self._path = path
+        self._fd = -1
+
+    def open(self, context: SinkContext) -> None:
+        self._open()
+
+    def reopen(self) -> None:
+        if self._path != "-":
+            self.close()
+            self._open()
+
+    def emit(self, event: PortEvent) -> None:
+        self._write([to_json(event)])
+
+    def emit_many(self, events: Sequence[PortEvent]) -> None:
+        self._write([to_json(event) for event in events])
+
+    def sync_started(self, marker: SyncMarker) -> None:
+        self._write([to_json(marker)])
+
+    def sync_finished(self, marker: SyncMarker) -> None:
+        self._write([to_json(marker)])
+
+    def close(self) -> None:
+        if self._path != "-" and self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self) -> None:
+        if self._path == "-":
+            self._fd = sys.stdout.fileno()
+            return
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._fd = os.open(self._path, flags, 0o640)
+
+    def _write(self, lines: list[bytes]) -> None:
+        text = b"".join(line + b"\n" for line in lines)
+        written = 0
+        try:
+            if self._fd < 0:  # reopening it had failed
+                self._open()
+            while written < len(text):
+                written += os.write(self._fd, text[written:])
+        except OSError as error:
+            whole = text.rfind(b"\n", 0, written) + 1
+            if self._path != "-" and written > whole:  # take back the line that was cut off
+                os.ftruncate(self._fd, os.fstat(self._fd).st_size - (written - whole))
+            delivered = text.count(b"\n", 0, whole)
+            raise SinkUnavailable(f"{self._path}: {error.strerror}", delivered) from None

@@ -1,0 +1,302 @@
+"""A private, real Open vSwitch: no root, no kernel module, nothing left behind.
+
+ovsdb-server and ovs-vswitchd of the installed Open vSwitch run in a directory of their own
+with the dummy datapath. Any number may run side by side. A guard process ends them and
+removes the directory even where this process is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from dfovsdb.errors import DfovsdbError
+
+_DEADLINE = 20.0  # seconds for a daemon to come up, or to end
+
+_WHERE = ("/usr/sbin", "/usr/local/sbin", "/usr/lib/openvswitch-switch")
+_SCHEMAS = ("/usr/share/openvswitch", "/usr/local/share/openvswitch")
+
+# Runs in a session of its own and waits until the pipe from us is closed, however we end.
+# A daemon is known by its pid file and by having the directory among its arguments.
+_GUARD = """
+trap '' INT TERM HUP
+read -r _
+for file in "$1"/*.pid; do
+  pid=$(cat "$file" 2>/dev/null) || continue
+  tr '\\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF "$1/" && kill -9 "$pid"
+done
+rm -rf "$1"
+"""
+
+
+class SandboxError(DfovsdbError):
+    """The sandbox could not be started, or a command in it failed."""
+
+
+class Sandbox:
+    """A context manager; `connection` is where its ovsdb-server listens.
+
+    :param vswitchd: run ovs-vswitchd too; without it rows stay as they are written.
+    :param port: TCP port on 127.0.0.1 besides the unix socket; 0 takes a free one.
+    :param schema: path of another schema than that of the installed Open vSwitch.
+    """
+
+    def __init__(
+        self, *, vswitchd: bool = True, port: int = 0, schema: str | os.PathLike[str] | None = None
+    ) -> None:
+        self._with_vswitchd = vswitchd
+        self._port = port
+        self._schema = schema
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+        self._vswitchd: subprocess.Popen[bytes] | None = None
+        self._directory: Path | None = None
+        self._socket = "db.sock"
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    def start(self) -> Self:
+        """Start it.
+
+        :raises SandboxError: Open vSwitch is not installed, or does not come up.
+        """
+        schema = Path(self._schema) if self._schema else _find_schema()
+        server = _find("ovsdb-tool")
+        self._directory = Path(tempfile.mkdtemp(prefix="dfovsdb-"))
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, "dfovsdb-guard", str(self._directory)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            self._run(server, "create", str(self.database), str(schema))
+            self.start_database()
+            self.vsctl("--no-wait", "--", "init")
+            if self._with_vswitchd:
+                self.start_vswitchd()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End the daemons and remove the directory. May be repeated."""
+        self.stop_vswitchd()
+        self.stop_database()
+        if self._guard is not None:
+            assert self._guard.stdin is not None
+            self._guard.stdin.close()
+            self._guard.wait(_DEADLINE)
+            self._guard = None
+
+    @property
+    def directory(self) -> Path:
+        """Where the daemons keep their sockets, logs and the database."""
+        if self._directory is None:
+            raise SandboxError("the sandbox was not started")
+        return self._directory
+
+    @property
+    def database(self) -> Path:
+        """The database file."""
+        return self.directory / "conf.db"
+
+    @property
+    def connection(self) -> str:
+        """`unix:PATH` of the database server."""
+        return f"unix:{self.directory / self._socket}"
+
+    @property
+    def tcp_connection(self) -> str:
+        """`tcp:127.0.0.1:PORT` of the database server; the port stays over restarts."""
+        return f"tcp:127.0.0.1:{self._port}"
+
+    def vsctl(self, *args: str) -> str:
+        """Run ovs-vsctl.
+
+        :returns: what it printed.
+        :raises SandboxError: with what it said.
+        """
+        wait = () if self._vswitchd else ("--no-wait",)
+        return self._run(
+            _find("ovs-vsctl"), f"--db={self.connection}", "--timeout=20", *wait, *args
+        )
+
+    def add_bridge(self, name: str) -> None:
+        """Add a bridge, with the datapath type that the sandbox needs."""
+        self.vsctl("--may-exist", "add-br", name, "--",
+                   "set", "bridge", name, "datapath_type=dummy")  # fmt: skip
+
+    def transact(self, *operations: dict[str, Any]) -> list[Any]:
+        """Run one transaction (RFC 7047, section 4.1.3) on the Open_vSwitch database.
+
+        :returns: the result of each operation.
+        :raises SandboxError: one of them failed.
+        """
+        request = json.dumps(["Open_vSwitch", *operations])
+        results: list[Any] = json.loads(
+            self._run(_find("ovsdb-client"), "transact", self.connection, request)
+        )
+        for result in results:
+            if result and "error" in result:
+                raise SandboxError(f"transaction failed: {result}")
+        return results
+
+    def start_database(self) -> None:
+        """Start ovsdb-server, on the same sockets as before."""
+        log = self.directory / "ovsdb-server.log"
+        offset = log.stat().st_size if log.exists() else 0
+        self._server = self._spawn(
+            "ovsdb-server",
+            str(self.database),
+            f"--remote=punix:{self.directory / 'db.sock'}",
+            f"--remote=ptcp:{self._port}:127.0.0.1",
+            "--remote=db:Open_vSwitch,Open_vSwitch,manager_options",
+        )
+        self._wait_for_server(self._server, log, offset)
+
+    def stop_database(self, *, kill: bool = False) -> None:
+        """End ovsdb-server; `kill` with SIGKILL."""
+        self._server = self._end(self._server, kill=kill)
+
+    def start_vswitchd(self) -> None:
+        """Start ovs-vswitchd with the dummy datapath."""
+        self._vswitchd = self._spawn(
+            "ovs-vswitchd", self.connection, "--enable-dummy", "--disable-system"
+        )
+
+    def stop_vswitchd(self, *, kill: bool = False) -> None:
+        """End ovs-vswitchd; the database is not changed by that."""
+        self._vswitchd = self._end(self._vswitchd, kill=kill)
+
+    def pause_database(self) -> None:
+        """Stop ovsdb-server in its tracks (SIGSTOP)."""
+        assert self._server is not None
+        self._server.send_signal(signal.SIGSTOP)
+
+    def resume_database(self) -> None:
+        """Let it go on (SIGCONT)."""
+        assert self._server is not None
+        self._server.send_signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def hidden_database(self) -> Iterator[None]:
+        """While the database is stopped: change it through a server on another socket.
+
+        Within the context `connection`, vsctl() and transact() are about that server; who
+        watches the sandbox does not see it.
+        """
+        if self._server is not None:
+            raise SandboxError("stop the database first")
+        self._socket = "hidden.sock"
+        try:
+            socket = self.directory / self._socket
+            self._server = self._spawn("ovsdb-server", str(self.database), f"--remote=punix:{socket}")
+            _wait(socket.is_socket, "the hidden ovsdb-server", self._server)
+            yield
+        finally:
+            self._socket = "db.sock"
+            self.stop_database()
+
+    def _spawn(self, program: str, *args: str) -> subprocess.Popen[bytes]:
+        directory = self.directory
+        with (directory / f"{program}.out").open("ab") as output:
+            return subprocess.Popen(
+                [
+                    _find(program),
+                    *args,
+                    f"--unixctl={directory / program}.ctl",
+                    f"--pidfile={directory / program}.pid",
+                    f"--log-file={directory / program}.log",
+                    "-vconsole:off",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self._environment(),
+                start_new_session=True,
+            )
+
+    def _run(self, program: str, *args: str) -> str:
+        done = subprocess.run(
+            [program, *args],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=self._environment(),
+            check=False,
+            timeout=3 * _DEADLINE,
+        )
+        if done.returncode != 0:
+            name = Path(program).name
+            raise SandboxError(f"{name} {' '.join(args)}: {done.stderr.strip() or done.stdout}")
+        return done.stdout
+
+    def _environment(self) -> dict[str, str]:
+        names = ("OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR")
+        return {**os.environ, **dict.fromkeys(names, str(self.directory))}
+
+    def _wait_for_server(self, server: subprocess.Popen[bytes], log: Path, offset: int) -> None:
+        def listening() -> bool:
+            text = log.read_bytes()[offset:].decode(errors="replace") if log.exists() else ""
+            if match := re.search(r"listening on port (\d+)", text):
+                self._port = int(match[1])
+            return match is not None and (self.directory / "db.sock").is_socket()
+
+        _wait(listening, "ovsdb-server", server, log)
+
+    def _end(
+        self, process: subprocess.Popen[bytes] | None, *, kill: bool
+    ) -> subprocess.Popen[bytes] | None:
+        if process is not None:
+            process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+            try:
+                process.wait(_DEADLINE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        return None
+
+
+def _wait(
+    ready: Callable[[], bool], what: str, process: subprocess.Popen[bytes], log: Path | None = None
+) -> None:
+    """Wait for a condition of a process that must not end meanwhile."""
+    deadline = time.monotonic() + _DEADLINE
+    while not ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            said = log.read_text(errors="replace").splitlines()[-3:] if log and log.exists() else []
+            raise SandboxError(f"{what} did not come up: {' / '.join(said) or 'it said nothing'}")
+        time.sleep(0.005)
+
+
+def _find(program: str) -> str:
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_WHERE))
+    if found := shutil.which(program, path=path):
+        return found
+    raise SandboxError(
+        f"{program} is not installed: the sandbox needs Open vSwitch "
+        "(apt-get install openvswitch-switch)"
+    )
+
+
+def _find_schema() -> Path:
+    for folder in (os.environ.get("OVS_PKGDATADIR", ""), *_SCHEMAS):
+        if folder and (schema := Path(folder) / "vswitch.ovsschema").is_file():
+            return schema
+    raise SandboxError("vswitch.ovsschema is not there: apt-get install openvswitch-common")

@@ -1,0 +1,86 @@
+"""Events as text for people: log lines and the terminal. Nothing here knows a kind.
+
+Names, ids and errors come from the database and may hold anything; what could break a line
+or steer a terminal is shown escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dfovsdb.json_v1 import changes
+from dfovsdb.model import Port, PortEvent, SyncMarker
+
+_COLOURS = {"online": "32", "updated": "33", "offline": "31"}
+_DIM = "2"
+_LONGEST = 200  # characters of one value that a line shows
+
+
+def clean(text: str) -> str:
+    """The text in one line of printable characters, cut where it is very long."""
+    if len(text) > _LONGEST:
+        text = text[: _LONGEST - 1] + "…"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def event_line(event: PortEvent) -> str:
+    """`online vm tap4aa64e21-d9 ofport=5 iface_id=…`; a change as `ofport=2->5`."""
+    port = event.port
+    return f"{event.action} {clean(port.kind)} {clean(port.name)} {_details(event)}".rstrip()
+
+
+def marker_line(marker: SyncMarker) -> str:
+    """`sync_finished origin=initial ports=7`."""
+    ports = "" if marker.ports is None else f" ports={marker.ports}"
+    return f"{marker.action} origin={marker.origin}{ports}"
+
+
+def terminal_line(item: PortEvent | SyncMarker, *, colour: bool, width: int) -> str:
+    """A line for people: aligned, coloured; a rule where a sync begins and ends."""
+    if isinstance(item, SyncMarker):
+        words = "sync" if item.ports is None else f"{item.ports} ports"
+        title = f"── {item.origin} {words} "
+        return _painted(title + "─" * max(0, width - len(title)), _DIM, colour=colour)
+    port = item.port
+    time = item.time.astimezone().strftime("%H:%M:%S")
+    line = (
+        f"{_painted(time, _DIM, colour=colour)}  "
+        f"{_painted(f'{item.action:<7}', _COLOURS[item.action], colour=colour)}  "
+        f"{clean(port.kind):<6}  {clean(port.name):<15}"
+    )
+    return f"{line}  {_details(item)}".rstrip()
+
+
+def _details(event: PortEvent) -> str:
+    if event.action == "updated":
+        return " ".join(f"{name}={_change(*values)}" for name, values in _news(event))
+    return " ".join(_facts(event.port))
+
+
+def _news(event: PortEvent) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    for name, values in changes(event.previous, event.port).items():
+        yield clean(name.removeprefix("attributes.")), values
+
+
+def _facts(port: Port) -> Iterator[str]:
+    yield f"ofport={port.ofport}" if port.state == "ready" else port.state
+    if port.state == "failed" and port.error is not None:
+        yield f'error="{clean(port.error)}"'
+    for name, value in port.attributes.items():
+        if value is not None:
+            yield f"{clean(name)}={clean(value)}"
+
+
+def _change(old: Any, new: Any) -> str:
+    return f"{_value(old)}->{_value(new)}"
+
+
+def _value(value: Any) -> str:
+    return "none" if value is None else clean(str(value))
+
+
+def _painted(text: str, code: str, *, colour: bool) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if colour else text
