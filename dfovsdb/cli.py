@@ -68,9 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "--config-dir", metavar="DIR", action="append", default=[],
         help="read every *.conf of a folder, after the files",
     )  # fmt: skip
-    parser.add_argument(
-        "--debug", action="store_true", help="log more, and show tracebacks"
-    )
+    parser.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     run = commands.add_parser(

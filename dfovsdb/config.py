@@ -162,9 +162,7 @@ def check(conf: cfg.ConfigOpts, groups: Mapping[str, Sequence[cfg.Opt]]) -> None
             try:
                 value = conf[group][option.dest]
             except (cfg.Error, ValueError) as error:
-                raise ConfigurationError(
-                    f"[{group}] {option.name}: {one_line(error)}"
-                ) from None
+                raise ConfigurationError(f"[{group}] {option.name}: {one_line(error)}") from None
             if option.required and value in (None, ""):
                 raise ConfigurationError(f"[{group}] {option.name} is required")
 

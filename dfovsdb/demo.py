@@ -31,8 +31,11 @@ def play(*, pause: float) -> bool:
     with _sandbox() as sandbox:
         screen = _Screen()
         with Monitor(sandbox.tcp_connection, sinks=[screen]) as monitor:
-            _Day(sandbox, monitor, screen, pause).play()
-            return screen.summary(monitor.ports())
+            day = _Day(sandbox, monitor, screen, pause)
+            day.play()
+            settled = day.settles()
+        screen.summary(settled=settled)
+        return settled
 
 
 def _sandbox() -> Sandbox:
@@ -46,9 +49,7 @@ def _sandbox() -> Sandbox:
 class _Day:
     """The script."""
 
-    def __init__(
-        self, sandbox: Sandbox, monitor: Monitor, screen: _Screen, pause: float
-    ) -> None:
+    def __init__(self, sandbox: Sandbox, monitor: Monitor, screen: _Screen, pause: float) -> None:
         self._sandbox = sandbox
         self._monitor = monitor
         self._screen = screen
@@ -58,7 +59,7 @@ class _Day:
         vsctl, say = self._sandbox.vsctl, self._scene
         say(f"A switch on {self._sandbox.tcp_connection}; its first bridge")
         self._sandbox.add_bridge("br-int")
-        self._until(lambda p: p.name == "br-int" and p.state == "ready")
+        self._ready("br-int")
 
         say("Tunnels to three other hosts")
         self._sandbox.add_bridge("br-tun")
@@ -66,12 +67,12 @@ class _Day:
             name = f"{tunnel}-host{number}"
             vsctl("add-port", "br-tun", name, "--", "set", "interface", name,
                   f"type={tunnel}", f"options:remote_ip=10.10.10.{number}")  # fmt: skip
-            self._until(lambda p, name=name: p.name == name and p.state == "ready")
+            self._ready(name)
 
         say("A patch pair joins the two bridges")
         vsctl(*self._patch("br-int", "patch-tun", "patch-int"), "--",
               *self._patch("br-tun", "patch-int", "patch-tun"))  # fmt: skip
-        self._until(lambda p: p.name == "patch-int" and p.state == "ready")
+        self._ready("patch-int")
 
         say("Two VMs boot")
         self._boot("tap4aa64e21-d9", "4aa64e21-d9d6-497e-bfa9-cf6dbb574054", "01")
@@ -94,11 +95,15 @@ class _Day:
             self._boot("tap91d0c7aa-5e", "91d0c7aa-5e10-4a3c-8f7e-6b1c2d3e4f50", "03", wait=False)
         say("It is back: everything is told again, and what left is told offline")
         self._sandbox.start_database()
-        self._until(lambda p: p.name == "tap91d0c7aa-5e" and p.state == "ready")
+        self._ready("tap91d0c7aa-5e")
 
         say("The last scene: the tunnel bridge is removed")
         vsctl("del-br", "br-tun")
         self._gone("br-tun")
+
+    def settles(self) -> bool:
+        """Whether what was told becomes what the switch has."""
+        return self._wait(lambda: self._screen.told == self._monitor.ports())
 
     @staticmethod
     def _patch(bridge: str, name: str, peer: str) -> tuple[str, ...]:
@@ -116,15 +121,22 @@ class _Day:
         if wait:
             self._until(lambda p: p.name == name and p.link_state is not None)
 
+    def _ready(self, name: str) -> None:
+        self._until(lambda port: port.name == name and port.state == "ready")
+
     def _until(self, predicate: Callable[[Port], bool]) -> None:
         self._monitor.wait_for(predicate, timeout=_WAIT)
 
     def _gone(self, name: str) -> None:
+        if not self._wait(lambda: all(p.name != name for p in self._screen.told.copy().values())):
+            raise DfovsdbError(f"{name} does not go offline")
+
+    @staticmethod
+    def _wait(condition: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + _WAIT
-        while any(port.name == name for port in self._screen.told.values()):
-            if time.monotonic() > deadline:
-                raise DfovsdbError(f"{name} does not go offline")
+        while not (done := condition()) and time.monotonic() < deadline:
             time.sleep(0.01)
+        return done
 
     def _scene(self, words: str) -> None:
         time.sleep(self._pause)
@@ -147,7 +159,6 @@ class _Screen(Sink):
 
     def emit(self, event: PortEvent) -> None:
         self._counts[event.action] += 1
-        self._counts[event.port.kind] += event.action == "online"
         if event.action == "offline":
             del self.told[event.port.uuid]
         else:
@@ -161,16 +172,15 @@ class _Screen(Sink):
         self._counts["syncs"] += 1
         self._print(marker)
 
-    def summary(self, ports: dict[str, Port]) -> bool:
-        """Print it; returns whether what was told is what is there."""
-        counts, same = self._counts, self.told == ports
+    def summary(self, *, settled: bool) -> None:
+        """Say what has happened."""
+        counts = self._counts
         self.scene("The day is over")
         print(
             f"{counts['online']} online, {counts['updated']} updated, {counts['offline']} "
-            f"offline, {counts['syncs']} syncs; {len(ports)} ports are left, and what was told "
-            + ("is what the switch has." if same else "DIFFERS from what the switch has.")
+            f"offline, {counts['syncs']} syncs; {len(self.told)} ports are left, and what was "
+            f"told {'is' if settled else 'IS NOT'} what the switch has."
         )
-        return same
 
     def _print(self, item: PortEvent | SyncMarker) -> None:
         line = terminal_line(item, colour=self._colour, width=self._width)

@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from dfovsdb.model import PORT_FACTS, Action, Origin, Port, PortEvent, State, SyncAction, SyncMarker
+from dfovsdb.model import (
+    PORT_FACTS,
+    Action,
+    Origin,
+    Port,
+    PortEvent,
+    State,
+    SyncAction,
+    SyncMarker,
+)
 
 VERSION: Literal[1] = 1
 

@@ -19,11 +19,9 @@ import msgspec
 
 from dfovsdb.errors import ProtocolError
 
-#: A string (or the beginning of one), or a boundary between two messages; whichever comes first from a position
-#: outside strings, so that a boundary found this way is a real one.
-_STRING_OR_BOUNDARY = re.compile(
-    rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\}([ \t\r\n]*)\{', re.DOTALL
-)
+#: A string (or the beginning of one), or a boundary between two messages; whichever comes
+#: first from a position outside strings, so that a boundary found this way is a real one.
+_STRING_OR_BOUNDARY = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\}([ \t\r\n]*)\{', re.DOTALL)
 _ESCAPED = re.compile(rb"\\.", re.DOTALL)
 _WHITE_SPACE = b" \t\r\n"
 _NO_JSON = msgspec.Raw(b"")

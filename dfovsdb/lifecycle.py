@@ -1,13 +1,13 @@
 """The lifecycle of a port, all of it: (told, now) -> the next event, and in which order.
 
-    told         now                    event
-    -----------  ---------------------  --------------------------------------
-    none         P                      online P
-    P            none                   offline P (as last told)
-    P            Q of another kind      offline P, and then online Q
-    P            Q, in a replaying sync online Q, previous P
-    P            Q that differs         updated Q, previous P
-    P            equal                  nothing
+told         now                    event
+-----------  ---------------------  --------------------------------------
+none         P                      online P
+P            none                   offline P (as last told)
+P            Q of another kind      offline P, and then online Q
+P            Q, in a replaying sync online Q, previous P
+P            Q that differs         updated Q, previous P
+P            equal                  nothing
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def next_telling(told: Port | None, now: Port | None, *, replaying: bool) -> Tel
     now = keep_known(told, now)
     if replaying:
         return Telling("online", now, told)
-    return Telling("updated", now, told) if differs(told, now) else None
+    return Telling("updated", now, told) if now != told else None
 
 
 def steps(
@@ -71,17 +71,3 @@ def steps(
 
 def _turned(told: Port | None, now: Port | None) -> bool:
     return told is not None and now is not None and told.kind != now.kind
-
-
-def differs(told: Port, now: Port) -> bool:
-    """Whether `now` is news. `error` is compared only while failed: otherwise it flaps."""
-    return (
-        now.ofport != told.ofport
-        or now.attributes != told.attributes
-        or now.name != told.name
-        or now.type != told.type
-        or now.mac_in_use != told.mac_in_use
-        or now.link_state != told.link_state
-        or now.admin_state != told.admin_state
-        or (now.state == "failed" and now.error != told.error)
-    )

@@ -54,9 +54,10 @@ class RowDelta(NamedTuple):
 class Port(msgspec.Struct, frozen=True, gc=False, kw_only=True, eq=False):
     """An Interface as its classifier sees it.
 
-    `state` follows ofport: unset is `pending`, -1 is `failed`, else `ready`. `interface` is
-    the raw row, None for a port that was read back from state_dir; it takes no part in
-    comparison and is not in the JSON.
+    `state` follows ofport: unset is `pending`, -1 is `failed`, else `ready`. `error` is
+    compared only while the state is `failed`: on others it flaps with every reconfiguration
+    and is merely carried. `interface` is the raw row, None for a port that was read back from
+    state_dir; it takes no part in comparison and is not in the JSON.
     """
 
     uuid: str
@@ -79,7 +80,18 @@ class Port(msgspec.Struct, frozen=True, gc=False, kw_only=True, eq=False):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Port):
             return NotImplemented
-        return self.facts() == other.facts()
+        return (
+            self.uuid == other.uuid
+            and self.ofport == other.ofport  # state follows it
+            and self.name == other.name
+            and self.kind == other.kind
+            and self.type == other.type
+            and self.attributes == other.attributes
+            and self.mac_in_use == other.mac_in_use
+            and self.link_state == other.link_state
+            and self.admin_state == other.admin_state
+            and (self.error == other.error or self.state != "failed")
+        )
 
     def __hash__(self) -> int:
         return hash((self.uuid, self.name, self.kind, self.ofport))

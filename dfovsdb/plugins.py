@@ -17,7 +17,7 @@ from dfovsdb.sinks.base import Sink
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-P = TypeVar("P", Classifier, Sink)
+P = TypeVar("P", bound=Classifier | Sink)
 
 OUR_PACKAGE = "dfovsdb"
 
@@ -70,9 +70,7 @@ class Finder(Generic[P]):
             if found.package == OUR_PACKAGE:
                 yield found.name, self._load(found.name)
 
-    def build(
-        self, names: Sequence[str], conf: cfg.ConfigOpts | None = None
-    ) -> dict[str, P]:
+    def build(self, names: Sequence[str], conf: cfg.ConfigOpts | None = None) -> dict[str, P]:
         """Import and build the named plugins, in order, by instance name.
 
         :param names: NAME or INSTANCE=NAME.
@@ -110,9 +108,7 @@ class Finder(Generic[P]):
             )
         return loaded
 
-    def _build(
-        self, plugin: type[P], instance: str, name: str, conf: cfg.ConfigOpts | None
-    ) -> P:
+    def _build(self, plugin: type[P], instance: str, name: str, conf: cfg.ConfigOpts | None) -> P:
         values = {} if conf is None else self._options(plugin, instance, conf)
         try:
             return plugin(**values)
@@ -125,9 +121,7 @@ class Finder(Generic[P]):
                 f"{config.one_line(repr(error))}"
             ) from error
 
-    def _options(
-        self, plugin: type[P], instance: str, conf: cfg.ConfigOpts
-    ) -> Mapping[str, Any]:
+    def _options(self, plugin: type[P], instance: str, conf: cfg.ConfigOpts) -> Mapping[str, Any]:
         group, options = self.group(instance), tuple(plugin.options)
         conf.register_opts(options, group=group)
         config.check(conf, {group: options})

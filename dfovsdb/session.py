@@ -138,8 +138,7 @@ class Session:
         server is what does not work); everything else backs off.
         """
         recently = (
-            self._last_free_try is not None
-            and now - self._last_free_try < self._free_try_interval
+            self._last_free_try is not None and now - self._last_free_try < self._free_try_interval
         )
         at_once = self.synced and not isinstance(error, ProtocolError) and not recently
         if at_once:
@@ -185,7 +184,7 @@ class _Conversation:
             elif method is None:
                 yield from self._replied(message)
             elif method == "echo":
-                params = message.params if message.params else []
+                params = message.params or []
                 self._outgoing += jsonrpc.encode_reply(message.id, params)
             elif method == "monitor_canceled":
                 raise ConnectionLost(
@@ -271,9 +270,7 @@ class _Conversation:
                 f"table {TABLE} of this server lacks the columns {', '.join(sorted(required))}, "
                 "without which no port can be told: is this the database of an Open vSwitch?"
             )
-        LOG.warning(
-            "the server's table %s has no column %s: left out", TABLE, ", ".join(missing)
-        )
+        LOG.warning("the server's table %s has no column %s: left out", TABLE, ", ".join(missing))
         self._columns = tuple(name for name in self._columns if name in self._schema)
         self._request_monitor()
         return True

@@ -9,7 +9,7 @@ drops the connection and starts over. Nothing is half applied.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -157,9 +157,7 @@ class _Codec:
         # Row by row, so that the lists of a large snapshot do not all live at once.
         self._row_update = msgspec.json.Decoder(row_update)
 
-    def deltas(
-        self, updates: msgspec.Raw, rows: Mapping[str, Interface]
-    ) -> Iterator[RowDelta]:
+    def deltas(self, updates: msgspec.Raw, rows: Mapping[str, Interface]) -> Iterator[RowDelta]:
         try:
             for uuid, raw in self._tables.decode(updates).get(TABLE, {}).items():
                 old = rows.get(uuid)
@@ -204,7 +202,7 @@ class _Codec:
             uuid=uuid,
             name="" if name is unset else name,
             type="" if type_ is unset else sys.intern(type_),
-            ofport=ofport if type(ofport) is int else _optional(ofport, int),
+            ofport=_number(ofport),
             admin_state=_word(row.admin_state),
             link_state=_word(row.link_state),
             mac_in_use=_text(row.mac_in_use),
@@ -215,26 +213,15 @@ class _Codec:
         )
 
     def _modified(self, old: Interface, row: _Row) -> Interface:
-        unset = msgspec.UNSET
+        """A row of which what is left out stays, and maps are differences."""
         new: dict[str, Any] = {}
-        if row.ofport is not unset:
-            new["ofport"] = _optional(row.ofport, int)
-        if row.mac_in_use is not unset:
-            new["mac_in_use"] = _text(row.mac_in_use)
-        if row.admin_state is not unset:
-            new["admin_state"] = _word(row.admin_state)
-        if row.link_state is not unset:
-            new["link_state"] = _word(row.link_state)
-        if row.error is not unset:
-            new["error"] = _text(row.error)
-        if row.external_ids is not unset:
+        for name, read in _SCALARS:
+            if (value := getattr(row, name)) is not msgspec.UNSET:
+                new[name] = read(value)
+        if row.external_ids is not msgspec.UNSET:
             new["external_ids"] = _map_changed(old.external_ids, _map(row.external_ids))
-        if row.options is not unset:
+        if row.options is not msgspec.UNSET:
             new["options"] = _map_changed(old.options, _map(row.options))
-        if row.name is not unset:
-            new["name"] = row.name
-        if row.type is not unset:
-            new["type"] = sys.intern(row.type)
         if self._extra:
             new["columns"] = self._modified_columns(old.columns, row)
         return msgspec.structs.replace(old, **new)
@@ -272,6 +259,11 @@ def _optional(value: Any, expected: type) -> Any:
         case ("set", [element]) if type(element) is expected:
             return element
     raise ProtocolError(f"expected {expected.__name__} or nothing: {value!r:.80}")
+
+
+def _number(value: _Number | _Unset) -> int | None:
+    number: int | None = value if type(value) is int else _optional(value, int)
+    return number
 
 
 def _text(value: _Text | _Unset) -> str | None:
@@ -347,3 +339,14 @@ def _atom(value: Any) -> Any:
         case str() | int() | float():
             return value
     raise ProtocolError(f"expected an atom: {value!r:.80}")
+
+
+_SCALARS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("ofport", _number),
+    ("mac_in_use", _text),
+    ("admin_state", _word),
+    ("link_state", _word),
+    ("error", _text),
+    ("name", str),
+    ("type", sys.intern),
+)

@@ -41,8 +41,8 @@ def marker_line(marker: SyncMarker) -> str:
 def terminal_line(item: PortEvent | SyncMarker, *, colour: bool, width: int) -> str:
     """A line for people: aligned, coloured; a rule where a sync begins and ends."""
     if isinstance(item, SyncMarker):
-        words = "sync" if item.ports is None else f"{item.ports} ports"
-        title = f"── {item.origin} {words} "
+        words = "begins" if item.ports is None else f"is complete, {item.ports} ports"
+        title = f"── {item.origin} sync {words} "
         return _painted(title + "─" * max(0, width - len(title)), _DIM, colour=colour)
     port = item.port
     time = item.time.astimezone().strftime("%H:%M:%S")

@@ -25,7 +25,9 @@ from dfovsdb.model import Port, PortEvent
 LOG = logging.getLogger(__name__)
 
 FILE_NAME = "told.sqlite"
-_APPLICATION_ID = 0x6466_6F76  # "dfov": a file of ours (sqlite.org/pragma.html#pragma_application_id)
+_APPLICATION_ID = (
+    0x6466_6F76  # "dfov": a file of ours (sqlite.org/pragma.html#pragma_application_id)
+)
 _VERSION = 1
 #: SQL, and the rows of parameters to run it with.
 Statement = tuple[str, Sequence[tuple[object, ...]]]

@@ -42,7 +42,7 @@ class Address(NamedTuple):
         """
         method, _, rest = connection.partition(":")
         if method == "unix" and rest:
-            if len(os.fsencode(rest)) > 107 or "\0" in rest:  # noqa: PLR2004 - sun_path, unix(7)
+            if len(os.fsencode(rest)) > 107 or "\0" in rest:  # sun_path, unix(7)
                 raise ConfigurationError(f"connection {connection!r}: not a path of a socket")
             return cls(method, rest)
         if method == "tcp":

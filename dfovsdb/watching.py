@@ -65,9 +65,7 @@ def watch(
     """
     sink = _QueueSink()
     deadline = None if timeout is None else time.monotonic() + timeout
-    monitor = Monitor(
-        connection, classifiers=classifiers, sinks={"watch": sink}, **options
-    )
+    monitor = Monitor(connection, classifiers=classifiers, sinks={"watch": sink}, **options)
     with monitor:
         try:
             while True:

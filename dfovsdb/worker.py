@@ -180,7 +180,7 @@ class Worker:
     def _run(self) -> None:
         try:
             self._open()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the start reports it
             self.failure = error
             return
         finally:
@@ -287,8 +287,8 @@ class Worker:
             self._until_available(lambda: deliver(marker))
         except Stopped:
             raise
-        except Exception:
-            self._refused(action)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it refuses the marker
+            self._refused(action, error)
 
     def _offer(self, events: list[PortEvent]) -> None:
         """Deliver a batch, in which each port is once, until it is accepted or refused."""
@@ -329,10 +329,10 @@ class Worker:
             self._until_available(lambda: self.sink.emit(event))
         except Stopped:
             raise
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it refuses the event
             self._told.refused(event)
             self._in_hand -= 1
-            self._refused(event)
+            self._refused(event, error)
         else:
             self._accepted((event,))
 
@@ -341,9 +341,9 @@ class Worker:
         self._in_hand -= len(events)
         self.counters["delivered"] += len(events)
 
-    def _refused(self, what: object) -> None:
+    def _refused(self, what: object, error: Exception) -> None:
         self.counters["refused"] += 1
-        LOG.exception("sink %s refused %s", self.name, what)
+        LOG.error("sink %s refused %s", self.name, what, exc_info=error)
 
     def _guard(self, name: str, call: Callable[[], None]) -> None:
         """Call what delivers nothing: an exception is logged and counted."""

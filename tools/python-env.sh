@@ -63,10 +63,12 @@ if [ "$base" != "$done_base" ]; then
     if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
         { "$python" -c 'import venv' && command -v apt-get; } >/dev/null 2>&1 ||
             die "$python cannot make environments: install python3-venv and try again"
-        say "pip (package python3-pip-whl, as there is no python3-venv) -> .cache/pip/"
-        rm -rf .cache/pip
-        tools/fetch-debs.sh .cache/pip python3-pip-whl
-        wheel=$(echo .cache/pip/usr/share/python-wheels/pip-*.whl)
+        [ -e /etc/ssl/certs/ca-certificates.crt ] ||
+            die "Debian's pip needs package ca-certificates: install it and try again"
+        say "pip (package python3-pip-whl, as there is no python3-venv) -> .cache/python3-pip-whl/"
+        rm -rf .cache/python3-pip-whl
+        tools/fetch-debs.sh .cache/python3-pip-whl python3-pip-whl
+        wheel=$(echo .cache/python3-pip-whl/usr/share/python-wheels/pip-*.whl)
     fi
     say "environment of $("$python" -V) -> .venv/"
     fresh=yes

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -71,10 +72,12 @@ class Sandbox:
         self.stop()
 
     def start(self) -> Self:
-        """Start it.
+        """Start it, unless it runs.
 
         :raises SandboxError: Open vSwitch is not installed, or does not come up.
         """
+        if self._guard is not None:
+            return self
         schema = Path(self._schema) if self._schema else _find_schema()
         server = _find("ovsdb-tool")
         self._directory = Path(tempfile.mkdtemp(prefix="dfovsdb-"))
@@ -205,9 +208,11 @@ class Sandbox:
             raise SandboxError("stop the database first")
         self._socket = "hidden.sock"
         try:
-            socket = self.directory / self._socket
-            self._server = self._spawn("ovsdb-server", str(self.database), f"--remote=punix:{socket}")
-            _wait(socket.is_socket, "the hidden ovsdb-server", self._server)
+            path = self.directory / self._socket
+            self._server = self._spawn(
+                "ovsdb-server", str(self.database), f"--remote=punix:{path}"
+            )
+            _wait(lambda: _accepts(path), "the hidden ovsdb-server", self._server)
             yield
         finally:
             self._socket = "db.sock"
@@ -252,13 +257,14 @@ class Sandbox:
         return {**os.environ, **dict.fromkeys(names, str(self.directory))}
 
     def _wait_for_server(self, server: subprocess.Popen[bytes], log: Path, offset: int) -> None:
-        def listening() -> bool:
-            text = log.read_bytes()[offset:].decode(errors="replace") if log.exists() else ""
-            if match := re.search(r"listening on port (\d+)", text):
-                self._port = int(match[1])
-            return match is not None and (self.directory / "db.sock").is_socket()
-
-        _wait(listening, "ovsdb-server", server, log)
+        """Wait until it listens; a server that answers has tried all its sockets."""
+        _wait(lambda: _accepts(self.directory / self._socket), "ovsdb-server", server, log)
+        self._run(_find("ovsdb-client"), "list-dbs", self.connection)
+        text = log.read_bytes()[offset:].decode(errors="replace")
+        if failed := re.search(r"ptcp:.*listen failed.*", text):
+            raise SandboxError(f"ovsdb-server: {failed[0]}")
+        if bound := re.search(r"listening on port (\d+)", text):
+            self._port = int(bound[1])
 
     def _end(
         self, process: subprocess.Popen[bytes] | None, *, kill: bool
@@ -280,9 +286,16 @@ def _wait(
     deadline = time.monotonic() + _DEADLINE
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
-            said = log.read_text(errors="replace").splitlines()[-3:] if log and log.exists() else []
+            said = (
+                log.read_text(errors="replace").splitlines()[-3:] if log and log.exists() else []
+            )
             raise SandboxError(f"{what} did not come up: {' / '.join(said) or 'it said nothing'}")
         time.sleep(0.005)
+
+
+def _accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 def _find(program: str) -> str:
