@@ -184,7 +184,7 @@ class _Conversation:
             elif method is None:
                 yield from self._replied(message)
             elif method == "echo":
-                params = message.params or []
+                params: Any = message.params or []
                 self._outgoing += jsonrpc.encode_reply(message.id, params)
             elif method == "monitor_canceled":
                 raise ConnectionLost(

@@ -50,7 +50,7 @@ class Tell(NamedTuple):
     cut: Mapping[str, Port]
 
 
-class Stopped(Exception):  # noqa: N818 - no error: the worker is told to leave
+class Stopped(Exception):
     """The worker must leave although something is left."""
 
 
