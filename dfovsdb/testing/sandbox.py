@@ -78,7 +78,7 @@ class Sandbox:
         """
         if self._guard is not None:
             return self
-        schema = Path(self._schema) if self._schema else _find_schema()
+        schema = Path(self._schema) if self._schema else find_schema()
         server = _find("ovsdb-tool")
         self._directory = Path(tempfile.mkdtemp(prefix="dfovsdb-"))
         self._guard = subprocess.Popen(
@@ -186,6 +186,10 @@ class Sandbox:
     def stop_vswitchd(self, *, kill: bool = False) -> None:
         """End ovs-vswitchd; the database is not changed by that."""
         self._vswitchd = self._end(self._vswitchd, kill=kill)
+
+    def convert_database(self, schema: str | os.PathLike[str]) -> None:
+        """While the database is stopped: convert it to another schema, as an upgrade does."""
+        self._run(_find("ovsdb-tool"), "convert", str(self.database), str(schema))
 
     def pause_database(self) -> None:
         """Stop ovsdb-server in its tracks (SIGSTOP)."""
@@ -308,7 +312,8 @@ def _find(program: str) -> str:
     )
 
 
-def _find_schema() -> Path:
+def find_schema() -> Path:
+    """The schema of the Open_vSwitch database that the installed Open vSwitch ships."""
     for folder in (os.environ.get("OVS_PKGDATADIR", ""), *_SCHEMAS):
         if folder and (schema := Path(folder) / "vswitch.ovsschema").is_file():
             return schema

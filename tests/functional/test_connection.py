@@ -1,0 +1,290 @@
+"""The connection: restarts, servers that are not there, old servers, one socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfovsdb import DfovsdbError, Monitor, watch
+from dfovsdb.errors import WaitTimeout
+from dfovsdb.testing import CaptureSink, Sandbox
+from dfovsdb.testing.sandbox import find_schema
+
+DEADLINE = 20.0
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.005)
+
+
+def insert(name: str, number: int = 0, **columns: Any) -> list[dict[str, Any]]:
+    """Operations that add a port to the bridge br-int, without ovs-vswitchd."""
+    row = {"name": name, **columns}
+    return [
+        {"op": "insert", "table": "Interface", "row": row, "uuid-name": f"i{number}"},
+        {"op": "insert", "table": "Port", "uuid-name": f"p{number}",
+         "row": {"name": name, "interfaces": ["named-uuid", f"i{number}"]}},
+        {"op": "mutate", "table": "Bridge", "where": [["name", "==", "br-int"]],
+         "mutations": [["ports", "insert", ["named-uuid", f"p{number}"]]]},
+    ]  # fmt: skip
+
+
+def vm(iface_id: str) -> dict[str, Any]:
+    return {"external_ids": ["map", [["iface-id", iface_id]]]}
+
+
+def sockets_to(sandbox: Sandbox) -> int:
+    """How many sockets of this process are connected to the TCP port of the sandbox."""
+    port = int(sandbox.tcp_connection.rpartition(":")[2])
+    ours = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
+            if os.path.islink(f"/proc/self/fd/{fd}")}  # fmt: skip
+    count = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        count += int(fields[2].split(":")[1], 16) == port and f"socket:[{fields[9]}]" in ours
+    return count
+
+
+@pytest.fixture
+def box(ovsdb_sandbox: Sandbox) -> Sandbox:
+    ovsdb_sandbox.vsctl("add-br", "br-int")
+    return ovsdb_sandbox
+
+
+@pytest.mark.parametrize("resync", ["replay", "diff"])
+def test_a_killed_server_that_comes_back_changed_is_told_whole(box: Sandbox, resync: Any) -> None:
+    sink = CaptureSink()
+    with Monitor(box.tcp_connection, sinks=[sink], resync=resync):
+        box.transact(*insert("stays", 1, **vm("a")), *insert("leaves", 2, **vm("b")))
+        sink.wait_until(lambda: sink.of("stays") and sink.of("leaves"))
+        assert sockets_to(box) == 1
+        before = len(sink.items)
+        box.stop_database(kill=True)
+        with box.hidden_database():
+            box.vsctl("del-port", "leaves")
+            box.transact(*insert("comes", 3, **vm("c")))
+        box.start_database()
+        sink.wait_for_sync(2)
+        wait_until(lambda: sockets_to(box) == 1)
+        started, *events, finished = sink.items[before:]
+        assert (started.action, finished.action) == ("sync_started", "sync_finished")
+        assert {item.origin for item in sink.items[before:]} == {"resync"}
+        told = [(e.action, e.port.name) for e in events]  # type: ignore[union-attr]  # no marker is among them
+        assert told[0] == ("offline", "leaves")
+        online = {name for action, name in told[1:] if action == "online"}
+        assert online == ({"comes", "stays", "br-int"} if resync == "replay" else {"comes"})
+        assert len(told) == len(online) + 1
+
+
+def test_with_diff_a_restart_of_the_database_alone_makes_no_event(ovs_sandbox: Sandbox) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    ovs_sandbox.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
+                      "type=dummy", "external_ids:iface-id=a")  # fmt: skip
+    sink = CaptureSink()
+    with Monitor(ovs_sandbox.connection, sinks=[sink], resync="diff") as monitor:
+        monitor.wait_for(lambda p: p.name == "tap0" and p.link_state == "up", DEADLINE)
+        sink.wait_until(lambda: sink.of("tap0") and sink.of("tap0")[-1].port.link_state == "up")
+        before = len(sink.events)
+        ovs_sandbox.stop_database(kill=True)
+        ovs_sandbox.start_database()
+        sink.wait_for_sync(2)
+        # The switch fills the ephemeral columns again; what it writes after that comes later.
+        wait_until(lambda: ovs_sandbox.vsctl("get", "interface", "tap0", "link_state") == "up\n")
+        ovs_sandbox.vsctl("set", "interface", "tap0", "external_ids:attached-mac=later")
+        sink.wait_until(lambda: len(sink.events) > before)
+        (change,) = sink.events[before:]
+        assert change.port.attributes["attached_mac"] == "later"
+        assert change.port.link_state == "up"
+
+
+def test_a_server_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    with Sandbox(vswitchd=False) as box:
+        box.vsctl("add-br", "br-int")
+        box.stop_database()
+        sink = CaptureSink()
+        with Monitor(box.connection, sinks=[sink]) as monitor:
+            wait_until(lambda: monitor.trouble)
+            assert "ovsdb-server running" in monitor.trouble or "which is there" in monitor.trouble
+            assert not monitor.wait_synced(0)
+            box.start_database()
+            sink.wait_for_sync()
+            assert monitor.trouble == ""
+            assert [event.port.name for event in sink.events] == ["br-int"]
+
+
+def test_watch_gives_up_after_its_timeout_and_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(WaitTimeout, match=r"cannot connect to unix:.*nobody"):
+        list(watch(f"unix:{tmp_path}/nobody", once=True, timeout=0.5))
+
+
+def test_wait_for_gives_up_and_names_the_trouble(tmp_path: Path) -> None:
+    with Monitor(f"unix:{tmp_path}/nobody") as monitor:
+        wait_until(lambda: monitor.trouble)
+        with pytest.raises(WaitTimeout, match="nobody"):
+            monitor.wait_for(lambda _port: True, timeout=0.2)
+
+
+def test_wait_for_raises_what_its_predicate_raises(box: Sandbox) -> None:
+    def broken(_port: object) -> bool:
+        raise LookupError("my own mistake")
+
+    with Monitor(box.connection) as monitor, pytest.raises(LookupError, match="my own mistake"):
+        monitor.wait_for(broken, DEADLINE)
+
+
+def test_ports_are_the_last_known_while_disconnected(box: Sandbox) -> None:
+    with Monitor(box.connection) as monitor:
+        assert monitor.wait_synced(DEADLINE)
+        box.stop_database(kill=True)
+        wait_until(lambda: monitor.trouble)
+        assert [port.name for port in monitor.ports().values()] == ["br-int"]
+
+
+def test_a_silent_server_is_probed_and_given_up(box: Sandbox) -> None:
+    with Monitor(box.connection, inactivity_probe=1) as monitor:
+        assert monitor.wait_synced(DEADLINE)
+        box.pause_database()
+        wait_until(lambda: "no answer" in monitor.trouble)
+        box.resume_database()
+        wait_until(lambda: not monitor.trouble)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_tcp_server_is_found_by_address_and_by_name(box: Sandbox, host: str) -> None:
+    port = box.tcp_connection.rpartition(":")[2]
+    assert [e.port.name for e in watch(f"tcp:{host}:{port}", once=True, timeout=DEADLINE)] == [
+        "br-int"
+    ]
+
+
+def test_a_tcp_server_is_found_by_its_ipv6_address(box: Sandbox) -> None:
+    with socket.socket(socket.AF_INET6) as free:
+        free.bind(("::1", 0))
+        port = free.getsockname()[1]
+    box.vsctl("set-manager", f"ptcp:{port}:[::1]")
+    assert list(watch(f"tcp:[::1]:{port}", once=True, timeout=DEADLINE))
+
+
+def test_the_plain_method_of_rfc_7047_tells_the_same(box: Sandbox) -> None:
+    sink = CaptureSink()
+    with Monitor(box.connection, sinks=[sink], monitor="rfc7047"):
+        sink.wait_for_sync()
+        box.transact(*insert("tap0", **vm("a")))
+        sink.wait_for_actions("tap0", ["online"])
+        box.transact({"op": "update", "table": "Interface", "where": [["name", "==", "tap0"]],
+                      "row": {"ofport": 7}})  # fmt: skip
+        updated = sink.wait_for_actions("tap0", ["online", "updated"])[-1]
+        assert (updated.port.ofport, updated.port.attributes["iface_id"]) == (7, "a")
+        box.vsctl("del-port", "tap0")
+        sink.wait_for_actions("tap0", ["online", "updated", "offline"])
+
+
+@contextmanager
+def old_server(box: Sandbox, path: Path) -> Iterator[str]:
+    """A server that knows only `monitor`: no such ovsdb-server is packaged any more, so this
+    stands before a real one and answers monitor_cond as OVS 2.5 did."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    def relay(source: socket.socket, target: socket.socket, *, answer: bool) -> None:
+        while data := _receive(source):
+            request = json.loads(data) if answer else {}
+            if request.get("method") == "monitor_cond":
+                reply = {"id": request["id"], "error": "unknown method", "result": None}
+                source.sendall(json.dumps(reply).encode())
+            else:
+                target.sendall(data)
+        target.shutdown(socket.SHUT_RDWR)
+
+    client_side: list[socket.socket] = []
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(box.connection.removeprefix("unix:"))
+        client_side.extend((client, server))
+        back = threading.Thread(target=relay, args=(server, client), kwargs={"answer": False})
+        back.start()
+        relay(client, server, answer=True)
+        back.join()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"unix:{path}"
+    finally:
+        thread.join(DEADLINE)
+        for end in (*client_side, listener):
+            end.close()
+
+
+def _receive(source: socket.socket) -> bytes:
+    try:
+        return source.recv(1 << 16)
+    except OSError:
+        return b""
+
+
+def test_a_server_that_knows_only_monitor_works(box: Sandbox, tmp_path: Path) -> None:
+    sink = CaptureSink()
+    with old_server(box, tmp_path / "old.sock") as connection:
+        with Monitor(connection, sinks=[sink]):
+            sink.wait_for_sync()
+            box.transact(*insert("tap0", **vm("a")))
+            sink.wait_for_actions("tap0", ["online"])
+        assert sink.closed
+
+
+@pytest.mark.parametrize("lacking", ["error", "mac_in_use"])
+def test_an_older_schema_is_monitored_for_what_it_has_and_a_newer_one_for_everything(
+    lacking: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    schema = json.loads(find_schema().read_text())
+    del schema["tables"]["Interface"]["columns"][lacking]
+    old = tmp_path / "old.ovsschema"
+    old.write_text(json.dumps(schema))
+    sink = CaptureSink()
+    with Sandbox(vswitchd=False, schema=old) as box, Monitor(box.connection, sinks=[sink]):
+        sink.wait_for_sync()
+        warnings = [r.message for r in caplog.records if "no column" in r.message]
+        assert warnings == [f"the server's table Interface has no column {lacking}: left out"]
+        box.stop_database()
+        box.convert_database(find_schema())
+        box.start_database()
+        sink.wait_for_sync(2)
+        box.vsctl("add-br", "br-int")
+        box.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
+                  "external_ids:iface-id=a")  # fmt: skip
+        box.transact({"op": "update", "table": "Interface", "where": [["name", "==", "tap0"]],
+                      "row": {"ofport": -1, lacking: "fe:16:3e:00:00:01"}})  # fmt: skip
+        sink.wait_until(lambda: sink.of("tap0") and sink.of("tap0")[-1].port.ofport == -1)
+        assert getattr(sink.of("tap0")[-1].port, lacking) == "fe:16:3e:00:00:01"
+
+
+def test_a_database_without_what_is_required_is_named(tmp_path: Path) -> None:
+    schema = json.loads(find_schema().read_text())
+    del schema["tables"]["Interface"]["columns"]["external_ids"]
+    strange = tmp_path / "strange.ovsschema"
+    strange.write_text(json.dumps(schema))
+    with Sandbox(vswitchd=False, schema=strange) as box, Monitor(box.connection) as monitor:
+        wait_until(lambda: monitor.trouble)
+        assert "lacks the columns external_ids" in monitor.trouble
+
+
+def test_a_malformed_connection_is_refused_before_anything_starts() -> None:
+    for connection in ("", "tcp:host", "tcp:host:0", "tcp:::1:6640", "udp:h:1", "unix:"):
+        with pytest.raises(DfovsdbError, match="connection"):
+            Monitor(connection)
