@@ -1,4 +1,4 @@
-"""Bridge, VM, tunnel and patch ports of an Open vSwitch host as events.
+"""The ports of an Open vSwitch host as events.
 
 The names below are the Python API; each is imported when it is first used.
 """

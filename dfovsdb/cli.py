@@ -55,7 +55,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="dfovsdb",
-        description="Bridge, VM, tunnel and patch ports of an Open vSwitch host as events.",
+        description="The ports of an Open vSwitch host as events.",
         epilog="Exit status: 0 done, 1 failed at run time, 2 wrong use or configuration.",
     )
     parser.add_argument("--version", action="version", version=f"dfovsdb {__version__}")
@@ -122,6 +122,8 @@ def _run(args: argparse.Namespace) -> int:
     from oslo_log import log
 
     conf = _configuration(args, logging_args=["--debug"] if args.debug else [])
+    if not (conf.log_file or conf.log_dir or conf.use_journal):
+        conf.set_default("use_stderr", True)  # oslo.log would take stdout, which is for events
     log.setup(conf, "dfovsdb", __version__)
     wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # before any thread, which inherits it
@@ -210,20 +212,14 @@ def _sandbox(_args: argparse.Namespace) -> int:
     with Sandbox() as sandbox:
         print(sandbox.connection)
         print(sandbox.tcp_connection)
-        print(
-            f"\nTry:  dfovsdb watch {sandbox.connection}\n"
-            f"and:  ovs-vsctl --db={sandbox.connection} add-br br-int "
-            "-- set bridge br-int datapath_type=dummy\n"
-            "Every bridge needs datapath_type=dummy. Ctrl-C ends it.",
-            file=sys.stderr,
-        )
+        print(sandbox.hint, file=sys.stderr)
         sys.stdout.flush()
         while True:
             signal.pause()
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from dfovsdb.demo import play
+    from dfovsdb.testing.demo import play
 
     _log_to_stderr(logging.DEBUG if args.debug else logging.ERROR)
     return DONE if play(pause=0 if args.fast else 0.7) else FAILED

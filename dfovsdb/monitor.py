@@ -84,31 +84,36 @@ class Monitor:
     # The loop.
 
     def _run(self) -> None:
-        session, transport = self._session, self._transport
-        with transport:
+        with self._transport:
             while not self._stopping:
-                try:
-                    step = session.next_step(time.monotonic())
-                    if step == "connect":
-                        session.connecting(time.monotonic())
-                        transport.open()
-                    elif step == "disconnect":
-                        raise ConnectionLost(f"{self._address}: no answer")
-                    if transport.ready and not session.connected:
-                        session.begin(time.monotonic())
-                    transport.send(session.outgoing())
-                    data = transport.wait(session.timeout(time.monotonic()))
-                    for message in session.received(data, time.monotonic()):
-                        if isinstance(message, Snapshot):
-                            self._sync(message)
-                        elif facts := self._facts(self._table.apply(message.updates)):
-                            self._dispatcher.publish(facts)
-                except ConnectionLost as lost:
+                if lost := self._turn(self._session, self._transport):
                     self._lost(lost)
-                except Exception as error:
-                    LOG.exception("an error of dfovsdb itself; starting over")
-                    self._table = Table()
-                    self._lost(ProtocolError(f"error of dfovsdb itself: {error!r}"))
+
+    def _turn(self, session: Session, transport: Transport) -> ConnectionLost | None:
+        """Connect if it is time to, then read once and publish what it means."""
+        try:
+            step = session.next_step(time.monotonic())
+            if step == "connect":
+                session.connecting(time.monotonic())
+                transport.open()
+            elif step == "disconnect":
+                return ConnectionLost(f"{self._address}: no answer")
+            if transport.ready and not session.connected:
+                session.begin(time.monotonic())
+            transport.send(session.outgoing())
+            data = transport.wait(session.timeout(time.monotonic()))
+            for message in session.received(data, time.monotonic()):
+                if isinstance(message, Snapshot):
+                    self._sync(message)
+                elif facts := self._facts(self._table.apply(message.updates)):
+                    self._dispatcher.publish(facts)
+        except ConnectionLost as lost:
+            return lost
+        except Exception as error:
+            LOG.exception("an error of dfovsdb itself; starting over")
+            self._table = Table()
+            return ProtocolError(f"an error of dfovsdb itself: {error!r}")
+        return None
 
     def _sync(self, snapshot: Snapshot) -> None:
         facts = self._facts(self._table.replace(*snapshot))
@@ -134,7 +139,7 @@ class Monitor:
         self._session.lost(lost, time.monotonic())
         if str(lost) != self._trouble:  # each trouble once, not once a second
             self._trouble = str(lost)
-            LOG.warning("%s; waiting for it", lost)
+            LOG.warning("waiting for the server: %s", lost)
 
     # The handle.
 

@@ -27,7 +27,7 @@ def clean(text: str) -> str:
 
 
 def event_line(event: PortEvent) -> str:
-    """`online vm tap4aa64e21-d9 ofport=5 iface_id=…`; a change as `ofport=2->5`."""
+    """`online KIND tap4aa64e21-d9 ofport=5 iface_id=…`; a change as `ofport=2->5`."""
     port = event.port
     return f"{event.action} {clean(port.kind)} {clean(port.name)} {_details(event)}".rstrip()
 

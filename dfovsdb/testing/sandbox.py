@@ -29,13 +29,12 @@ _WHERE = ("/usr/sbin", "/usr/local/sbin", "/usr/lib/openvswitch-switch")
 _SCHEMAS = ("/usr/share/openvswitch", "/usr/local/share/openvswitch")
 
 # Runs in a session of its own and waits until the pipe from us is closed, however we end.
-# A daemon is known by its pid file and by having the directory among its arguments.
+# A daemon is known by its control socket, which no other program has among its arguments.
 _GUARD = """
 trap '' INT TERM HUP
 read -r _
-for file in "$1"/*.pid; do
-  pid=$(cat "$file" 2>/dev/null) || continue
-  tr '\\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF "$1/" && kill -9 "$pid"
+for process in /proc/[0-9]*; do
+  grep -qF -e "--unixctl=$1/" "$process/cmdline" 2>/dev/null && kill -9 "${process#/proc/}"
 done
 rm -rf "$1"
 """
@@ -129,6 +128,16 @@ class Sandbox:
         """`tcp:127.0.0.1:PORT` of the database server; the port stays over restarts."""
         return f"tcp:127.0.0.1:{self._port}"
 
+    @property
+    def hint(self) -> str:
+        """What to try with it, in a few lines."""
+        return (
+            f"\nTry:  dfovsdb watch {self.connection}\n"
+            f"and:  ovs-vsctl --db={self.connection} add-br br-int "
+            "-- set bridge br-int datapath_type=dummy\n"
+            "Every bridge needs datapath_type=dummy. Ctrl-C ends it."
+        )
+
     def vsctl(self, *args: str) -> str:
         """Run ovs-vsctl.
 
@@ -179,9 +188,13 @@ class Sandbox:
 
     def start_vswitchd(self) -> None:
         """Start ovs-vswitchd with the dummy datapath."""
+        pid_file = self.directory / "ovs-vswitchd.pid"
+        pid_file.unlink(missing_ok=True)
         self._vswitchd = self._spawn(
             "ovs-vswitchd", self.connection, "--enable-dummy", "--disable-system"
         )
+        log = self.directory / "ovs-vswitchd.log"
+        _wait(pid_file.exists, "ovs-vswitchd", self._vswitchd, log)
 
     def stop_vswitchd(self, *, kill: bool = False) -> None:
         """End ovs-vswitchd; the database is not changed by that."""

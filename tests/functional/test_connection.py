@@ -109,7 +109,7 @@ def test_with_diff_a_restart_of_the_database_alone_makes_no_event(ovs_sandbox: S
         assert change.port.link_state == "up"
 
 
-def test_a_server_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_yet_is_waited_for() -> None:
     with Sandbox(vswitchd=False) as box:
         box.vsctl("add-br", "br-int")
         box.stop_database()

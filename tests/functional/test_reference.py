@@ -102,7 +102,9 @@ class Churn:
         }
 
     def _some(self, pairs: dict[str, str]) -> dict[str, str]:
-        return dict(self._random.sample(sorted(pairs.items()), self._random.randint(0, len(pairs))))
+        return dict(
+            self._random.sample(sorted(pairs.items()), self._random.randint(0, len(pairs)))
+        )
 
     def _insert(self, name: str) -> list[dict[str, Any]]:
         self._made += 1

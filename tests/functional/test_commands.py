@@ -1,0 +1,334 @@
+"""The commands, as an operator runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+import dfovsdb
+from dfovsdb.testing import Sandbox
+
+DEADLINE = 20.0
+VM = ("type=dummy", "external_ids:iface-id=4aa64e21")
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.01)
+
+
+def dfovsdb_command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "dfovsdb", *args]
+
+
+def run(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(dfovsdb_command(*args), capture_output=True, text=True,
+                          timeout=60, check=False, **options)  # fmt: skip
+
+
+def _keep(pipe: IO[str], lines: list[str]) -> None:
+    for line in pipe:
+        lines.append(line)  # noqa: PERF402 - one by one, as they come
+
+
+class Command:
+    """A command that goes on running; its output is read as it comes."""
+
+    def __init__(self, *args: str, env: dict[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            dfovsdb_command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, env=env,
+        )  # fmt: skip
+        self.out: list[str] = []
+        self.err: list[str] = []
+        assert self.process.stdout
+        assert self.process.stderr
+        self._threads = [
+            threading.Thread(target=_keep, args=(self.process.stdout, self.out)),
+            threading.Thread(target=_keep, args=(self.process.stderr, self.err)),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        try:
+            wait_until(condition)
+        except AssertionError:
+            said = "".join([*self.out, *self.err])
+            raise AssertionError(f"the condition did not come true; said:\n{said}") from None
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        items = [json.loads(line) for line in self.out]
+        return [item for item in items if item.get("port", {}).get("name") == name]
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        status = self.process.wait(DEADLINE)
+        for thread in self._threads:
+            thread.join(DEADLINE)
+        return status
+
+
+@pytest.fixture
+def command() -> Iterator[Callable[..., Command]]:
+    running: list[Command] = []
+
+    def start(*args: str, env: dict[str, str] | None = None) -> Command:
+        running.append(Command(*args, env=env))
+        return running[-1]
+
+    yield start
+    for one in running:
+        if one.process.poll() is None:
+            one.end(signal.SIGKILL)
+        one.process.stdout.close()  # type: ignore[union-attr]  # it is a pipe
+        one.process.stderr.close()  # type: ignore[union-attr]  # it is a pipe
+
+
+@pytest.fixture
+def switch(ovs_sandbox: Sandbox) -> Sandbox:
+    ovs_sandbox.add_bridge("br-int")
+    ovs_sandbox.vsctl("wait-until", "interface", "br-int", "link_state=up")
+    return ovs_sandbox
+
+
+def configuration(tmp_path: Path, connection: str, text: str) -> str:
+    file = tmp_path / "dfovsdb.conf"
+    file.write_text(f"[ovsdb]\nconnection = {connection}\n{text}")
+    return str(file)
+
+
+def test_run_tells_its_sinks_and_ends_on_sigterm(
+    switch: Sandbox, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    conf = configuration(tmp_path, switch.connection, "[dfovsdb]\nsinks = jsonl, log\nhost=cmp-17")
+    agent = command("--config-file", conf, "run")
+    agent.wait_for(lambda: any('"sync_finished"' in line for line in agent.out))
+    switch.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0", *VM)
+    agent.wait_for(lambda: any(e["port"]["state"] == "ready" for e in agent.events("tap0")))
+    assert agent.end(signal.SIGTERM) == 0
+    items = [json.loads(line) for line in agent.out]
+    assert [item["seq"] for item in items] == list(range(1, len(items) + 1))
+    assert {(item["v"], item["host"]) for item in items} == {(1, "cmp-17")}
+    updated = next(e for e in agent.events("tap0") if e["port"]["ofport"])
+    assert updated["changed"]["state"] == ["pending", "ready"]
+    assert any("online vm tap0" in line for line in agent.err)
+
+
+def test_run_reopens_its_file_on_sighup_and_tells_everything_again_on_sigusr1(
+    switch: Sandbox, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    file, rotated = tmp_path / "events.jsonl", tmp_path / "events.jsonl.1"
+    text = f"[dfovsdb]\nsinks = events=jsonl\n[sink_events]\npath={file}\n"
+    conf = configuration(tmp_path, switch.connection, text)
+    agent = command("--config-file", conf, "run")
+    agent.wait_for(lambda: file.exists() and "sync_finished" in file.read_text())
+    file.rename(rotated)
+    agent.process.send_signal(signal.SIGHUP)
+    agent.wait_for(file.exists)
+    agent.process.send_signal(signal.SIGUSR1)
+    agent.wait_for(lambda: "sync_finished" in file.read_text())
+    replayed = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {item["origin"] for item in replayed} == {"replay"}
+    assert [item["action"] for item in replayed] == ["sync_started", "online", "sync_finished"]
+    assert agent.end() == 0
+    assert "replay" not in rotated.read_text()
+
+
+def test_run_waits_for_a_server_that_is_not_there_and_says_so_once(
+    tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    conf = configuration(tmp_path, f"unix:{tmp_path}/nobody", "")
+    agent = command("--config-file", conf, "run")
+    agent.wait_for(lambda: agent.err)
+    assert agent.end() == 0
+    assert len([line for line in agent.err if "cannot connect" in line]) == 1
+
+
+def test_watch_prints_events_and_ends_quietly_on_ctrl_c(
+    switch: Sandbox, command: Callable[..., Command]
+) -> None:
+    watch = command("watch", switch.connection)
+    watch.wait_for(lambda: any("is complete, 1 ports" in line for line in watch.out))
+    switch.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0", *VM)
+    watch.wait_for(lambda: any("ofport=none->" in line for line in watch.out))
+    assert watch.end(signal.SIGINT) == 0
+    assert watch.err == []
+    assert "\x1b" not in "".join(watch.out)
+    assert re.search(r"^\d\d:\d\d:\d\d  online   vm      tap0 ", "".join(watch.out), re.MULTILINE)
+
+
+def test_watch_once_prints_what_is_there(switch: Sandbox) -> None:
+    done = run("watch", switch.tcp_connection, "--once", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    started, online, finished = map(dfovsdb.from_json, done.stdout.splitlines())
+    assert (started.action, finished.action) == ("sync_started", "sync_finished")
+    assert isinstance(online, dfovsdb.PortEvent)
+    assert (online.port.name, online.port.kind) == ("br-int", "bridge")
+
+
+def test_watch_is_coloured_on_a_terminal(switch: Sandbox) -> None:
+    leader, follower = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"TERM": "xterm"}
+    watch = subprocess.Popen(dfovsdb_command("watch", switch.connection, "--once"),
+                             stdout=follower, env=environment)  # fmt: skip
+    assert watch.wait(DEADLINE) == 0
+    os.close(follower)
+    shown = b""
+    while select.select([leader], [], [], 0)[0]:
+        try:
+            shown += os.read(leader, 4096)
+        except OSError:  # the other end is closed
+            break
+    os.close(leader)
+    assert b"\x1b[32monline \x1b[0m" in shown
+
+
+def test_watch_once_with_a_timeout_ends_with_one_line_that_names_the_remedy(
+    tmp_path: Path,
+) -> None:
+    done = run("watch", f"unix:{tmp_path}/nobody", "--once", "--timeout", "0.5")
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "nobody" in line
+    assert "is ovsdb-server running?" in line or "connect to unix:" in line
+    refused = run("watch", "tcp:127.0.0.1:9", "--once", "--timeout", "0.5")
+    (line,) = refused.stderr.splitlines()
+    assert "unix:" in line or "ovs-vsctl set-manager ptcp:6640:127.0.0.1" in line
+
+
+def test_watch_waits_and_says_so(tmp_path: Path, command: Callable[..., Command]) -> None:
+    watch = command("watch", f"unix:{tmp_path}/nobody")
+    watch.wait_for(lambda: watch.err)
+    assert watch.end(signal.SIGINT) == 0
+    (line,) = watch.err
+    assert "waiting" in line
+
+
+def test_watch_ends_quietly_when_its_reader_leaves(switch: Sandbox) -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -m dfovsdb watch "$1" --json --once | head -1', sys.executable,
+         switch.connection],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert '"sync_started"' in done.stdout
+
+
+def test_sandbox_prints_its_connection_and_leaves_nothing(
+    command: Callable[..., Command],
+) -> None:
+    sandbox = command("sandbox")
+    sandbox.wait_for(lambda: len(sandbox.out) == 2)
+    connection = sandbox.out[0].strip()
+    done = run("watch", connection, "--once", "--timeout", "20")
+    assert done.returncode == 0
+    assert sandbox.end(signal.SIGINT) == 0
+    assert not Path(connection.removeprefix("unix:")).parent.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_sandbox_that_is_killed_leaves_nothing(
+    number: int, command: Callable[..., Command]
+) -> None:
+    sandbox = command("sandbox")
+    sandbox.wait_for(lambda: len(sandbox.out) == 2)
+    folder = Path(sandbox.out[0].strip().removeprefix("unix:")).parent
+    pids = [int(file.read_text()) for file in folder.glob("*.pid")]
+    assert len(pids) == 2
+    sandbox.end(number)
+    wait_until(lambda: not folder.exists())
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+
+
+def test_the_demo_plays_to_its_end() -> None:
+    done = run("demo", "--fast")
+    assert done.returncode == 0, done.stderr
+    assert "what was told is what the switch has." in done.stdout.splitlines()[-1]
+    for kind in ("bridge", "vm", "tunnel", "patch"):
+        assert re.search(rf"online   {kind} ", done.stdout)
+        assert re.search(rf"offline  {kind} ", done.stdout)
+    for type_ in ("vxlan", "gre", "geneve"):
+        assert f"tunnel_type={type_}" in done.stdout
+
+
+def test_plugins_lists_what_is_enabled_in_its_order(tmp_path: Path) -> None:
+    text = "[dfovsdb]\nclassifiers = vm, dhcp=match, bridge\nsinks = audit=jsonl\n"
+    conf = configuration(tmp_path, "tcp:127.0.0.1:6640", text)
+    done = run("--config-file", conf, "plugins")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[1:4] == [
+        ["1", "vm", "dfovsdb", "dfovsdb.classifiers.vm:VmClassifier"],
+        ["2", "dhcp=match", "dfovsdb", "dfovsdb.classifiers.match:MatchClassifier"],
+        ["3", "bridge", "dfovsdb", "dfovsdb.classifiers.bridge:BridgeClassifier"],
+    ]
+    assert ["-", "tunnel", "dfovsdb", "dfovsdb.classifiers.tunnel:TunnelClassifier"] in lines
+    assert ["1", "audit=jsonl", "dfovsdb", "dfovsdb.sinks.jsonl:JsonlSink"] in lines
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[ovsdb]\nconnection = tcp:127.0.0.1", "'tcp:127.0.0.1' cannot be read: use tcp:HOST"),
+        ("[ovsdb]\nmonitor = fast", "fast"),
+        ("[ovsdb]\ninactivity_probe = soon", "inactivity_probe"),
+        ("[dfovsdb]\nresync = sometimes", "sometimes"),
+        ("[dfovsdb]\nqueue_limit = -1", "queue_limit"),
+        ("[dfovsdb]\nclassifiers = vm, nosuch", "classifier 'nosuch' is not installed"),
+        ("[dfovsdb]\nclassifiers = vm, vm", "vm is there twice"),
+        ("[dfovsdb]\nclassifiers = match", "[classifier_match] kind is required"),
+        ("[dfovsdb]\nsinks = nosuch", "sink 'nosuch' is not installed"),
+        ("[sink_log]\nlevel = LOUD", "LOUD"),
+        ("[dfovsdb]\nsinks=jsonl\n[sink_jsonl]\npath=/nosuch/file", "jsonl cannot be opened"),
+        ("[dfovsdb]\nstate_dir = /nosuch", "state_dir '/nosuch'"),
+        ("nonsense", "nonsense"),
+    ],
+)  # fmt: skip
+def test_bad_configuration_is_one_line_and_status_2(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "dfovsdb.conf"
+    file.write_text(text + "\n")
+    done = run("--config-file", str(file), "run")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("nosuch",), ("watch", "--nosuch"), ("watch", "udp:x"), ("--config-file", "/no", "run")],
+)
+def test_wrong_use_is_one_line_and_status_2(args: tuple[str, ...]) -> None:
+    done = run(*args)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_debug_shows_a_traceback() -> None:
+    assert "Traceback" in run("--debug", "watch", "udp:x").stderr
+
+
+def test_help_imports_none_of_the_libraries() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "dfovsdb", "--help"],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & {"oslo_config", "stevedore", "ovs", "msgspec", "oslo_log"}

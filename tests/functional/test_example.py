@@ -1,0 +1,104 @@
+"""The example package: installed by pip beside dfovsdb, at work by configuration alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dfovsdb.testing import Sandbox
+
+DEADLINE = 20.0
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "dfovsdb-dhcp"
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which the example is installed, beside everything that we have."""
+    target = tmp_path_factory.mktemp("site")
+    source = tmp_path_factory.mktemp("source") / "dfovsdb-dhcp"
+    subprocess.run(["cp", "-r", str(EXAMPLE), str(source)], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+         "--disable-pip-version-check", "--root-user-action=ignore", "--target", str(target),
+         str(source)],
+        check=True, timeout=120,
+    )  # fmt: skip
+    paths = [str(target), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def switch(ovs_sandbox: Sandbox) -> Sandbox:
+    ovs_sandbox.add_bridge("br-int")
+    ovs_sandbox.vsctl("add-port", "br-int", "tapdhcp", "--", "set", "interface", "tapdhcp",
+                      "type=internal", "external_ids:iface-id=d1")  # fmt: skip
+    ovs_sandbox.vsctl("add-port", "br-int", "tapvm", "--", "set", "interface", "tapvm",
+                      "type=dummy", "external_ids:iface-id=v1")  # fmt: skip
+    return ovs_sandbox
+
+
+def configured(name: str, switch: Sandbox, tmp_path: Path) -> Path:
+    text = (EXAMPLE / name).read_text().replace("ports.txt", str(tmp_path / "ports.txt"))
+    file = tmp_path / name
+    file.write_text(f"{text}\n[ovsdb]\nconnection = {switch.connection}\n")
+    return file
+
+
+def test_both_plugins_work_with_configuration_alone(
+    environment: dict[str, str], switch: Sandbox, tmp_path: Path
+) -> None:
+    conf = configured("dfovsdb.conf", switch, tmp_path)
+    command = [sys.executable, "-m", "dfovsdb", "--config-file", str(conf)]
+    listed = subprocess.run([*command, "plugins"], env=environment, capture_output=True,
+                            text=True, check=True)  # fmt: skip
+    assert "dhcp    dfovsdb-dhcp  dfovsdb_dhcp.classifier:DhcpClassifier" in listed.stdout
+    agent = subprocess.Popen([*command, "run"], env=environment, stderr=subprocess.DEVNULL)
+    ports = tmp_path / "ports.txt"
+    try:
+        wait_until(lambda: ports.exists() and "vm tapvm 2" in ports.read_text())
+        assert ports.read_text() == "bridge br-int 65534\ndhcp tapdhcp 1\nvm tapvm 2\n"
+        switch.vsctl("del-port", "tapdhcp")
+        wait_until(lambda: ports.read_text() == "bridge br-int 65534\nvm tapvm 2\n")
+    finally:
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(DEADLINE) == 0
+
+
+def test_match_makes_the_same_kind_without_python(switch: Sandbox, tmp_path: Path) -> None:
+    conf = configured("match.conf", switch, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "dfovsdb", "--config-file", str(conf), "watch", "--once", "--json"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    ports = [json.loads(line).get("port", {}) for line in done.stdout.splitlines()]
+    (dhcp,) = [port for port in ports if port.get("kind") == "dhcp"]
+    assert dhcp["name"] == "tapdhcp"
+    assert dhcp["attributes"] == {"iface_id": "d1", "attached_mac": None}
+
+
+def test_no_file_of_the_core_knows_the_example() -> None:
+    found = [path for path in (ROOT / "dfovsdb").rglob("*.py") if "dhcp" in path.read_text()]
+    assert found == []
+
+
+def test_the_core_names_no_kind_and_no_destination_but_as_defaults() -> None:
+    core = [path for path in (ROOT / "dfovsdb").glob("*.py") if path.name != "config.py"]
+    done = subprocess.run(["grep", "-nwE", "vm|tunnel|patch|bridge|dragonflow", *map(str, core)],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.stdout == ""
