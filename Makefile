@@ -4,7 +4,7 @@
 ARGS =
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint wheel clean
+.PHONY: help run test lint generate wheel clean
 
 help:  ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -23,6 +23,12 @@ lint:  ## set up, then check style and types
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
+
+generate:  ## write the generated files under docs/ anew: sample configuration, JSON Schema
+	@tools/python-env.sh test
+	@.venv/bin/oslo-config-generator --namespace dfovsdb --output-file docs/dfovsdb.conf.sample
+	@.venv/bin/python -c 'import json; from dfovsdb.json_v1 import json_schema; \
+	    print(json.dumps(json_schema(), indent=2))' >docs/events.schema.json
 
 wheel:  ## set up, then build a wheel into dist/
 	@tools/python-env.sh run

@@ -177,13 +177,13 @@ def changes(previous: Port | None, port: Port) -> dict[str, tuple[Any, Any]]:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a line."""
-    (schema,), components = msgspec.json.schema_components(
-        [PortEventJson | SyncMarkerJson], ref_template="#/$defs/{name}"
+    either, components = msgspec.json.schema_components(
+        [PortEventJson, SyncMarkerJson], ref_template="#/$defs/{name}"
     )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dfovsdb events, JSON version 1",
-        **schema,
+        "oneOf": list(either),
         "$defs": components,
     }
 

@@ -27,9 +27,7 @@ def test_the_rules_of_the_blueprint_claim_what_it_names_and_nothing_else(
         ("vxlan0", "type=vxlan", "options:remote_ip=10.10.10.14"),
         ("patch-tun", "type=patch", "options:peer=patch-int"),
     ):
-        ovs_sandbox.vsctl(
-            "add-port", "br-int", name, "--", "set", "interface", name, *settings
-        )
+        ovs_sandbox.vsctl("add-port", "br-int", name, "--", "set", "interface", name, *settings)
     conf = config.load([str(BLUEPRINT)])
     classifiers = plugins.CLASSIFIERS.build(conf.dfovsdb.classifiers, conf)
     events = watch(

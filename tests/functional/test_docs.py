@@ -1,0 +1,137 @@
+"""Every example in the docs runs, every generated file is up to date, every link leads somewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from dfovsdb import Monitor, config, from_json, to_json
+from dfovsdb.json_v1 import json_schema
+from dfovsdb.testing import CaptureSink, Sandbox
+
+ROOT = Path(__file__).parents[2]
+DOCS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md"),
+               *ROOT.glob("examples/*/README.md")])  # fmt: skip
+UNIX_SOCKET = "unix:/run/openvswitch/db.sock"
+
+
+def blocks(file: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", file.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def readme_block(language: str, word: str) -> str:
+    (block,) = [b for b in blocks(ROOT / "README.md", language) if word in b]
+    return block
+
+
+@pytest.fixture
+def switch(ovs_sandbox: Sandbox) -> Sandbox:
+    ovs_sandbox.add_bridge("br-int")
+    ovs_sandbox.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
+                      "type=dummy", "external_ids:iface-id=v1")  # fmt: skip
+    return ovs_sandbox
+
+
+def test_the_for_loop_of_the_readme_prints_events(switch: Sandbox) -> None:
+    code = readme_block("python", "for event in watch").replace(UNIX_SOCKET, switch.connection)
+    loop = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
+    assert loop.stdout
+    lines = {loop.stdout.readline(), loop.stdout.readline()}
+    loop.kill()
+    loop.wait()
+    loop.stdout.close()
+    assert {"online bridge br-int\n", "online vm tap0\n"} <= lines
+
+
+def test_the_monitor_of_the_readme_waits_for_a_vm(
+    switch: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = readme_block("python", "wait_for").replace(UNIX_SOCKET, switch.connection)
+    exec(compile(code, "README.md", "exec"), {})
+    assert re.fullmatch(r"tap0 \d+ v1\n2 ports\n", capsys.readouterr().out)
+
+
+def test_the_plugins_of_the_readme_work(
+    switch: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, Any] = {}
+    for word in ("class DhcpClassifier", "class PrintSink"):
+        exec(compile(readme_block("python", word), "README.md", "exec"), names)
+    switch.vsctl("add-port", "br-int", "tapdhcp", "--", "set", "interface", "tapdhcp",
+                 "type=internal", "external_ids:iface-id=d1")  # fmt: skip
+    capture = CaptureSink()
+    sinks = [names["PrintSink"](), capture]
+    with Monitor(switch.connection, classifiers=[names["DhcpClassifier"]()], sinks=sinks):
+        capture.wait_until(lambda: capture.of("tapdhcp"))
+    assert capture.of("tapdhcp")[0].port.attributes == {"iface_id": "d1"}
+    assert "online tapdhcp\n" in capsys.readouterr().out
+
+
+def test_the_configuration_of_the_readme_is_valid(tmp_path: Path) -> None:
+    file = tmp_path / "dfovsdb.conf"
+    file.write_text(readme_block("ini", "[sink_jsonl]"))
+    conf = config.load([str(file)])
+    assert conf.dfovsdb.sinks == ["log", "jsonl"]
+    assert conf.dfovsdb.resync == "diff"
+
+
+def test_the_json_of_the_event_reference_is_what_we_write() -> None:
+    lines = "".join(blocks(ROOT / "docs" / "events.md", "json")).splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        assert to_json(from_json(line)).decode() == line
+
+
+def test_the_json_schema_is_generated() -> None:
+    written = json.loads((ROOT / "docs" / "events.schema.json").read_text())
+    assert written == json.loads(msgspec.json.encode(json_schema())), "run make generate"
+
+
+def test_the_sample_configuration_is_generated(tmp_path: Path) -> None:
+    sample = tmp_path / "sample"
+    generate = "import sys; from oslo_config.generator import main; sys.exit(main())"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", generate, "--namespace", "dfovsdb",
+                    "--output-file", str(sample)], check=True)  # fmt: skip
+    written = (ROOT / "docs" / "dfovsdb.conf.sample").read_text()
+    assert sample.read_text() == written, "run make generate"
+
+
+def test_the_sample_configuration_names_every_option() -> None:
+    written = (ROOT / "docs" / "dfovsdb.conf.sample").read_text()
+    for group, options in config.list_opts():
+        section = written.partition(f"\n[{group}]\n")[2].partition("\n[")[0]
+        for option in options:
+            assert f"\n#{option.dest} = " in section, f"[{group}] {option.name}"
+
+
+@pytest.mark.parametrize("file", DOCS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_lead_to_files_that_are_there(file: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", file.read_text()):
+        if "://" not in target:
+            assert (file.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("file", DOCS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_tests_and_modules_that_the_docs_name_are_there(file: Path) -> None:
+    text = file.read_text()
+    for path, name in re.findall(r"`((?:unit|functional)/\w+\.py)::(\w+)`", text):
+        assert f"def {name}(" in (ROOT / "tests" / path).read_text(), f"{path}::{name}"
+    exists: Callable[[str], bool] = lambda name: any(ROOT.rglob(name))  # noqa: E731
+    for name in re.findall(r"`(?:\w+/)*(\w+\.py)`", text):
+        assert exists(name), name
+
+
+def test_the_project_speaks_of_itself_alone() -> None:
+    """No path of a machine on which it was made, no name of a package host."""
+    words = "|".join(("/wo" + "rk/", "/ro" + "ot/", r"deb\.deb" + "ian", r"pypi\.o" + "rg"))
+    done = subprocess.run(["git", "grep", "-nIE", words], cwd=ROOT, capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert done.stdout == ""
