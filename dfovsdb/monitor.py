@@ -68,26 +68,28 @@ class Monitor:
             time.monotonic(), extra_columns=self._chain.extra_columns, **options
         )
         self._dispatcher = Dispatcher(
-            sinks if isinstance(sinks, Mapping) else _named(sinks),
+            _named(sinks),
             host=host or socket.gethostname(),
             resync=resync,
             queue_limit=queue_limit,
             state_dir=state_dir,
         )
-        self._transport = Transport(self._address)
+        self._transport: Transport | None = None
         self._stop_timeout = stop_timeout
         self._stopping = False
         self._synced = threading.Event()
         self._trouble = ""  # what the log has been told of the present outage
-        self._thread = threading.Thread(target=self._run, name="dfovsdb-monitor", daemon=True)
+        self._thread: threading.Thread | None = None
 
     # The loop.
 
-    def _run(self) -> None:
-        with self._transport:
+    def _run(self, transport: Transport) -> None:
+        with transport:
             while not self._stopping:
-                if lost := self._turn(self._session, self._transport):
-                    self._lost(lost)
+                if lost := self._turn(self._session, transport):
+                    transport.close()
+                    self._session.lost(lost, time.monotonic())
+                    self._say(lost)
 
     def _turn(self, session: Session, transport: Transport) -> ConnectionLost | None:
         """Connect if it is time to, then read once and publish what it means."""
@@ -134,10 +136,9 @@ class Monitor:
                 facts.append((uuid, port))
         return facts
 
-    def _lost(self, lost: ConnectionLost) -> None:
-        self._transport.close()
-        self._session.lost(lost, time.monotonic())
-        if str(lost) != self._trouble:  # each trouble once, not once a second
+    def _say(self, lost: ConnectionLost) -> None:
+        """Each trouble once, not once a second."""
+        if str(lost) != self._trouble:
             self._trouble = str(lost)
             LOG.warning("waiting for the server: %s", lost)
 
@@ -147,8 +148,15 @@ class Monitor:
         """Open the sinks, then connect; returns without waiting for the server.
 
         :raises ConfigurationError: a sink cannot be opened. Nothing is left running.
+        :raises RuntimeError: it was started before; another run is another Monitor.
         """
+        if self._thread or self._stopping:
+            raise RuntimeError("a Monitor is started once")
         self._dispatcher.start()
+        self._transport = Transport(self._address)
+        self._thread = threading.Thread(
+            target=self._run, args=(self._transport,), name="dfovsdb-monitor", daemon=True
+        )
         self._thread.start()
         return self
 
@@ -157,10 +165,11 @@ class Monitor:
         if self._stopping:
             return
         self._stopping = True
-        self._transport.wake()
-        if self._thread.ident is not None:
+        deadline = time.monotonic() + self._stop_timeout
+        if self._thread and self._transport:
+            self._transport.wake()
             self._thread.join(self._stop_timeout)
-        self._dispatcher.stop(self._stop_timeout)
+        self._dispatcher.stop(max(0.0, deadline - time.monotonic()))
 
     def __enter__(self) -> Self:
         return self.start()
@@ -230,8 +239,13 @@ class _Waiter(Sink):
             self._future.set_exception(error)
 
 
-def _named(sinks: Sequence[Sink]) -> dict[str, Sink]:
-    """Instance names for sinks that were given none."""
+def _named(sinks: Sequence[Sink] | Mapping[str, Sink]) -> Mapping[str, Sink]:
+    """The sinks by instance name; those that were given none are named after their class."""
+    for sink in sinks.values() if isinstance(sinks, Mapping) else sinks:
+        if not isinstance(sink, Sink):
+            raise ConfigurationError(f"{sink!r:.80} is no sink: it must be an instance of Sink")
+    if isinstance(sinks, Mapping):
+        return sinks
     named: dict[str, Sink] = {}
     for sink in sinks:
         name = type(sink).__name__.lower().removesuffix("sink") or "sink"

@@ -64,8 +64,14 @@ def watch(
     :raises ConfigurationError: the connection or an option cannot be used.
     """
     sink = _QueueSink()
-    deadline = None if timeout is None else time.monotonic() + timeout
     monitor = Monitor(connection, classifiers=classifiers, sinks={"watch": sink}, **options)
+    return _events(monitor, sink, once=once, timeout=timeout, markers=markers)
+
+
+def _events(
+    monitor: Monitor, sink: _QueueSink, *, once: bool, timeout: float | None, markers: bool
+) -> Generator[PortEvent | SyncMarker, None, None]:
+    deadline = None if timeout is None else time.monotonic() + timeout
     with monitor:
         try:
             while True:

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dfovsdb.classifiers.base import Classifier
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.model import Port, port_of
 from dfovsdb.table import CORE_COLUMNS
 
 if TYPE_CHECKING:
-    from dfovsdb.classifiers.base import Classifier
     from dfovsdb.model import Interface
 
 LOG = logging.getLogger(__name__)
@@ -58,6 +58,10 @@ class Chain:
 
 
 def _check(classifier: Classifier) -> None:
+    if not isinstance(classifier, Classifier):
+        raise ConfigurationError(
+            f"{classifier!r:.80} is no classifier: it must be an instance of Classifier"
+        )
     kind = getattr(classifier, "kind", None)
     if not isinstance(kind, str) or not kind:
         raise ConfigurationError(f"classifier {type(classifier).__name__} names no kind")

@@ -122,7 +122,10 @@ def test_run_tells_its_sinks_and_ends_on_sigterm(
     conf = configuration(tmp_path, switch.connection, "[dfovsdb]\nsinks = jsonl, log\nhost=cmp-17")
     agent = command("--config-file", conf, "run")
     agent.wait_for(lambda: any('"sync_finished"' in line for line in agent.out))
+    switch.stop_vswitchd()  # so that the row and its port number are two changes
     switch.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0", *VM)
+    agent.wait_for(lambda: agent.events("tap0"))
+    switch.start_vswitchd()
     agent.wait_for(lambda: any(e["port"]["state"] == "ready" for e in agent.events("tap0")))
     assert agent.end(signal.SIGTERM) == 0
     items = [json.loads(line) for line in agent.out]
@@ -168,7 +171,10 @@ def test_watch_prints_events_and_ends_quietly_on_ctrl_c(
 ) -> None:
     watch = command("watch", switch.connection)
     watch.wait_for(lambda: any("is complete, 1 ports" in line for line in watch.out))
+    switch.stop_vswitchd()  # so that the row and its port number are two changes
     switch.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0", *VM)
+    watch.wait_for(lambda: any(" online   vm " in line for line in watch.out))
+    switch.start_vswitchd()
     watch.wait_for(lambda: any("ofport=none->" in line for line in watch.out))
     assert watch.end(signal.SIGINT) == 0
     assert watch.err == []

@@ -1,4 +1,4 @@
-"""Every example in the docs runs, every generated file is up to date, every link leads somewhere."""
+"""Every example in the docs runs, what is generated is up to date, links lead somewhere."""
 
 from __future__ import annotations
 

@@ -63,7 +63,10 @@ def test_ports_that_are_there_are_told_once_between_the_markers(switch: Sandbox)
 def test_a_vm_comes_online_is_updated_with_its_ofport_and_goes_offline_as_last_known(
     switch: Sandbox, sink: CaptureSink
 ) -> None:
+    switch.stop_vswitchd()  # so that the row and its port number are two changes
     add_port(switch, "tap0", *VM)
+    sink.wait_for_actions("tap0", ["online"])
+    switch.start_vswitchd()
     sink.wait_until(lambda: len(sink.of("tap0")) >= 2)
     online, updated = sink.of("tap0")[:2]
     assert (online.action, online.port.kind, online.port.state) == ("online", "vm", "pending")
