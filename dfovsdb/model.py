@@ -93,6 +93,11 @@ class Port(msgspec.Struct, frozen=True, gc=False, kw_only=True, eq=False):
             and (self.error == other.error or self.state != "failed")
         )
 
+    def __ne__(self, other: object) -> bool:
+        # object's would do, but msgspec.Struct has one of its own, which compares identities.
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else not equal
+
     def __hash__(self) -> int:
         return hash((self.uuid, self.name, self.kind, self.ofport))
 
