@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from dfovsdb.model import Port, PortEvent, SyncMarker
@@ -10,6 +11,18 @@ from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.text import event_line, marker_line
 
 DEADLINE = 20.0  #: seconds that an assertion waits
+
+
+def wait_until(condition: Callable[[], object], timeout: float = DEADLINE) -> None:
+    """Wait for a condition that nobody announces.
+
+    :raises AssertionError: it does not come true in time.
+    """
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"the condition did not come true within {timeout} s")
+        time.sleep(0.005)
 
 
 class CaptureSink(Sink):

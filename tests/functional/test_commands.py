@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -19,17 +18,10 @@ from typing import IO, Any
 import pytest
 
 import dfovsdb
-from dfovsdb.testing import Sandbox
+from dfovsdb.testing import Sandbox, wait_until
 
 DEADLINE = 20.0
 VM = ("type=dummy", "external_ids:iface-id=4aa64e21")
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
 
 
 def dfovsdb_command(*args: str) -> list[str]:

@@ -6,8 +6,7 @@ import json
 import os
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,10 @@ import pytest
 
 from dfovsdb import DfovsdbError, Monitor, watch
 from dfovsdb.errors import WaitTimeout
-from dfovsdb.testing import CaptureSink, Sandbox
+from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from dfovsdb.testing.sandbox import find_schema
 
 DEADLINE = 20.0
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.005)
 
 
 def insert(name: str, number: int = 0, **columns: Any) -> list[dict[str, Any]]:
