@@ -26,6 +26,9 @@ _ESCAPED = re.compile(rb"\\.", re.DOTALL)
 _WHITE_SPACE = b" \t\r\n"
 _NO_JSON = msgspec.Raw(b"")
 
+#: What decoding raises: malformed or of another type, nested too deeply, not UTF-8.
+UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeError)
+
 
 class Message(msgspec.Struct, frozen=True, gc=False):
     """A request, a notification (`id` is null) or a reply (`method` is absent).
@@ -105,13 +108,13 @@ class Decoder:
     def _try(self, data: bytes) -> Message | None:
         try:
             return self._decode(data)
-        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        except UNREADABLE:
             return None
 
     def _must(self, data: bytes) -> Message:
         try:
             return self._decode(data)
-        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        except UNREADABLE as error:
             raise ProtocolError(f"not JSON-RPC ({error}): {_shown(data)}") from None
 
     def _check_size(self) -> None:

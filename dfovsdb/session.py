@@ -163,7 +163,7 @@ class _Conversation:
         self._columns = (*CORE_COLUMNS, *sorted(extra_columns))
         self._extra_columns = extra_columns
         self._schema: Mapping[str, Any] | None = None
-        self._refused = False  # a monitor request was, and the schema is asked for
+        self._refusal: Any = None  # of a monitor request, while the schema is asked for
         if extra_columns:
             self._request("get_schema", [DATABASE])
         self._request_monitor()
@@ -199,7 +199,7 @@ class _Conversation:
     def _changes(self, message: jsonrpc.Message) -> Changes:
         try:
             monitor_id, updates = _UPDATE_PARAMS.decode(message.params)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except jsonrpc.UNREADABLE as error:
             raise ProtocolError(f"an update cannot be read: {error}") from None
         if monitor_id != _MONITOR_ID:
             raise ProtocolError(f"an update of a monitor that is not ours: {monitor_id!r:.80}")
@@ -235,7 +235,7 @@ class _Conversation:
             self._method = "monitor"
             self._request_monitor()
         elif self._schema is None:
-            self._refused = True
+            self._refusal = error
             self._request("get_schema", [DATABASE])
         elif not self._leave_out_missing():
             if self._method == "monitor":
@@ -251,13 +251,13 @@ class _Conversation:
             )
         try:
             tables = _SCHEMA.decode(message.result).tables
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except jsonrpc.UNREADABLE as error:
             raise ProtocolError(f"the schema cannot be read: {error}") from None
         if TABLE not in tables:
             raise ProtocolError(f"the database {DATABASE} of this server has no table {TABLE}")
         self._schema = tables[TABLE].columns
-        if self._refused:
-            self._monitor_refused("refused although every column is there")
+        if self._refusal is not None:
+            self._monitor_refused(self._refusal)
 
     def _leave_out_missing(self) -> bool:
         """Ask again with the columns that exist; False where all of them do."""
@@ -303,9 +303,8 @@ _SCHEMA = msgspec.json.Decoder(_DatabaseSchema)
 
 def _error_text(error: Any) -> str:
     """The words of an <error> (RFC 7047, section 3.1), which may be a bare string."""
-    if isinstance(error, dict):
-        return ": ".join(str(error[key]) for key in ("error", "details") if key in error)
-    return str(error)
+    words = [error.get("error"), error.get("details")] if isinstance(error, dict) else [error]
+    return ": ".join(word for word in words if isinstance(word, str)) or "no reason given"
 
 
 def _ms(seconds: float) -> int:

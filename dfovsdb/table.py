@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from dfovsdb.errors import ProtocolError
+from dfovsdb.jsonrpc import UNREADABLE
 from dfovsdb.model import Interface, RowDelta
 
 TABLE = "Interface"
@@ -162,7 +163,7 @@ class _Codec:
             for uuid, raw in self._tables.decode(updates).get(TABLE, {}).items():
                 old = rows.get(uuid)
                 yield RowDelta(uuid, old, self._read(uuid, self._row_update.decode(raw), old))
-        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        except UNREADABLE as error:
             raise ProtocolError(f"an update of table {TABLE} cannot be read: {error}") from None
 
     def _read_update(self, uuid: str, update: Any, old: Interface | None) -> Interface | None:
