@@ -58,11 +58,22 @@ class _Row(msgspec.Struct, gc=False):
     error: _Text | _Unset = msgspec.UNSET
 
 
+#: RFC 7047, section 5.2.1: of a column whose type does not allow an empty set.
+_DEFAULTS: Mapping[str, Any] = {
+    "integer": 0,
+    "real": 0.0,
+    "boolean": False,
+    "string": "",
+    "uuid": "00000000-0000-0000-0000-000000000000",
+}
+
+
 class ColumnType(NamedTuple):
     """What a schema says of one column (RFC 7047, section 3.2, <column-schema>)."""
 
     shape: Literal["scalar", "optional", "set", "map"]
     several: bool  # more than one element may be in it: update2 carries differences
+    default: Any = None  # of a scalar, which is never empty
 
     @classmethod
     def of(cls, schema: Any) -> ColumnType:
@@ -71,16 +82,18 @@ class ColumnType(NamedTuple):
         :raises ProtocolError: it is none.
         """
         match schema:
-            case {"type": str()}:
-                return cls("scalar", several=False)
-            case {"type": {"key": _} as declared}:
+            case {"type": str(atomic)}:
+                return cls("scalar", several=False, default=_DEFAULTS.get(atomic))
+            case {"type": {"key": str(atomic) | {"type": str(atomic)}} as declared}:
                 maximum = declared.get("max", 1)
                 several = maximum == "unlimited" or (isinstance(maximum, int) and maximum > 1)
                 if "value" in declared:
                     return cls("map", several)
                 if several:
                     return cls("set", several)
-                return cls("optional" if declared.get("min", 1) == 0 else "scalar", several)
+                if declared.get("min", 1) == 0:
+                    return cls("optional", several)
+                return cls("scalar", several, _DEFAULTS.get(atomic))
         raise ProtocolError(f"the schema has a column that cannot be read: {schema!r:.80}")
 
 
@@ -168,6 +181,8 @@ class _Codec:
 
     def _read_update(self, uuid: str, update: Any, old: Interface | None) -> Interface | None:
         if not update.new:
+            if update.old is msgspec.UNSET:
+                raise ProtocolError(f"an update says nothing of its row: {uuid}")
             if old is None:
                 raise ProtocolError(f"a row that we do not hold is deleted: {uuid}")
             return None
@@ -297,7 +312,12 @@ def _map_changed(old: Mapping[Any, Any], difference: Mapping[Any, Any]) -> dict[
 def _set_changed(old: Sequence[Any], difference: Sequence[Any]) -> tuple[Any, ...]:
     """Apply a difference of sets: what is in both is removed, what is in one is there."""
     kept = [element for element in old if element not in difference]
-    return tuple(kept + [element for element in difference if element not in old])
+    return _sorted(kept + [element for element in difference if element not in old])
+
+
+def _sorted(elements: Sequence[Any]) -> tuple[Any, ...]:
+    """A set in one order, so that it is equal however it came about."""
+    return tuple(sorted(elements, key=lambda element: (isinstance(element, str), element)))
 
 
 def _column(column_type: ColumnType, value: Any) -> Any:
@@ -305,9 +325,9 @@ def _column(column_type: ColumnType, value: Any) -> Any:
     if column_type.shape == "map":
         return dict(_pairs(value))
     if column_type.shape == "set":
-        return tuple(_elements(value))
+        return _sorted(_elements(value))
     if value is msgspec.UNSET:
-        return None
+        return column_type.default
     elements = _elements(value)
     if len(elements) > 1:
         raise ProtocolError(f"expected at most one value: {value!r:.80}")

@@ -237,7 +237,7 @@ def test_the_schema_is_asked_for_together_with_the_monitor_request() -> None:
         "mtu": ColumnType("optional", several=False),
         "bfd": ColumnType("map", several=True),
         "cfm_remote_mpids": ColumnType("set", several=True),
-        "ingress_policing_rate": ColumnType("scalar", several=False),
+        "ingress_policing_rate": ColumnType("scalar", several=False, default=0),
     }
 
 
