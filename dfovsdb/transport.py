@@ -51,7 +51,7 @@ class Address(NamedTuple):
                 host = host[1:-1]
             elif ":" in host:
                 host = ""
-            if host and port.isascii() and port.isdigit() and 0 < int(port) <= 0xFFFF:
+            if _is_host(host) and _is_port(port):
                 return cls(method, host, int(port))
         raise ConfigurationError(f"connection {connection!r} cannot be read: {_SYNTAX}")
 
@@ -60,6 +60,18 @@ class Address(NamedTuple):
             return f"unix:{self.host}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.method}:{host}:{self.port}"
+
+
+def _is_host(host: str) -> bool:
+    """False for what the resolver would not even look at."""
+    try:
+        return bool(host.encode("idna")) and "\0" not in host
+    except UnicodeError:  # a label is empty or too long
+        return False
+
+
+def _is_port(port: str) -> bool:
+    return port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 0xFFFF
 
 
 class Transport:
@@ -158,7 +170,11 @@ class Transport:
 
     def _try_next(self) -> None:
         family, address = self._others.pop(0)
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:  # a family that is switched off, or too many open files
+            self._failed(error.errno or 0)
+            return
         sock.setblocking(False)
         if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
