@@ -1,0 +1,191 @@
+"""ZeroMQ: a bound socket that knows when somebody new listens, and when somebody does not read.
+
+The only module that imports pyzmq. An XPUB socket is a publisher that is handed the
+subscriptions (zmq_socket(3), zmq_setsockopt(3)):
+
+- XPUB_VERBOSE hands over every one of them, not only the first to a topic;
+- XPUB_NODROP refuses a message (EAGAIN) where the pipe of one subscriber is full, instead of
+  dropping it without a word. A message goes to all subscribers or to none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import logging
+import os
+import re
+import socket
+import stat
+
+import msgspec
+import zmq
+
+from dfovsdb.errors import ConfigurationError, SinkUnavailable
+
+LOG = logging.getLogger(__name__)
+
+PIPE_LIMIT = 10_000  #: messages that wait for one subscriber; about 5 MB
+LINGER = 100  #: milliseconds that close() waits for what is on its way: a stop is bounded
+UNHEARD_LIMIT = 10_000  #: deletes that are kept for the next subscriber
+IPC_MODE = 0o660  #: owner and group may connect, whatever the umask
+
+_TCP = re.compile(r"tcp://(?:\[[^\]]+\]|[^:\[\]]+):(?:\*|(?P<port>\d{1,5}))")
+_HINTS = {
+    errno.EADDRINUSE: "; end what listens there, or choose another",
+    errno.EADDRNOTAVAIL: "; it must be an address of this host",
+    errno.ENODEV: "; it must be an address of this host",
+    errno.EACCES: "; choose one that this user may use",
+}
+
+
+class Message(msgspec.Struct, frozen=True):
+    """What a controller unpacks: a msgpack map of these keys."""
+
+    table: str | None
+    key: str | None
+    action: str
+    value: str | None
+    topic: str
+
+
+class Publisher:
+    """Publishes messages on one topic. Not open until open(); used by one thread.
+
+    :param endpoint: `tcp://ADDRESS:PORT` (`*` takes a free port) or `ipc://PATH`.
+    :raises ConfigurationError: it is not of this form, or the topic is empty.
+    """
+
+    def __init__(self, endpoint: str, topic: str) -> None:
+        tcp = _TCP.fullmatch(endpoint)
+        if not (tcp and int(tcp["port"] or 0) < 1 << 16) and not re.match("ipc://.", endpoint):
+            raise ConfigurationError(
+                f"endpoint {endpoint!r}: use tcp://ADDRESS:PORT or ipc://PATH"
+            )
+        if not topic:
+            raise ConfigurationError("option topic is empty: the controller's own is D")
+        self.endpoint = endpoint
+        self._topic = topic
+        self._prefix = topic.encode()
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._socket: zmq.Socket[bytes]
+        self._subscriptions: set[bytes] = set()  # those that our topic matches
+        self._unheard: dict[str, Message] = {}  # deletes, by key
+
+    def open(self) -> None:
+        """Bind the endpoint.
+
+        :raises ConfigurationError: it is in use, or cannot be bound.
+        """
+        self._context = zmq.Context()  # its own: closing it waits for nobody else's sockets
+        self._socket = self._context.socket(zmq.XPUB)
+        self._socket.set(zmq.XPUB_VERBOSE, 1)
+        self._socket.set(zmq.XPUB_NODROP, 1)
+        self._socket.set(zmq.SNDHWM, PIPE_LIMIT)
+        self._socket.set(zmq.LINGER, LINGER)
+        self._socket.set(zmq.IPV6, int("[" in self.endpoint))
+        try:
+            path = _ipc_path(self.endpoint)
+            if path is not None:
+                _check_unused(path)
+            self._socket.bind(self.endpoint)
+            self.endpoint = self._socket.get_string(zmq.LAST_ENDPOINT)
+            if path is not None:
+                os.chmod(self.endpoint.removeprefix("ipc://"), IPC_MODE)
+        except (zmq.ZMQError, OSError) as error:
+            self.close()
+            number = error.errno or 0
+            raise ConfigurationError(
+                f"endpoint {self.endpoint} cannot be bound: {os.strerror(number)}"
+                f"{_HINTS.get(number, '')}"
+            ) from None
+        if not _is_local(self.endpoint):
+            LOG.warning(
+                "publishing on %s, which other hosts may reach; these are the ports of one "
+                "host, for the controller of that host: use loopback or ipc",
+                self.endpoint,
+            )
+
+    def close(self) -> None:
+        """Close the socket; waits LINGER at most for what is on its way."""
+        if self._context is not None:
+            self._socket.close()
+            self._context.term()
+            self._context = None
+
+    def new_subscribers(self) -> bool:
+        """Whether anybody has subscribed to our topic since the last call."""
+        new = False
+        with contextlib.suppress(zmq.Again):
+            while True:
+                notice = self._socket.recv(zmq.NOBLOCK)
+                subscribed, prefix = notice[:1] == b"\x01", notice[1:]
+                if not self._prefix.startswith(prefix):
+                    continue
+                if subscribed:
+                    self._subscriptions.add(prefix)
+                    new = True
+                else:  # told when the last one has left
+                    self._subscriptions.discard(prefix)
+        return new
+
+    def send(self, table: str | None, key: str | None, action: str, value: str | None) -> None:
+        """Publish a message; nobody need listen.
+
+        A delete that nobody hears is kept and goes out first when somebody does: a controller
+        that lived on while we were restarted subscribes again only after our first sync, and
+        the replay that it gets tells of the ports that are there alone.
+
+        :raises SinkUnavailable: a subscriber does not read, and its pipe is full.
+        """
+        message = Message(table, key, action, value, self._topic)
+        if self._subscriptions:
+            for unheard in list(self._unheard):
+                self._send(self._unheard[unheard])
+                del self._unheard[unheard]
+            self._send(message)
+        elif action == "delete" and key is not None:
+            if len(self._unheard) >= UNHEARD_LIMIT:
+                del self._unheard[next(iter(self._unheard))]
+            self._unheard[key] = message
+
+    def _send(self, message: Message) -> None:
+        frames = (self._prefix, msgspec.msgpack.encode(message))
+        try:
+            self._socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            raise SinkUnavailable(
+                f"a subscriber of {self.endpoint} does not read: {PIPE_LIMIT} messages wait for it"
+            ) from None
+
+
+def _ipc_path(endpoint: str) -> str | None:
+    """The file of an ipc endpoint; None for tcp and for a name that is not a file's."""
+    path = endpoint.removeprefix("ipc://")
+    return None if path == endpoint or path.startswith("@") else path
+
+
+def _check_unused(path: str) -> None:
+    """ZeroMQ deletes what is at the path, to replace the socket of one that was killed.
+
+    :raises OSError: something listens there, or it is not a socket.
+    """
+    try:
+        mode = os.stat(path, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1)
+        if client.connect_ex(path) == 0:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _is_local(endpoint: str) -> bool:
+    """Whether only this host can reach what is bound; the address is a number."""
+    if not endpoint.startswith("tcp://"):
+        return True
+    address = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
