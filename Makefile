@@ -26,7 +26,8 @@ lint:  ## set up, then check style and types
 
 generate:  ## write the generated files under docs/ anew: sample configuration, JSON Schema
 	@tools/python-env.sh test
-	@.venv/bin/oslo-config-generator --namespace dfovsdb --output-file docs/dfovsdb.conf.sample
+	@.venv/bin/oslo-config-generator --namespace dfovsdb --namespace oslo.log \
+	    --output-file docs/dfovsdb.conf.sample
 	@.venv/bin/python -c 'import json; from dfovsdb.json_v1 import json_schema; \
 	    print(json.dumps(json_schema(), indent=2))' >docs/events.schema.json
 
