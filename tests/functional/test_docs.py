@@ -98,7 +98,8 @@ def test_the_json_schema_is_generated() -> None:
 def test_the_sample_configuration_is_generated(tmp_path: Path) -> None:
     sample = tmp_path / "sample"
     generate = "import sys; from oslo_config.generator import main; sys.exit(main())"
-    subprocess.run([sys.executable, "-W", "ignore", "-c", generate, "--namespace", "dfovsdb", "--namespace", "oslo.log",
+    namespaces = ["--namespace", "dfovsdb", "--namespace", "oslo.log"]
+    subprocess.run([sys.executable, "-W", "ignore", "-c", generate, *namespaces,
                     "--output-file", str(sample)], check=True)  # fmt: skip
     written = (ROOT / "docs" / "dfovsdb.conf.sample").read_text()
     assert sample.read_text() == written, "run make generate"
@@ -109,7 +110,7 @@ def test_the_sample_configuration_names_every_option() -> None:
     for group, options in config.list_opts():
         section = written.partition(f"\n[{group}]\n")[2].partition("\n[")[0]
         for option in options:
-            assert f"\n#{option.dest} = " in section, f"[{group}] {option.name}"
+            assert f"\n#{option.dest} =" in section, f"[{group}] {option.name}"
 
 
 @pytest.mark.parametrize("file", DOCS, ids=lambda file: str(file.relative_to(ROOT)))
