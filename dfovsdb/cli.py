@@ -184,10 +184,10 @@ def _lines(events: Iterator[PortEvent | SyncMarker], *, json: bool) -> Iterator[
         return
     terminal = sys.stdout.isatty()
     colour = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    width = min(100, shutil.get_terminal_size().columns) if terminal else 60
+    columns = shutil.get_terminal_size().columns if terminal else None
     encoding = sys.stdout.encoding or "utf-8"
     for event in events:
-        line = terminal_line(event, colour=colour, width=width)
+        line = terminal_line(event, colour=colour, width=columns)
         yield line.encode(encoding, errors="replace")
 
 

@@ -14,6 +14,7 @@ from dfovsdb.model import Port, PortEvent, SyncMarker
 
 _COLOURS = {"online": "32", "updated": "33", "offline": "31"}
 _DIM = "2"
+_RULE = 76  # columns of a rule
 _LONGEST = 200  # characters of one value that a line shows
 
 
@@ -38,20 +39,28 @@ def marker_line(marker: SyncMarker) -> str:
     return f"{marker.action} origin={marker.origin}{ports}"
 
 
-def terminal_line(item: PortEvent | SyncMarker, *, colour: bool, width: int) -> str:
-    """A line for people: aligned, coloured; a rule where a sync begins and ends."""
+def terminal_line(
+    item: PortEvent | SyncMarker, *, colour: bool = False, width: int | None = None
+) -> str:
+    """A line for people: aligned, coloured; a rule where a sync begins and ends.
+
+    :param width: columns of the terminal, where the line ends with `…`; None cuts nothing.
+    """
     if isinstance(item, SyncMarker):
         words = "begins" if item.ports is None else f"is complete, {item.ports} ports"
         title = f"── {item.origin} sync {words} "
-        return _painted(title + "─" * max(0, width - len(title)), _DIM, colour=colour)
+        rule = min(width or _RULE, _RULE)
+        return _painted(title + "─" * max(0, rule - len(title)), _DIM, colour=colour)
     port = item.port
     time = item.time.astimezone().strftime("%H:%M:%S")
-    line = (
+    facts = f"{clean(port.kind):<6}  {clean(port.name):<15}  {_details(item)}".rstrip()
+    left = len(facts) if width is None else width - len(f"{time}  {item.action:<7}  ")
+    if len(facts) > left:
+        facts = facts[: max(0, left - 1)] + "…"
+    return (
         f"{_painted(time, _DIM, colour=colour)}  "
-        f"{_painted(f'{item.action:<7}', _COLOURS[item.action], colour=colour)}  "
-        f"{clean(port.kind):<6}  {clean(port.name):<15}"
+        f"{_painted(f'{item.action:<7}', _COLOURS[item.action], colour=colour)}  {facts}"
     )
-    return f"{line}  {_details(item)}".rstrip()
 
 
 def _details(event: PortEvent) -> str:

@@ -151,7 +151,7 @@ class _Screen(Sink):
         self._counts: Counter[str] = Counter()
         self._terminal = sys.stdout.isatty()
         self._colour = self._terminal and "NO_COLOR" not in os.environ
-        self._width = min(100, shutil.get_terminal_size().columns) if self._terminal else 60
+        self._columns = shutil.get_terminal_size().columns if self._terminal else None
 
     def scene(self, words: str) -> None:
         """Announce what happens next."""
@@ -183,7 +183,7 @@ class _Screen(Sink):
         )
 
     def _print(self, item: PortEvent | SyncMarker) -> None:
-        line = terminal_line(item, colour=self._colour, width=self._width)
+        line = terminal_line(item, colour=self._colour, width=self._columns)
         encoding = sys.stdout.encoding or "utf-8"
         sys.stdout.buffer.write(line.encode(encoding, errors="replace") + b"\n")
         sys.stdout.buffer.flush()
