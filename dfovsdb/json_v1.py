@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from dfovsdb.jsonrpc import UNREADABLE
 from dfovsdb.model import (
     PORT_FACTS,
     Action,
@@ -131,7 +132,7 @@ def from_json(line: bytes | str) -> PortEvent | SyncMarker:
                 ports=ports,
             )
         event = _decode_event(line)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ValueError(f"not an event of JSON version {VERSION}: {error}") from None
     port = _port(event.port)
     return PortEvent(
