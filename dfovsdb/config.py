@@ -6,6 +6,7 @@ The only module of the core that names plugins: as defaults.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -155,16 +156,19 @@ def delivery_options(conf: cfg.ConfigOpts) -> dict[str, Any]:
 def check(conf: cfg.ConfigOpts, groups: Mapping[str, Sequence[cfg.Opt]]) -> None:
     """Read every value once, so that a bad one is found at the start.
 
-    :raises ConfigurationError: names the option, its value and why.
+    :raises ConfigurationError: names the option and says why.
     """
     for group, options in groups.items():
         for option in options:
             try:
                 value = conf[group][option.dest]
             except (cfg.Error, ValueError) as error:
-                raise ConfigurationError(f"[{group}] {option.name}: {one_line(error)}") from None
+                _, _, reason = one_line(error).rpartition(" is not valid: ")
+                raise ConfigurationError(f"[{group}] {option.dest}: {reason}") from None
             if option.required and value in (None, ""):
-                raise ConfigurationError(f"[{group}] {option.name} is required")
+                raise ConfigurationError(f"[{group}] {option.dest} is required")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigurationError(f"[{group}] {option.dest}: {value} is no number to use")
 
 
 def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:

@@ -79,6 +79,8 @@ class Finder(Generic[P]):
         """
         instances = [_instance(name) for name in names]
         config.unique([instance for instance, _ in instances], f"{self.what}s")
+        if not all(instance for instance, _ in instances):
+            raise ConfigurationError(f"[dfovsdb] {self.what}s: use NAME or INSTANCE=NAME")
         return {
             instance: self._build(self._load(name), instance, name, conf)
             for instance, name in instances
