@@ -1,0 +1,162 @@
+"""The configuration: a bad value is one line, and every option is documented."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from oslo_config import cfg, generator
+
+from dfovsdb import config
+from dfovsdb.errors import ConfigurationError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "dfovsdb.conf"
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No configuration of whoever runs the tests is read."""
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+
+
+def refusal(*files: object, dirs: tuple[str, ...] = ()) -> str:
+    with pytest.raises(ConfigurationError) as raised:
+        config.load([str(file) for file in files], dirs)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_the_defaults_are_those_of_the_documentation(file: Path) -> None:
+    file.touch()
+    conf = config.load([str(file)])
+    assert conf.ovsdb.connection == "tcp:127.0.0.1:6640"
+    assert conf.dfovsdb.classifiers == ["patch", "tunnel", "bridge", "vm"]
+    assert conf.dfovsdb.sinks == ["log"]
+    assert config.connection_options(conf) == {
+        "monitor": "auto",
+        "inactivity_probe": 5,
+        "reconnect_min": 1,
+        "reconnect_max": 8,
+        "max_message_size": 256 << 20,
+    }
+    assert config.delivery_options(conf) == {
+        "resync": "replay",
+        "host": None,
+        "queue_limit": 1000,
+        "stop_timeout": 5,
+        "state_dir": None,
+    }
+
+
+def test_values_are_read_from_files_and_folders(file: Path, tmp_path: Path) -> None:
+    file.write_text("[ovsdb]\nconnection = unix:/a\nmonitor = rfc7047\n[dfovsdb]\nhost = a\n")
+    folder = tmp_path / "conf.d"
+    folder.mkdir()
+    (folder / "late.conf").write_text("[dfovsdb]\nhost = b\nsinks = log, audit=jsonl\n")
+    conf = config.load([str(file)], [str(folder)])
+    assert (conf.ovsdb.connection, conf.ovsdb.monitor) == ("unix:/a", "rfc7047")
+    assert conf.dfovsdb.host == "b"
+    assert conf.dfovsdb.sinks == ["log", "audit=jsonl"]
+
+
+def test_without_a_file_there_are_the_defaults() -> None:
+    assert config.load().dfovsdb.resync == "replay"
+
+
+def test_a_file_that_is_not_there_is_named(file: Path) -> None:
+    assert refusal(file) == f"cannot read {file}"
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert str(tmp_path / "none") in refusal(dirs=(str(tmp_path / "none"),))
+
+
+@pytest.mark.parametrize("text", ["no section", "[ovsdb\nmonitor = auto\n", "[ovsdb]\n = 5\n"])
+def test_a_malformed_file_is_named(file: Path, text: str) -> None:
+    file.write_text(text)
+    assert str(file) in refusal(file)
+
+
+@pytest.mark.parametrize(
+    ("group", "option", "value", "why"),
+    [
+        ("ovsdb", "monitor", "both", "'both'"),
+        ("ovsdb", "inactivity_probe", "often", "'often'"),
+        ("ovsdb", "inactivity_probe", "-1", "greater than or equal to 0"),
+        ("ovsdb", "inactivity_probe", "nan", "nan"),
+        ("ovsdb", "inactivity_probe", "inf", "inf"),
+        ("ovsdb", "reconnect_min", "0", "greater than or equal to 1"),
+        ("ovsdb", "reconnect_min", "soon", "'soon'"),
+        ("ovsdb", "reconnect_max", "0.5", "greater than or equal to 1"),
+        ("ovsdb", "reconnect_max", "nan", "nan"),
+        ("ovsdb", "max_message_size", "1", "greater than or equal to 65536"),
+        ("ovsdb", "max_message_size", "16MB", "'16MB'"),
+        ("dfovsdb", "resync", "maybe", "'maybe'"),
+        ("dfovsdb", "queue_limit", "0", "greater than or equal to 1"),
+        ("dfovsdb", "queue_limit", "1.5", "'1.5'"),
+        ("dfovsdb", "stop_timeout", "-0.1", "greater than or equal to 0"),
+        ("dfovsdb", "stop_timeout", "inf", "inf"),
+        ("dfovsdb", "stop_timeout", "never", "'never'"),
+    ],
+)
+def test_a_bad_value_names_its_option_in_one_line(
+    file: Path, group: str, option: str, value: str, why: str
+) -> None:
+    file.write_text(f"[{group}]\n{option} = {value}\n")
+    line = refusal(file)
+    assert line.startswith(f"[{group}] {option}: ")
+    assert why in line
+    assert "LocationInfo" not in line
+
+
+def test_every_option_that_may_be_wrong_is_checked() -> None:
+    """Those that cannot: any string and any list are read, and judged by who uses them."""
+    judged_later = {"connection", "classifiers", "sinks", "host", "state_dir"}
+    checked = {
+        "monitor", "inactivity_probe", "reconnect_min", "reconnect_max", "max_message_size",
+        "resync", "queue_limit", "stop_timeout",
+    }  # fmt: skip
+    options = {o.dest for group in config.CORE_OPTIONS.values() for o in group}
+    assert options == judged_later | checked
+
+
+def test_every_option_is_listed_once_and_documented() -> None:
+    groups = config.list_opts()
+    names = [group for group, _ in groups]
+    assert len(set(names)) == len(names)
+    assert {"ovsdb", "dfovsdb", "classifier_bridge", "classifier_vm", "sink_jsonl"} <= {*names}
+    for group, options in groups:
+        assert options, group
+        for option in options:
+            assert option.help, f"[{group}] {option.name}"
+            assert option.help.endswith("."), f"[{group}] {option.name}"
+
+
+def test_a_sample_can_be_generated_and_read_again(file: Path) -> None:
+    conf = cfg.ConfigOpts()
+    generator.register_cli_opts(conf)
+    conf(["--namespace", "dfovsdb", "--wrap-width", "90"])
+    sample = io.StringIO()
+    generator.generate(conf, sample)
+    text = sample.getvalue()
+    for group, options in config.list_opts():
+        assert f"[{group}]" in text
+        for option in options:
+            assert f"#{option.name} = " in text or f"#{option.name} =\n" in text, option.name
+    file.write_text(text)
+    assert config.load([str(file)]).ovsdb.monitor == "auto"
+
+
+def test_a_name_that_is_there_twice_is_refused() -> None:
+    config.unique(["b", "a"], "sinks")
+    config.unique([], "sinks")
+    with pytest.raises(ConfigurationError, match=r"\[dfovsdb\] sinks: a is there twice"):
+        config.unique(["a", "b", "a"], "sinks")
+
+
+def test_one_line_has_no_line_breaks() -> None:
+    assert config.one_line(ValueError("a\n  b\tc\r\n")) == "a b c"
