@@ -221,7 +221,7 @@ def test_any_marker_is_read_back_as_it_was(written: SyncMarker) -> None:
 
 def test_the_schema_names_every_key_of_a_line() -> None:
     schema = json_schema()
-    assert schema["anyOf"] == [
+    assert schema["oneOf"] == [
         {"$ref": "#/$defs/PortEventJson"},
         {"$ref": "#/$defs/SyncMarkerJson"},
     ]
