@@ -1,0 +1,51 @@
+"""The wheel holds everything that an installation needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from dfovsdb.testing import Sandbox
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy without .git, as from a tarball."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    shutil.copytree(ROOT / "dfovsdb", source / "dfovsdb")
+    for name in ("setup.cfg", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
+         "--disable-pip-version-check", "--wheel-dir", str(target), str(source)],
+        check=True, timeout=120,
+    )  # fmt: skip
+    (built,) = target.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_configurations_types_and_no_tests(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"dfovsdb/etc/blueprint.conf", "dfovsdb/py.typed"} <= names
+    assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
+
+
+def test_the_wheel_runs_watch_from_a_folder_of_its_own(
+    wheel: Path, tmp_path: Path, ovs_sandbox: Sandbox
+) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run(
+        [sys.executable, "-m", "dfovsdb", "watch", ovs_sandbox.connection, "--once"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert "online   bridge  br-int" in done.stdout
