@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dfovsdb.errors import ConfigurationError, SinkUnavailable
+from dfovsdb.json_v1 import to_json
+from dfovsdb.sinks.base import SinkContext
+from dfovsdb.sinks.jsonl import JsonlSink
+from tests.unit.samples import event, marker, port
+
+CONTEXT = SinkContext("cmp-17", "epoch", lambda: None)
+EVENTS = [event(seq=n) for n in range(1, 6)]
+LINES = [to_json(e) + b"\n" for e in EVENTS]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "events.jsonl"
+
+
+@pytest.fixture
+def sink(file: Path) -> Iterator[JsonlSink]:
+    sink = JsonlSink(path=str(file))
+    sink.open(CONTEXT)
+    yield sink
+    sink.close()
+
+
+@contextlib.contextmanager
+def a_disk_of(size: int) -> Iterator[None]:
+    """Files of this process cannot grow past so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_each_event_and_marker_is_a_line(sink: JsonlSink, file: Path) -> None:
+    sink.sync_started(marker())
+    sink.emit(EVENTS[0])
+    sink.emit_many(EVENTS[1:])
+    finished = marker(action="sync_finished", ports=5)
+    sink.sync_finished(finished)
+    written = file.read_bytes().splitlines(keepends=True)
+    assert written == [to_json(marker()) + b"\n", *LINES, to_json(finished) + b"\n"]
+
+
+def test_without_a_path_it_writes_to_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    sink = JsonlSink()
+    sink.open(CONTEXT)
+    sink.emit(EVENTS[0])
+    sink.reopen()
+    sink.emit(EVENTS[1])
+    sink.close()
+    os.write(1, b"")  # closing the sink left standard output open
+    assert capfd.readouterr().out.encode() == LINES[0] + LINES[1]
+
+
+def test_a_file_that_is_there_is_appended_to(sink: JsonlSink, file: Path) -> None:
+    file.write_bytes(b"before\n")
+    sink.emit(EVENTS[0])
+    assert file.read_bytes() == b"before\n" + LINES[0]
+
+
+def test_a_new_file_is_not_for_everybody(file: Path) -> None:
+    before = os.umask(0)
+    try:
+        sink = JsonlSink(path=str(file))
+        sink.open(CONTEXT)
+        sink.close()
+    finally:
+        os.umask(before)
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_reopening_follows_a_rotated_file(sink: JsonlSink, file: Path) -> None:
+    sink.emit(EVENTS[0])
+    rotated = file.rename(file.with_suffix(".1"))
+    sink.emit(EVENTS[1])
+    sink.reopen()
+    sink.emit(EVENTS[2])
+    assert rotated.read_bytes() == LINES[0] + LINES[1]
+    assert file.read_bytes() == LINES[2]
+
+
+def test_a_file_that_cannot_be_reopened_is_an_outage_until_it_can(file: Path) -> None:
+    sink = JsonlSink(path=str(file))
+    sink.open(CONTEXT)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        sink.reopen()
+    with pytest.raises(SinkUnavailable, match="Is a directory") as raised:
+        sink.emit(EVENTS[0])
+    assert raised.value.delivered == 0
+    file.rmdir()
+    sink.emit(EVENTS[0])
+    sink.close()
+    assert file.read_bytes() == LINES[0]
+
+
+def test_a_file_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file or directory"):
+        JsonlSink(path=str(tmp_path / "none" / "events.jsonl")).open(CONTEXT)
+
+
+@pytest.mark.parametrize("room", [0, 1, 40])
+@pytest.mark.parametrize("whole", [0, 1, 3])
+def test_a_full_disk_is_an_outage_and_a_cut_off_line_is_taken_back(
+    sink: JsonlSink, file: Path, whole: int, room: int
+) -> None:
+    file.write_bytes(b"before\n")
+    size = len(b"before\n" + b"".join(LINES[:whole])) + room
+    with a_disk_of(size), pytest.raises(SinkUnavailable, match="File too large") as raised:
+        sink.emit_many(EVENTS)
+    assert raised.value.delivered == whole
+    assert file.read_bytes() == b"before\n" + b"".join(LINES[:whole])
+    sink.emit_many(EVENTS[whole:])
+    assert file.read_bytes() == b"before\n" + b"".join(LINES)
+
+
+def test_a_device_without_space_is_an_outage() -> None:
+    sink = JsonlSink(path="/dev/full")
+    sink.open(CONTEXT)
+    with pytest.raises(SinkUnavailable, match="/dev/full: No space left on device"):
+        sink.emit(EVENTS[0])
+    sink.close()
+
+
+def test_an_event_is_one_line_whatever_its_name(sink: JsonlSink, file: Path) -> None:
+    sink.emit(event(port(name="a\nb\r\u2028")))
+    assert file.read_bytes().count(b"\n") == 1
+
+
+def test_closing_may_be_repeated(sink: JsonlSink) -> None:
+    sink.close()
+    sink.close()
+
+
+def test_an_empty_path_is_wrong_use() -> None:
+    with pytest.raises(ConfigurationError, match="path is empty"):
+        JsonlSink(path="")
