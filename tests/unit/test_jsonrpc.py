@@ -150,6 +150,12 @@ def test_messages_before_the_garbage_are_yielded() -> None:
         next(feed)
 
 
+@pytest.mark.parametrize("garbage", [b'[{"a":', b'nonsense{"a":"'])
+def test_garbage_is_refused_although_its_braces_are_open(garbage: bytes) -> None:
+    with pytest.raises(ProtocolError, match="not JSON-RPC"):
+        decoded([garbage])
+
+
 def test_the_error_shows_the_beginning_of_the_garbage_in_one_printable_line() -> None:
     with pytest.raises(ProtocolError) as raised:
         decoded([b"\x1b[31m\r\n" + b"y" * 5000])

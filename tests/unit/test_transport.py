@@ -344,6 +344,7 @@ def test_a_connection_without_anything_to_send_does_not_spin(
     pair: tuple[Transport, socket.socket],
 ) -> None:
     transport, other = pair
+    assert transport._selector.select(0) == []
     transport.send(b"x" * (8 << 20))
     with reading(other, 8 << 20):
         until(transport, lambda _: not transport._unsent)
