@@ -43,10 +43,10 @@ def steps(
 ) -> list[tuple[str, Port | None]]:
     """The facts of one message, or of one cut, in the order of telling.
 
-    Ports that leave come first, then ports whose kind changes (each is there twice: it
-    leaves, then it arrives), then ports that change (which may give up an iface-id), then
-    those that arrive. So a name or an iface-id that moves from one row to another is never
-    told online twice.
+    Ports that leave come first, and with them ports whose kind changes (they are there twice:
+    they leave here, and arrive below); then ports that change, and may give up an iface-id;
+    then those that arrive. So a name or an iface-id that moves from one row to another is
+    never told online twice.
     """
     if len(facts) == 1:
         uuid, now = facts[0]
@@ -66,7 +66,7 @@ def steps(
             turned.append(fact)
         else:
             changed.append(fact)
-    return gone + [(uuid, None) for uuid, _ in turned] + turned + changed + arrived
+    return gone + [(uuid, None) for uuid, _ in turned] + changed + turned + arrived
 
 
 def _turned(told: Port | None, now: Port | None) -> bool:
