@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from dfovsdb.errors import ConfigurationError
-from dfovsdb.model import Origin, Port
+from dfovsdb.inbox import Fact, Facts, Inbox, Resync
+from dfovsdb.model import Port
 from dfovsdb.sinks.base import Sink
 from dfovsdb.told import StateFile, ToldView
-from dfovsdb.worker import Fact, Facts, Resync, Worker
+from dfovsdb.worker import Worker
 
 LOG = logging.getLogger(__name__)
 
@@ -65,18 +66,25 @@ class Dispatcher:
 
         :raises ConfigurationError: a sink cannot be opened; all are closed again.
         """
-        for worker in self._workers:
-            worker.start()
         deadline = time.monotonic() + OPEN_TIMEOUT
-        for worker in self._workers:
-            if not worker.opened.wait(max(0.0, deadline - time.monotonic())):
-                LOG.warning("sink %s is still opening after %.0f s; monitoring begins meanwhile",
-                            worker.name, OPEN_TIMEOUT)  # fmt: skip
-            elif worker.failure is not None:
-                self.stop(timeout=1)
-                raise ConfigurationError(
-                    f"sink {worker.name} cannot be opened: {worker.failure}"
-                ) from worker.failure
+        try:
+            for worker in self._workers:
+                worker.start()
+            for worker in self._workers:
+                self._wait_open(worker, deadline)
+        except BaseException:
+            self.stop(timeout=1)
+            raise
+
+    def _wait_open(self, worker: Worker, deadline: float) -> None:
+        if not worker.opened.wait(max(0.0, deadline - time.monotonic())):
+            worker.opened.set()  # from here on the worker itself reports a failure
+            LOG.warning("sink %s is still opening after %.0f s; monitoring begins meanwhile",
+                        worker.name, OPEN_TIMEOUT)  # fmt: skip
+        if worker.failure is not None:
+            raise ConfigurationError(
+                f"sink {worker.name} cannot be opened: {worker.failure}"
+            ) from worker.failure
 
     def last(self, uuid: str) -> Port | None:
         """A port as last published; for the publishing thread."""
@@ -87,19 +95,18 @@ class Dispatcher:
         message = Facts(datetime.now(UTC), facts)
         with self._lock:
             self._store(facts)
-            to_ring = [worker for worker in self._workers if worker.feed(message)]
+            to_ring = [worker for worker in self._workers if worker.inbox.feed(message)]
         for worker in to_ring:
-            worker.ring()
+            worker.inbox.bell.ring()
 
     def publish_sync(self, facts: Sequence[Fact]) -> None:
         """Publish the difference that a snapshot made, and have the whole table told."""
         with self._lock:
             self._store(facts)
-            origin: Origin = "resync" if self._synced else "initial"
             self._synced = True
-            to_ring = [worker for worker in self._workers if worker.sync(origin)]
+            to_ring = [worker for worker in self._workers if worker.inbox.sync()]
         for worker in to_ring:
-            worker.ring()
+            worker.inbox.bell.ring()
 
     def _store(self, facts: Sequence[Fact]) -> None:
         ports = self._ports
@@ -117,12 +124,12 @@ class Dispatcher:
     def replay(self) -> None:
         """Have every sink told everything again."""
         for worker in self._workers:
-            worker.request_replay()
+            worker.inbox.request_replay()
 
     def reopen(self) -> None:
         """Have every sink open its files again."""
         for worker in self._workers:
-            worker.request_reopen()
+            worker.inbox.request_reopen()
 
     def attach(self, name: str, sink: Sink) -> Worker:
         """Add a sink while running; it is told all ports in a first sync."""
@@ -130,7 +137,7 @@ class Dispatcher:
         with self._lock:
             self._workers += (worker,)
             if self._synced:
-                worker.sync("initial")
+                worker.inbox.sync()
         worker.start()
         return worker
 
@@ -138,7 +145,7 @@ class Dispatcher:
         """Remove what attach() added; what it was not told is dropped."""
         with self._lock:
             self._workers = tuple(w for w in self._workers if w is not worker)
-        worker.request_stop(time.monotonic())
+        worker.inbox.request_stop(time.monotonic())
 
     def stop(self, timeout: float) -> None:
         """Let every worker tell what is left, close its sink and end; bounded.
@@ -147,28 +154,24 @@ class Dispatcher:
         """
         deadline = time.monotonic() + timeout
         for worker in self._workers:
-            worker.request_stop(deadline)
+            worker.inbox.request_stop(deadline)
         for worker in self._workers:
             ended = worker.join(deadline + _GRACE - time.monotonic())
             if left := worker.undelivered():
-                LOG.warning("sink %s: about %d events were left undelivered", worker.name, left)
+                LOG.warning("sink %s: %d ports were left undelivered", worker.name, left)
             if not ended:
                 LOG.warning("sink %s hangs, and was left behind", worker.name)
         if self._state:
             self._state.close()
 
     def _worker(self, name: str, sink: Sink, told: ToldView) -> Worker:
-        return Worker(
-            name,
-            sink,
+        inbox = Inbox(
             lock=self._lock,
             cut=self._ports.copy,
-            told=told,
-            host=self._host,
-            epoch=self._epoch,
             resync=self._resync,
             queue_limit=self._queue_limit,
         )
+        return Worker(name, sink, inbox, told, host=self._host, epoch=self._epoch)
 
 
 _GRACE = 0.2  # seconds after the deadline for a sink's close()

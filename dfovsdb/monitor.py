@@ -20,12 +20,12 @@ from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.chain import Chain
 from dfovsdb.dispatcher import Dispatcher
 from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError, WaitTimeout
+from dfovsdb.inbox import Fact, Resync
 from dfovsdb.model import Port, PortEvent, RowDelta
 from dfovsdb.session import Session, Snapshot
 from dfovsdb.sinks.base import Sink
 from dfovsdb.table import Table
 from dfovsdb.transport import Address, Transport
-from dfovsdb.worker import Fact, Resync
 
 LOG = logging.getLogger(__name__)
 

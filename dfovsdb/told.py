@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,13 +25,15 @@ from dfovsdb.model import Port, PortEvent
 LOG = logging.getLogger(__name__)
 
 FILE_NAME = "told.sqlite"
-_APPLICATION_ID = (
-    0x6466_6F76  # "dfov": a file of ours (sqlite.org/pragma.html#pragma_application_id)
-)
+#: "dfov": a file of ours (sqlite.org/pragma.html#pragma_application_id)
+_APPLICATION_ID = 0x6466_6F76
 _VERSION = 1
+_FILES = ("", "-wal", "-shm", "-journal")  # of one database (sqlite.org/tempfiles.html)
+_RETRY = 10.0  # seconds before another try to write after the disk refused
+_CLOSE = 0.2  # seconds that closing waits for a disk that hangs
+
 #: SQL, and the rows of parameters to run it with.
 Statement = tuple[str, Sequence[tuple[object, ...]]]
-_RETRY = 10.0  # seconds before another try to write after the disk refused
 
 
 class ToldView:
@@ -45,6 +47,10 @@ class ToldView:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._ports)
+
+    def ports(self) -> dict[str, Port]:
+        """A copy; from any thread."""
+        return self._ports.copy()
 
     def offering(self, events: Sequence[PortEvent]) -> None:
         """These events are about to be offered."""
@@ -63,32 +69,46 @@ class ToldView:
     def refused(self, event: PortEvent) -> None:
         """The sink refused this event: what it was told before stays."""
 
+    def settle(self) -> None:
+        """Nothing more will be told."""
+
 
 class StateFile:
-    """The SQLite file under state_dir that keeps the told views of all sinks.
+    """The SQLite file under state_dir that keeps the told views of all sinks of one process.
 
-    :raises ConfigurationError: the folder is not there, or cannot be written.
+    It outlives the process, not a loss of power: what was written in the last seconds before
+    one may be gone, as the price of not waiting for the disk twice for every event.
+
+    :raises ConfigurationError: the folder is not there, cannot be written, or is in use.
     """
 
     def __init__(self, state_dir: str | os.PathLike[str]) -> None:
         self._path = Path(state_dir) / FILE_NAME
         self._lock = threading.Lock()
         self._retry_at: float | None = None
+        self._closed = False
         try:
             self._db = self._open()
         except (sqlite3.Error, OSError) as error:
-            raise ConfigurationError(
-                f"state_dir {str(state_dir)!r} cannot be used: {error}; it must be a folder "
-                "that this user may write to"
-            ) from None
+            raise self._unusable(error) from None
 
     def view(self, sink: str, host: str) -> StoredToldView:
-        """The told view of one sink instance on one host."""
-        return StoredToldView(self, sink, host)
+        """The told view of one sink instance on one host.
+
+        :raises ConfigurationError: the disk cannot be read.
+        """
+        try:
+            return StoredToldView(self, sink, host)
+        except sqlite3.Error as error:
+            self.close()
+            raise self._unusable(error) from None
 
     def close(self) -> None:
-        with self._lock:
+        """Close the file. A sink that was left behind may still come back; that is not kept."""
+        self._closed = True
+        if self._lock.acquire(timeout=_CLOSE):
             self._db.close()
+            self._lock.release()
 
     def load(self, sink: str, host: str) -> Iterator[tuple[Port, bool]]:
         """The ports kept for a sink, and whether each is doubtful."""
@@ -104,43 +124,55 @@ class StateFile:
 
     def write(self, statements: Sequence[Statement]) -> bool:
         """Run statements in one transaction; False where the disk refuses, said once."""
-        if self._retry_at is not None and time.monotonic() < self._retry_at:
-            return False
-        try:
-            with self._lock, self._db:
-                for sql, rows in statements:
-                    self._db.executemany(sql, rows)
-        except sqlite3.Error as error:
-            if self._retry_at is None:
-                LOG.warning(
-                    "%s cannot be written: %s; going on without it, and trying again",
-                    self._path, error,
-                )  # fmt: skip
-            self._retry_at = time.monotonic() + _RETRY
-            return False
+        with self._lock:
+            if self._closed or (self._retry_at and time.monotonic() < self._retry_at):
+                return False
+            try:
+                with self._db:
+                    for sql, rows in statements:
+                        self._db.executemany(sql, rows)
+            except sqlite3.Error as error:
+                if self._retry_at is None:
+                    LOG.warning("%s cannot be written: %s; going on without it, and trying again",
+                                self._path, error)  # fmt: skip
+                self._retry_at = time.monotonic() + _RETRY
+                return False
+            if self._retry_at is not None:
+                self._retry_at = None
+                LOG.info("%s can be written again", self._path)
+            return True
+
+    def retry_now(self) -> None:
+        """Let the next write try the disk, however long ago it refused."""
         if self._retry_at is not None:
-            self._retry_at = None
-            LOG.info("%s can be written again", self._path)
-        return True
+            self._retry_at = time.monotonic()
+
+    def _unusable(self, error: Exception) -> ConfigurationError:
+        busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+        return ConfigurationError(
+            f"state_dir {str(self._path.parent)!r} cannot be used: {error}; "
+            + ("another process uses it" if busy else "name a folder that can be written to")
+        )
 
     def _open(self) -> sqlite3.Connection:
         try:
             return self._connect()
         except sqlite3.DatabaseError as error:
-            if not self._path.exists() or isinstance(error, sqlite3.OperationalError):
-                raise
-            aside = self._path.with_name(f"{FILE_NAME}.{int(time.time())}.bad")
-            self._path.rename(aside)
-            for suffix in ("-wal", "-shm"):
+            if isinstance(error, sqlite3.OperationalError):
+                raise  # the disk or another process is in the way, the file may be good
+            aside = f"{self._path}.{int(time.time())}.bad"
+            for suffix in _FILES:  # a journal left here would be applied to the new file
                 with contextlib.suppress(FileNotFoundError):
-                    Path(f"{self._path}{suffix}").unlink()
-            LOG.warning("%s: %s; set aside as %s, starting afresh", self._path, error, aside.name)
+                    os.rename(f"{self._path}{suffix}", f"{aside}{suffix}")
+            LOG.warning("%s: %s; set aside as %s, starting afresh", self._path, error, aside)
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
         db = sqlite3.connect(self._path, timeout=1, check_same_thread=False)
         try:
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")  # two would spoil each other's views
             (application,) = db.execute("PRAGMA application_id").fetchone()
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -168,10 +200,13 @@ class StateFile:
 
 
 class StoredToldView(ToldView):
-    """The same, kept in a StateFile."""
+    """The same, kept in a StateFile.
+
+    The file has of each port what the sink was told, or, of one that it does not know yet,
+    what it is being offered. While an offer is open the port is doubtful.
+    """
 
     _PUT = "INSERT OR REPLACE INTO told (sink, host, uuid, doubtful, port) VALUES (?, ?, ?, ?, ?)"
-    _DOUBT = "UPDATE told SET doubtful = 1 WHERE sink = ? AND host = ? AND uuid = ?"
     _DELETE = "DELETE FROM told WHERE sink = ? AND host = ? AND uuid = ?"
     _DELETE_ALL = "DELETE FROM told WHERE sink = ? AND host = ?"
 
@@ -179,6 +214,7 @@ class StoredToldView(ToldView):
         super().__init__()
         self._state = state
         self._key = (sink, host)
+        self._offered: dict[str, Port] = {}
         self._behind = False  # the file lacks something that could not be written
         for port, doubtful in state.load(sink, host):
             self._ports[port.uuid] = port
@@ -186,38 +222,44 @@ class StoredToldView(ToldView):
                 self.doubtful.add(port.uuid)
 
     def offering(self, events: Sequence[PortEvent]) -> None:
-        """A port is recorded before its online is offered; a known one becomes doubtful."""
-        put = [self._row(event.port, doubtful=True) for event in events if self._is_new(event)]
-        doubt = [(*self._key, event.port.uuid) for event in events if not self._is_new(event)]
-        self._write([(self._PUT, put), (self._DOUBT, doubt)])
+        """A port is recorded before its online is offered."""
+        offered = {event.port.uuid: event.port for event in events}
+        self._offered |= offered
+        self._save(offered)
 
     def accepted(self, events: Sequence[PortEvent]) -> None:
         """A port is removed after its offline was accepted."""
         super().accepted(events)
-        gone = [(*self._key, e.port.uuid) for e in events if e.action == "offline"]
-        put = [self._row(e.port, doubtful=False) for e in events if e.action != "offline"]
-        self._write([(self._DELETE, gone), (self._PUT, put)])
+        self._settled(events)
 
     def refused(self, event: PortEvent) -> None:
-        """What the file says becomes what the sink was told before."""
-        told = self.get(event.port.uuid)
-        if told is None:
-            self._write([(self._DELETE, [(*self._key, event.port.uuid)])])
-        else:
-            doubtful = told.uuid in self.doubtful
-            self._write([(self._PUT, [self._row(told, doubtful=doubtful)])])
+        self._settled((event,))
 
-    def _is_new(self, event: PortEvent) -> bool:
-        return event.port.uuid not in self._ports
+    def settle(self) -> None:
+        """Write what the disk refused before, a last time."""
+        if self._behind:
+            self._state.retry_now()
+            self._save(())
 
-    def _row(self, port: Port, *, doubtful: bool) -> tuple[object, ...]:
-        return (*self._key, port.uuid, int(doubtful), json_v1.encode_port(port))
+    def _settled(self, events: Sequence[PortEvent]) -> None:
+        uuids = [event.port.uuid for event in events]
+        for uuid in uuids:
+            del self._offered[uuid]
+        self._save(uuids)
 
-    def _write(self, statements: Sequence[Statement]) -> None:
+    def _save(self, uuids: Iterable[str]) -> None:
+        statements: list[Statement] = []
         if self._behind:  # write everything, so that the file is true again
-            ports = [
-                self._row(port, doubtful=uuid in self.doubtful)
-                for uuid, port in self._ports.items()
-            ]
-            statements = [(self._DELETE_ALL, [self._key]), (self._PUT, ports), *statements]
+            statements.append((self._DELETE_ALL, [self._key]))
+            uuids = self._ports.keys() | self._offered.keys()
+        put: list[tuple[object, ...]] = []
+        gone: list[tuple[object, ...]] = []
+        for uuid in uuids:
+            port = self._ports.get(uuid) or self._offered.get(uuid)
+            if port is None:
+                gone.append((*self._key, uuid))
+            else:
+                doubtful = uuid in self._offered or uuid in self.doubtful
+                put.append((*self._key, uuid, doubtful, json_v1.encode_port(port)))
+        statements += [(self._DELETE, gone), (self._PUT, put)]
         self._behind = not self._state.write(statements)

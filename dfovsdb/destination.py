@@ -1,0 +1,99 @@
+"""A sink behind its contract: outages are waited out, any other exception is a refusal.
+
+This file knows neither ports nor events: it calls what it is handed.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable
+
+from dfovsdb.errors import SinkUnavailable
+from dfovsdb.inbox import Inbox
+from dfovsdb.sinks.base import Sink
+
+LOG = logging.getLogger(__name__)
+
+RETRY_FIRST = 0.1  #: seconds after the first SinkUnavailable
+RETRY_MAX = 15.0  #: seconds between two tries at most
+
+
+class Refused(Exception):
+    """The sink raised something else than SinkUnavailable: `error`."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Stopped(Exception):
+    """The worker must leave although something is left."""
+
+
+class Destination:
+    """Calls one sink, and keeps the score of it; for the worker's thread.
+
+    :param inbox: says when to stop waiting.
+    """
+
+    def __init__(self, name: str, sink: Sink, inbox: Inbox) -> None:
+        self.name = name
+        self.sink = sink
+        self.counters: Counter[str] = Counter()  #: delivered, refused, outages, errors
+        self.available = True  #: False during an outage
+        self.opened = False  #: open() has returned
+        self._inbox = inbox
+        self._down_since = 0.0
+        self._wait = RETRY_FIRST
+
+    def deliver(self, call: Callable[[], object]) -> None:
+        """Call until the sink takes it.
+
+        :raises Refused: it raised something else than SinkUnavailable.
+        :raises Stopped: the deadline of stop has passed.
+        """
+        while self.attempt(call):
+            self.back_off()
+
+    def attempt(self, call: Callable[[], object]) -> SinkUnavailable | None:
+        """Call once; what it raised where the destination is down. Raises as deliver()."""
+        if self._inbox.overdue():
+            raise Stopped
+        return self._call(call)
+
+    def back_off(self) -> None:
+        """Wait until it is time for another attempt; a request to reopen is answered."""
+        why = self._inbox.pause(self._wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        if why == "reopen" and self.opened:
+            self.ask("reopen", self.sink.reopen)  # which may be the cure
+        self._wait = RETRY_FIRST if why else min(self._wait * 2, RETRY_MAX)
+
+    def ask(self, name: str, call: Callable[[], object]) -> None:
+        """Call once what delivers nothing: an error is logged and counted."""
+        try:
+            self._call(call)
+        except Refused as refused:
+            self.counters["errors"] += 1
+            LOG.error("sink %s failed in %s()", self.name, name, exc_info=refused.error)
+
+    def _call(self, call: Callable[[], object]) -> SinkUnavailable | None:
+        try:
+            call()
+        except SinkUnavailable as down:
+            if self.available:
+                self.available = False
+                self._down_since = self._inbox.bell.now()
+                self.counters["outages"] += 1
+                LOG.warning("sink %s is unavailable: %s; what it misses is offered again",
+                            self.name, down)  # fmt: skip
+            return down
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: it ends no thread of ours
+            raise Refused(error) from None
+        if not self.available:
+            self.available = True
+            LOG.info("sink %s is available again, after %.1f s", self.name,
+                     self._inbox.bell.now() - self._down_since)  # fmt: skip
+        self._wait = RETRY_FIRST
+        return None
