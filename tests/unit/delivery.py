@@ -145,7 +145,7 @@ class Delivery:
     """A dispatcher whose workers run when a test says so."""
 
     def __init__(self, *sinks: Sink, **options: Any) -> None:
-        known = {"host": "cmp-17", "resync": "replay", "queue_limit": 1000}
+        known: dict[str, Any] = {"host": "cmp-17", "resync": "replay", "queue_limit": 1000}
         named = {f"sink{number}": sink for number, sink in enumerate(sinks)}
         self.dispatcher = Dispatcher(named, **(known | options))
         self.workers = self.dispatcher.workers

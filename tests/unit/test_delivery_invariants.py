@@ -19,7 +19,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from dfovsdb.destination import Stopped
 from dfovsdb.inbox import Fact
-from dfovsdb.lifecycle import next_telling
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.told import StateFile, Statement, StoredToldView
 from dfovsdb.worker import Worker
@@ -141,7 +140,9 @@ class Life:
         state_dir = self._state_dir if self.keep else None
         if state_dir:
             state_dir.mkdir(exist_ok=True)
-        self.delivery = Delivery(*self.sinks, state_dir=state_dir, **self._options)
+        self.delivery = Delivery(
+            *self.sinks, state_dir=state_dir and str(state_dir), **self._options
+        )
         for worker in self.delivery.workers:
             view = worker._told
             if isinstance(view, StoredToldView):
@@ -182,6 +183,10 @@ class Life:
                 self.table[uuid] = now
         if self.synced:
             self.delivery.publish(*facts)
+
+    def changes(self, messages: Sequence[Sequence[Fact]]) -> None:
+        for message in messages:
+            self.change(*message)
 
     def connect(self) -> None:
         self.synced = True
@@ -262,10 +267,6 @@ class Life:
         shutil.rmtree(self._folder)
 
 
-def same(told: Port | None, now: Port | None) -> bool:
-    return next_telling(told, now, replaying=False) is None
-
-
 # Random lives.
 
 UUIDS = ["a", "b", "c", "d", "e"]
@@ -328,7 +329,7 @@ class Delivering(RuleBasedStateMachine):
             return life.delivery.dispatcher.reopen
         if happens == "own replay":
             return life.delivery.workers[number].inbox.request_replay
-        return lambda: [life.change(*message) for message in happens]
+        return lambda: life.changes(happens)
 
     @rule(number=st.sampled_from([0, 1]))
     def a_worker_steps(self, number: int) -> None:
