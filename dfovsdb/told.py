@@ -29,6 +29,11 @@ FILE_NAME = "told.sqlite"
 _APPLICATION_ID = 0x6466_6F76
 _VERSION = 1
 _FILES = ("", "-wal", "-shm", "-journal")  # of one database (sqlite.org/tempfiles.html)
+#: Primary result codes (sqlite.org/rescode.html) that say nothing against the file itself.
+_IN_THE_WAY = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM,
+}  # fmt: skip
 _RETRY = 10.0  # seconds before another try to write after the disk refused
 _CLOSE = 0.2  # seconds that closing waits for a disk that hangs
 
@@ -158,8 +163,8 @@ class StateFile:
         try:
             return self._connect()
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise  # the disk or another process is in the way, the file may be good
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _IN_THE_WAY:
+                raise
             aside = f"{self._path}.{int(time.time())}.bad"
             for suffix in _FILES:  # a journal left here would be applied to the new file
                 with contextlib.suppress(FileNotFoundError):
