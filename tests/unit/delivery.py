@@ -7,8 +7,11 @@ worker can be written down, and runs the same way each time.
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from dfovsdb.dispatcher import Dispatcher
@@ -214,3 +217,27 @@ def fold(told: Sequence[Told]) -> dict[str, Port]:
         else:
             ports[one.port.uuid] = one.port
     return ports
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for what other threads do; fails when it does not come to pass."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.001)
+
+
+class HangingSink(ScriptedSink):
+    """Hangs in the methods named, until it is released."""
+
+    def __init__(self, *methods: str) -> None:
+        super().__init__()
+        self.hangs = threading.Event()  #: it is in there
+        self.release = threading.Event()
+        for name in methods:
+            setattr(self, name, partial(self._hang, getattr(self, name)))
+
+    def _hang(self, method: Callable[..., None], *args: Any) -> None:
+        self.hangs.set()
+        assert self.release.wait(60), "a test forgot to release its sink"
+        method(*args)
