@@ -69,7 +69,7 @@ class DragonflowSink(Sink):
             "filter",
             default="dragonflow",
             choices=[
-                ("dragonflow", "no patch ports, no other kinds, no names with qg first"),
+                ("dragonflow", "no patch ports, no kinds unknown to it, no names like qg*"),
                 ("none", "every port that a classifier claims"),
             ],
             help="Which ports are told; the metadata interface always is.",

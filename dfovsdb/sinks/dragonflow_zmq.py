@@ -26,7 +26,8 @@ from dfovsdb.errors import ConfigurationError, SinkUnavailable
 
 LOG = logging.getLogger(__name__)
 
-PIPE_LIMIT = 10_000  #: messages that wait for one subscriber; about 5 MB
+PIPE_LIMIT = 1000  #: messages that wait for one subscriber, beyond what its connection holds
+SEND_TIMEOUT = 50  #: milliseconds that a full pipe has: who reads slowly is no outage
 LINGER = 100  #: milliseconds that close() waits for what is on its way: a stop is bounded
 UNHEARD_LIMIT = 10_000  #: deletes that are kept for the next subscriber
 IPC_MODE = 0o660  #: owner and group may connect, whatever the umask
@@ -83,6 +84,7 @@ class Publisher:
         self._socket.set(zmq.XPUB_VERBOSE, 1)
         self._socket.set(zmq.XPUB_NODROP, 1)
         self._socket.set(zmq.SNDHWM, PIPE_LIMIT)
+        self._socket.set(zmq.SNDTIMEO, SEND_TIMEOUT)
         self._socket.set(zmq.LINGER, LINGER)
         self._socket.set(zmq.IPV6, int("[" in self.endpoint))
         try:
@@ -153,7 +155,7 @@ class Publisher:
     def _send(self, message: Message) -> None:
         frames = (self._prefix, msgspec.msgpack.encode(message))
         try:
-            self._socket.send_multipart(frames, zmq.NOBLOCK)
+            self._socket.send_multipart(frames)
         except zmq.Again:
             raise SinkUnavailable(
                 f"a subscriber of {self.endpoint} does not read: {PIPE_LIMIT} messages wait for it"
