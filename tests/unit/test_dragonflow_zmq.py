@@ -196,7 +196,7 @@ def test_after_the_last_subscriber_has_left_nobody_hears(
     with Subscriber(endpoint) as first:
         first.wait_for_syncs()
     (worker,) = publishing.workers
-    publisher = worker.sink._publisher  # type: ignore[attr-defined]  # nothing else tells of it
+    publisher = worker._sink._publisher  # type: ignore[attr-defined]  # nothing else tells of it
     wait_until(lambda: not publisher._subscriptions)
     publishing.publish([("u1", None)])
     wait_for_delivered(publishing, 7)

@@ -35,12 +35,12 @@ def told_of(sink: ScriptedSink, *facts: Fact, **options: Any) -> Delivery:
     return delivery
 
 
-def test_what_leaves_is_told_first_then_kinds_that_change_then_changes_then_arrivals() -> None:
+def test_what_leaves_is_told_first_then_changes_then_new_kinds_then_arrivals() -> None:
     sink = ScriptedSink()
     delivery = told_of(sink, fact("a"), fact("b"), fact("c"))
     delivery.publish(fact("d"), fact("a", ofport=9), fact("b", kind="tunnel"), gone("c"))
     delivery.run()
-    assert story(sink.accepted) == ["offline c", "offline b", "online b", "updated a", "online d"]
+    assert story(sink.accepted) == ["offline c", "offline b", "updated a", "online b", "online d"]
 
 
 def test_the_same_order_holds_in_a_sync() -> None:
@@ -49,7 +49,7 @@ def test_the_same_order_holds_in_a_sync() -> None:
     delivery.sync(fact("d"), fact("a", ofport=9), fact("b", kind="tunnel"))
     delivery.run()
     assert story(sink.accepted)[1:-1] == [
-        "offline c", "offline b", "online b", "updated a", "online d",
+        "offline c", "offline b", "updated a", "online b", "online d",
     ]  # fmt: skip
 
 
