@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import re
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
 
 from dfovsdb import Monitor, config, from_json, to_json
 from dfovsdb.json_v1 import json_schema
-from dfovsdb.testing import CaptureSink, Sandbox
+from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md"),
@@ -73,6 +76,40 @@ def test_the_plugins_of_the_readme_work(
         capture.wait_until(lambda: capture.of("tapdhcp"))
     assert capture.of("tapdhcp")[0].port.attributes == {"iface_id": "d1"}
     assert "online tapdhcp\n" in capsys.readouterr().out
+
+
+class _Receiver(http.server.BaseHTTPRequestHandler):
+    bodies: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        self.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+def test_the_sink_of_the_guide_waits_for_its_server(
+    switch: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    (code,) = blocks(ROOT / "docs" / "sinks.md", "python")
+    names: dict[str, Any] = {}
+    exec(compile(code, "sinks.md", "exec"), names)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    sink = names["PostSink"](f"http://127.0.0.1:{port}/")
+    with Monitor(switch.connection, sinks=[sink]):
+        wait_until(lambda: any("is unavailable" in record.message for record in caplog.records))
+        with http.server.ThreadingHTTPServer(("127.0.0.1", port), _Receiver) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                told = {"action": "online", "port": "br-int"}
+                wait_until(lambda: told in _Receiver.bodies)
+            finally:
+                server.shutdown()
+                thread.join()
 
 
 def test_the_configuration_of_the_readme_is_valid(tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""What a sink that computes does to the delay of events in a sink that does nothing.
+
+    python benchmarks/burning_sink.py
+
+One change at a time is committed to a private database, a few milliseconds apart; the delay is
+from the commit's reply to the sink. Rounds are interleaved; the figure is the median delay, as
+a ratio to the same sink alone.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+from dfovsdb import Monitor, PortEvent, Sink
+from dfovsdb.testing import Sandbox
+
+CHANGES = 500
+ROUNDS = 5
+PAUSE = 0.001  # seconds between two changes, half of them to twice: less than what is burnt
+BURN = 0.002  # seconds
+
+
+class Stamp(Sink):
+    """Notes when each change came."""
+
+    def __init__(self) -> None:
+        self.came: dict[str, float] = {}
+
+    def emit(self, event: PortEvent) -> None:
+        mark = event.port.attributes.get("attached_mac")
+        if mark is not None:
+            self.came[mark] = time.monotonic()
+
+
+class Sleeper(Sink):
+    """Waits for every event."""
+
+    def emit(self, event: PortEvent) -> None:
+        time.sleep(BURN)
+
+
+class Burner(Sink):
+    """Computes for every event."""
+
+    def emit(self, event: PortEvent) -> None:
+        end = time.monotonic() + BURN
+        while time.monotonic() < end:
+            pass
+
+
+def write(connection: str) -> None:
+    """In a process of its own, so that no sink delays it: commit changes, print when."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(connection.removeprefix("unix:"))
+        for number in range(CHANGES):
+            mark = f"{time.monotonic_ns()}-{number}"
+            ids: list[Any] = ["map", [["iface-id", "a"], ["attached-mac", mark]]]
+            update = {"op": "update", "table": "Interface", "where": [["name", "==", "tap0"]],
+                      "row": {"external_ids": ids}}  # fmt: skip
+            request = {"method": "transact", "params": ["Open_vSwitch", update], "id": mark}
+            server.sendall(json.dumps(request).encode())
+            while f'"id":"{mark}"'.encode() not in server.recv(1 << 16):
+                pass
+            print(mark, time.monotonic(), flush=True)
+            time.sleep(PAUSE * random.uniform(0.5, 2))
+
+
+def delay(connection: str, *others: Sink) -> float:
+    """Median seconds from commit to sink."""
+    stamp = Stamp()
+    with Monitor(connection, sinks=[stamp, *others]) as monitor:
+        monitor.wait_synced()
+        written = subprocess.run([sys.executable, __file__, connection], stdout=subprocess.PIPE,
+                                 text=True, check=True).stdout  # fmt: skip
+        committed = {mark: float(at) for mark, at in map(str.split, written.splitlines())}
+        deadline = time.monotonic() + 20
+        while max(committed) not in stamp.came and time.monotonic() < deadline:
+            time.sleep(0.01)
+    return statistics.median(stamp.came[m] - committed[m] for m in committed if m in stamp.came)
+
+
+def main() -> None:
+    """Measure in turn, so that a machine that drifts drifts for all."""
+    with Sandbox(vswitchd=False) as box:
+        box.vsctl("add-br", "br-int")
+        box.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
+                  "external_ids:iface-id=a")  # fmt: skip
+        ratios: dict[str, list[float]] = {"a sink that sleeps": [], "a sink that computes": []}
+        for _ in range(ROUNDS):
+            alone = delay(box.connection)
+            ratios["a sink that sleeps"].append(delay(box.connection, Sleeper()) / alone)
+            ratios["a sink that computes"].append(delay(box.connection, Burner()) / alone)
+        for name, values in ratios.items():
+            print(f"beside {name}: ratio {statistics.median(values):.1f} "
+                  f"({min(values):.1f}-{max(values):.1f})")  # fmt: skip
+
+
+if __name__ == "__main__":
+    write(sys.argv[1]) if len(sys.argv) > 1 else main()

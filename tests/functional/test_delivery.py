@@ -1,0 +1,296 @@
+"""Sinks that are slow, fail, hang or die, on a real server under real traffic."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfovsdb import Monitor, PortEvent, SinkUnavailable
+from dfovsdb.testing import CaptureSink, Sandbox, wait_until
+from dfovsdb.testing.reference import Reference, differences
+from dfovsdb.testing.sandbox import find_schema
+
+PORTS = 100
+CHANGES = 10_000
+PATIENCE = 90.0
+
+
+class Database:
+    """Raw transactions over one connection, many in flight."""
+
+    def __init__(self, box: Sandbox) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(box.connection.removeprefix("unix:"))
+        self._sent = 0
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def transact(self, *operations: dict[str, Any]) -> None:
+        """Commit, and wait for the reply."""
+        self._sent += 1
+        mark = f'"id":"t{self._sent}"'.encode()
+        request = {"method": "transact", "params": ["Open_vSwitch", *operations],
+                   "id": f"t{self._sent}"}  # fmt: skip
+        self._socket.sendall(json.dumps(request).encode())
+        seen = b""
+        while mark not in seen:
+            seen += self._socket.recv(1 << 16)
+
+    def add(self, *names: str) -> None:
+        operations: list[dict[str, Any]] = []
+        for number, name in enumerate(names):
+            ids = ["map", [["iface-id", f"vif-{name}"]]]
+            operations += [
+                {"op": "insert", "table": "Interface", "uuid-name": f"i{number}",
+                 "row": {"name": name, "external_ids": ids}},
+                {"op": "insert", "table": "Port", "uuid-name": f"p{number}",
+                 "row": {"name": name, "interfaces": ["named-uuid", f"i{number}"]}},
+                {"op": "mutate", "table": "Bridge", "where": [["name", "==", "br-int"]],
+                 "mutations": [["ports", "insert", ["named-uuid", f"p{number}"]]]},
+            ]  # fmt: skip
+        self.transact(*operations)
+
+    def set_number(self, name: str, number: int) -> None:
+        self.transact({"op": "update", "table": "Interface", "where": [["name", "==", name]],
+                       "row": {"ofport": number}})  # fmt: skip
+
+
+@pytest.fixture
+def box(ovsdb_sandbox: Sandbox) -> Sandbox:
+    ovsdb_sandbox.vsctl("add-br", "br-int")
+    return ovsdb_sandbox
+
+
+@pytest.fixture
+def database(box: Sandbox) -> Iterator[Database]:
+    with contextlib.closing(Database(box)) as database:
+        yield database
+
+
+class SlowSink(CaptureSink):
+    """Takes 50 ms an event."""
+
+    def emit(self, event: PortEvent) -> None:
+        time.sleep(0.05)
+        super().emit(event)
+
+
+class FailingSink(CaptureSink):
+    """Its destination is away for a while, when told so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away_until = 0.0
+
+    def emit_many(self, events: Sequence[PortEvent]) -> None:
+        for delivered, event in enumerate(events):
+            if time.monotonic() < self.away_until:
+                raise SinkUnavailable("it is away", delivered)
+            self.emit(event)
+
+
+class HangingSink(CaptureSink):
+    """Blocks for ever in emit, until the test is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+
+    def emit(self, event: PortEvent) -> None:  # noqa: ARG002 - it takes nothing
+        self.let_go.wait(PATIENCE)
+
+
+def same(sink: CaptureSink, monitor: Monitor) -> bool:
+    return not differences(sink.ports, monitor.ports())
+
+
+def reference_of(box: Sandbox) -> dict[str, Any]:
+    with Reference(box.connection, find_schema()) as reference:
+        reference.refresh()
+        return reference.ports()
+
+
+def test_a_fast_a_slow_and_a_failing_sink_all_end_with_what_the_switch_has(
+    box: Sandbox, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    names = [f"tap{number}" for number in range(PORTS)]
+    database.add(*names)
+    fast, slow, failing = CaptureSink(), SlowSink(), FailingSink()
+    sinks = {"fast": fast, "slow": slow, "failing": failing}
+    with Monitor(box.connection, sinks=sinks) as monitor:
+        for sink in (fast, failing):
+            sink.wait_for_sync()
+        memory = 0
+        for number in range(CHANGES):
+            if number == CHANGES // 2:
+                failing.away_until = time.monotonic() + 10
+                memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            database.set_number(names[number % PORTS], 1 + number)
+        # The fast one has everything while the others have not: nobody waits for them.
+        fast.wait_until(lambda: differences(fast.ports, monitor.ports()) == [])
+        assert slow.ports != monitor.ports()
+        assert failing.ports != monitor.ports()
+        for sink in (failing, slow):
+            sink.wait_until(lambda s=sink: not differences(s.ports, monitor.ports()), PATIENCE)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        theirs = reference_of(box)
+        for name, sink in sinks.items():
+            assert differences(sink.ports, theirs) == [], name
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+    assert grown < 20_000, f"{grown} KiB more at the end than in the middle"
+    outage = [r.message for r in caplog.records if "sink failing is" in r.message]
+    assert len(outage) == 2
+    assert "unavailable: it is away" in outage[0]
+    assert "available again" in outage[1]
+    assert {e.origin for e in slow.events} >= {"initial", "catchup"}
+
+
+def test_a_sink_that_hangs_harms_nobody_and_is_left_behind(
+    box: Sandbox, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    hanging, other = HangingSink(), CaptureSink()
+    monitor = Monitor(
+        box.connection, sinks={"hanging": hanging, "other": other}, stop_timeout=0.5,
+        inactivity_probe=1,
+    )  # fmt: skip
+    try:
+        with monitor:
+            other.wait_for_sync()
+            database.add("tap0")
+            for number in range(1, 3001):
+                database.set_number("tap0", number)
+            other.wait_until(lambda: other.of("tap0")[-1].port.ofport == 3000)
+            assert hanging.events == []
+        messages = [record.message for record in caplog.records]
+        assert "sink hanging: 2 ports were left undelivered" in messages
+        assert any("sink hanging hangs" in message for message in messages)
+        assert other.closed
+    finally:
+        hanging.let_go.set()
+
+
+HANG = """
+import sys, time
+from dfovsdb import Monitor, Sink
+class Hanging(Sink):
+    def emit(self, event):
+        print("hangs", flush=True)
+        time.sleep(3600)
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+with Monitor(sys.argv[1], sinks=[Hanging()], stop_timeout=0.5):
+    signal.sigwait({signal.SIGTERM})
+"""
+
+
+def test_a_process_whose_sink_hangs_ends(box: Sandbox) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANG, box.connection],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "hangs\n"
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "1 ports were left undelivered" in said
+
+
+class Agent:
+    """`dfovsdb run` with a state_dir and a file of events."""
+
+    def __init__(self, box: Sandbox, folder: Path, resync: str) -> None:
+        self.events = folder / "events.jsonl"
+        self._conf = folder / "dfovsdb.conf"
+        (folder / "state").mkdir()
+        self._conf.write_text(
+            f"[ovsdb]\nconnection = {box.connection}\n[dfovsdb]\nsinks = jsonl\n"
+            f"state_dir = {folder / 'state'}\nresync = {resync}\n"
+            f"[sink_jsonl]\npath = {self.events}\n"
+        )
+
+    def start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dfovsdb", "--config-file", str(self._conf), "run"],
+            stderr=subprocess.DEVNULL,
+        )
+
+    def told(self) -> list[dict[str, Any]]:
+        if not self.events.exists():
+            return []
+        lines = self.events.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def story(self, begin: int = 0) -> list[tuple[str, str]]:
+        return [
+            (item["action"], item.get("port", {}).get("name", "")) for item in self.told()[begin:]
+        ]
+
+
+@pytest.mark.parametrize("resync", ["replay", "diff"])
+def test_departures_while_a_killed_agent_is_down_are_told_when_it_is_back(
+    box: Sandbox, database: Database, tmp_path: Path, resync: str
+) -> None:
+    agent = Agent(box, tmp_path, resync)
+    database.add("stays", "leaves1", "leaves2", "left")
+    process = agent.start()
+    wait_until(lambda: ("sync_finished", "") in agent.story())
+    box.vsctl("del-port", "left")
+    wait_until(lambda: ("offline", "left") in agent.story())
+    process.kill()
+    process.wait()
+    begin = len(agent.told())
+    box.vsctl("del-port", "leaves1", "--", "del-port", "leaves2")
+    process = agent.start()
+    wait_until(lambda: ("sync_finished", "") in agent.story(begin))
+    process.terminate()
+    assert process.wait(20) == 0
+    story = agent.story(begin)
+    assert story[0] == ("sync_started", "")
+    assert set(story[1:3]) == {("offline", "leaves1"), ("offline", "leaves2")}
+    back = {("online", "stays"), ("online", "br-int")}
+    # What was in flight at the kill may come twice: the departure of `left`, nothing else.
+    assert set(story[3:-1]) - {("offline", "left")} == (back if resync == "replay" else set())
+
+
+def test_a_replay_that_one_sink_asks_for_is_told_to_it_alone(box: Sandbox) -> None:
+    one, other = CaptureSink(), CaptureSink()
+    with Monitor(box.connection, sinks=[one, other]) as monitor:
+        for sink in (one, other):
+            sink.wait_for_sync()
+        assert one.context
+        one.context.request_replay()
+        one.wait_for_sync(2)
+        assert [(i.action, i.origin) for i in one.items[3:]] == [
+            ("sync_started", "replay"), ("online", "replay"), ("sync_finished", "replay"),
+        ]  # fmt: skip
+        assert other.syncs() == 1
+        monitor.replay()
+        one.wait_for_sync(3)
+        other.wait_for_sync(2)
+
+
+def test_a_state_file_that_is_torn_is_set_aside(
+    box: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "told.sqlite").write_bytes(b"no database at all" * 100)
+    sink = CaptureSink()
+    with Monitor(box.connection, sinks=[sink], state_dir=str(tmp_path)):
+        sink.wait_for_sync()
+    assert any("set aside" in record.message for record in caplog.records)
+    assert [path.suffix for path in tmp_path.iterdir() if path.suffix == ".bad"] == [".bad"]
