@@ -33,9 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = args.command(args)
     except DfovsdbError as error:
+        from dfovsdb.logs import harmless
+        from dfovsdb.text import clean
+
         if args.debug:
-            traceback.print_exc()
-        print(f"dfovsdb: {_one_line(error)}", file=sys.stderr)
+            traceback.print_exception(harmless(error))
+        words = " ".join(str(error).split())
+        print(f"dfovsdb: {clean(words, longest=2000)}", file=sys.stderr)
         return WRONG_USE if isinstance(error, ConfigurationError) else FAILED
     except BrokenPipeError:  # who read our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -84,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     watch.add_argument(
         "connection", nargs="?", metavar="CONNECTION",
-        help="tcp:HOST:PORT or unix:PATH (default: [ovsdb] connection, tcp:127.0.0.1:6640)",
+        help="tcp:, unix: or ssl: (default: [ovsdb] connection, tcp:127.0.0.1:6640)",
     )  # fmt: skip
     watch.add_argument("--json", action="store_true", help="JSON version 1, one object a line")
     watch.add_argument("--once", action="store_true", help="end after the first sync")
@@ -177,12 +181,13 @@ def _watch(args: argparse.Namespace) -> int:
 
 def _lines(events: Iterator[PortEvent | SyncMarker], *, json: bool) -> Iterator[bytes]:
     from dfovsdb.json_v1 import to_json
-    from dfovsdb.text import terminal_line
+    from dfovsdb.text import clean_json, terminal_line
 
-    if json:
-        yield from map(to_json, events)
-        return
     terminal = sys.stdout.isatty()
+    if json:
+        lines = map(to_json, events)
+        yield from map(clean_json, lines) if terminal else lines
+        return
     colour = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     columns = shutil.get_terminal_size().columns if terminal else None
     encoding = sys.stdout.encoding or "utf-8"
@@ -239,7 +244,3 @@ def _log_to_stderr(level: int) -> None:
     logger = logging.getLogger("dfovsdb")
     logger.addHandler(handler)
     logger.setLevel(level)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -5,16 +5,16 @@ This file knows neither ports nor events: it calls what it is handed.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections import Counter
 from collections.abc import Callable
 
 from dfovsdb.errors import SinkUnavailable
 from dfovsdb.inbox import Inbox
+from dfovsdb.logs import get_logger
 from dfovsdb.sinks.base import Sink
 
-LOG = logging.getLogger(__name__)
+LOG = get_logger(__name__)
 
 RETRY_FIRST = 0.1  #: seconds after the first SinkUnavailable
 RETRY_MAX = 15.0  #: seconds between two tries at most

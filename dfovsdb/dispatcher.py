@@ -7,7 +7,6 @@ a classifier or the socket is at work.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import uuid
@@ -16,12 +15,13 @@ from datetime import UTC, datetime
 
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.inbox import Fact, Facts, Inbox, Resync
+from dfovsdb.logs import get_logger
 from dfovsdb.model import Port
 from dfovsdb.sinks.base import Sink
 from dfovsdb.told import StateFile, ToldView
 from dfovsdb.worker import Worker
 
-LOG = logging.getLogger(__name__)
+LOG = get_logger(__name__)
 
 OPEN_TIMEOUT = 10.0  #: seconds that the start waits for a sink's open()
 

@@ -12,6 +12,12 @@ A message is one line and says what to do, where something can be done.
 
 from __future__ import annotations
 
+from typing import Literal
+
+#: Why a connection is over: it could not be made; TLS failed; it was closed or broke; it fell
+#: silent; the server canceled the monitor; what it sent was wrong; an error of dfovsdb itself.
+LossReason = Literal["connect", "tls", "closed", "silent", "canceled", "protocol", "internal"]
+
 
 class DfovsdbError(Exception):
     """Base of every error that dfovsdb raises on purpose."""
@@ -22,11 +28,21 @@ class ConfigurationError(DfovsdbError):
 
 
 class ConnectionLost(DfovsdbError):
-    """This connection is over. The monitor reconnects and starts over."""
+    """This connection is over. The monitor reconnects and starts over.
+
+    :param reason: one of a few words, to be counted by.
+    """
+
+    def __init__(self, message: str, reason: LossReason = "closed") -> None:
+        super().__init__(message)
+        self.reason: LossReason = reason
 
 
 class ProtocolError(ConnectionLost):
     """The server sent what cannot be right, or refused what is needed (RFC 7047, section 4)."""
+
+    def __init__(self, message: str, reason: LossReason = "protocol") -> None:
+        super().__init__(message, reason)
 
 
 class SinkUnavailable(DfovsdbError):

@@ -13,7 +13,6 @@ When to connect, probe and give up is decided by ovs.reconnect.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -22,9 +21,10 @@ from ovs import reconnect
 
 from dfovsdb import jsonrpc
 from dfovsdb.errors import ConnectionLost, ProtocolError
+from dfovsdb.logs import get_logger
 from dfovsdb.table import CORE_COLUMNS, REQUIRED_COLUMNS, TABLE, ColumnType, MonitorMethod
 
-LOG = logging.getLogger(__name__)
+LOG = get_logger(__name__)
 
 DATABASE = "Open_vSwitch"
 _MONITOR_ID = "dfovsdb"
@@ -188,7 +188,8 @@ class _Conversation:
                 self._outgoing += jsonrpc.encode_reply(message.id, params)
             elif method == "monitor_canceled":
                 raise ConnectionLost(
-                    "the server canceled the monitor: its database was removed or converted"
+                    "the server canceled the monitor: its database was removed or converted",
+                    "canceled",
                 )
             elif method in _NOTIFICATIONS.values():
                 raise ProtocolError(f"an {method} notification that was not asked for")

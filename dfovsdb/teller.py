@@ -6,7 +6,6 @@ legal sequence whatever was dropped, refused, retried or replayed.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -16,11 +15,12 @@ from dfovsdb.destination import Destination, Refused
 from dfovsdb.errors import SinkUnavailable
 from dfovsdb.inbox import Fact, Facts, Tell
 from dfovsdb.lifecycle import Telling
+from dfovsdb.logs import get_logger
 from dfovsdb.model import Origin, Port, PortEvent, SyncAction, SyncMarker
 from dfovsdb.sinks.base import Sink
 from dfovsdb.told import ToldView
 
-LOG = logging.getLogger(__name__)
+LOG = get_logger(__name__)
 
 BATCH = 500  #: events in one emit_many at most
 

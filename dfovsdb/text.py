@@ -6,6 +6,7 @@ or steer a terminal is shown escaped.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,22 +16,31 @@ from dfovsdb.model import Port, PortEvent, SyncMarker
 _COLOURS = {"online": "32", "updated": "33", "offline": "31"}
 _DIM = "2"
 _RULE = 76  # columns of a rule
+_AMBIGUOUS = frozenset(' ="')
 _LONGEST = 200  # characters of one value that a line shows
 
 
-def clean(text: str) -> str:
+def clean(text: str, longest: int = _LONGEST) -> str:
     """The text in one line of printable characters, cut where it is very long."""
-    if len(text) > _LONGEST:
-        text = text[: _LONGEST - 1] + "…"
+    if len(text) > longest:
+        text = text[: longest - 1] + "…"
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def clean_json(line: bytes) -> bytes:
+    """The same JSON, with what could steer a terminal as escapes of JSON; nothing is cut."""
+    text = line.decode()
+    if text.isprintable():
+        return line
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text).encode()
+
+
 def event_line(event: PortEvent) -> str:
     """`online KIND tap4aa64e21-d9 ofport=5 iface_id=…`; a change as `ofport=2->5`."""
     port = event.port
-    return f"{event.action} {clean(port.kind)} {clean(port.name)} {_details(event)}".rstrip()
+    return f"{event.action} {clean(port.kind)} {_value(port.name)} {_details(event)}".rstrip()
 
 
 def marker_line(marker: SyncMarker) -> str:
@@ -53,7 +63,7 @@ def terminal_line(
         return _painted(title + "─" * max(0, rule - len(title)), _DIM, colour=colour)
     port = item.port
     time = item.time.astimezone().strftime("%H:%M:%S")
-    facts = f"{clean(port.kind):<6}  {clean(port.name):<15}  {_details(item)}".rstrip()
+    facts = f"{clean(port.kind):<6}  {_value(port.name):<15}  {_details(item)}".rstrip()
     left = len(facts) if width is None else width - len(f"{time}  {item.action:<7}  ")
     if len(facts) > left:
         facts = facts[: max(0, left - 1)] + "…"
@@ -77,10 +87,10 @@ def _news(event: PortEvent) -> Iterator[tuple[str, tuple[Any, Any]]]:
 def _facts(port: Port) -> Iterator[str]:
     yield f"ofport={port.ofport}" if port.state == "ready" else port.state
     if port.state == "failed" and port.error is not None:
-        yield f'error="{clean(port.error)}"'
+        yield f"error={_value(port.error)}"
     for name, value in port.attributes.items():
         if value is not None:
-            yield f"{clean(name)}={clean(value)}"
+            yield f"{clean(name)}={_value(value)}"
 
 
 def _change(old: Any, new: Any) -> str:
@@ -88,7 +98,13 @@ def _change(old: Any, new: Any) -> str:
 
 
 def _value(value: Any) -> str:
-    return "none" if value is None else clean(str(value))
+    """One word; in quotes where it could be taken for several, or for another field."""
+    if value is None:
+        return "none"
+    text = clean(str(value))
+    if text and _AMBIGUOUS.isdisjoint(text):
+        return text
+    return '"' + text.replace('"', '\\"') + '"'
 
 
 def _painted(text: str, code: str, *, colour: bool) -> str:

@@ -8,7 +8,6 @@ two leaves it doubtful, and a doubtful port is told again. So a crash may repeat
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sqlite3
 import threading
@@ -20,9 +19,10 @@ import msgspec
 
 from dfovsdb import json_v1
 from dfovsdb.errors import ConfigurationError
+from dfovsdb.logs import get_logger
 from dfovsdb.model import Port, PortEvent
 
-LOG = logging.getLogger(__name__)
+LOG = get_logger(__name__)
 
 FILE_NAME = "told.sqlite"
 #: "dfov": a file of ours (sqlite.org/pragma.html#pragma_application_id)

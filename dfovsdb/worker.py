@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter
 
 from dfovsdb import lifecycle
 from dfovsdb.destination import RETRY_MAX, Destination, Refused, Stopped
 from dfovsdb.inbox import Inbox, Tell
+from dfovsdb.logs import get_logger
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.teller import Teller
 from dfovsdb.told import ToldView
 
-LOG = logging.getLogger(__name__)
+LOG = get_logger(__name__)
 
 
 class Worker:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.errors import ConfigurationError
+from dfovsdb.logs import get_logger
 from dfovsdb.model import Port, port_of
 from dfovsdb.table import CORE_COLUMNS
 
 if TYPE_CHECKING:
     from dfovsdb.model import Interface
 
-LOG = logging.getLogger(__name__)
+LOG = get_logger(__name__)
 
 _REFUSED_COLUMNS = frozenset({"statistics", "status"})
 

@@ -6,12 +6,12 @@ dragonflow_zmq.py, which is imported only where an endpoint is configured.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Protocol
 
 from oslo_config import cfg
 
 from dfovsdb.errors import ConfigurationError
+from dfovsdb.logs import get_logger
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.sinks.dragonflow_values import DIALECTS, type_of, value_of
 from dfovsdb.text import clean
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dfovsdb.model import Port, PortEvent, SyncMarker
     from dfovsdb.sinks.dragonflow_zmq import Publisher
 
-LOG = logging.getLogger(__name__)
+LOG = get_logger(__name__)
 
 FILTERS = ("dragonflow", "none")
 POLL_INTERVAL = 0.5  #: seconds; how soon a late subscriber is noticed when nothing happens

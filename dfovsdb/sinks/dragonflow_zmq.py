@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
-import logging
 import os
 import re
 import socket
@@ -23,8 +22,9 @@ import msgspec
 import zmq
 
 from dfovsdb.errors import ConfigurationError, SinkUnavailable
+from dfovsdb.logs import get_logger
 
-LOG = logging.getLogger(__name__)
+LOG = get_logger(__name__)
 
 PIPE_LIMIT = 1000  #: messages that wait for one subscriber, beyond what its connection holds
 SEND_TIMEOUT = 50  #: milliseconds that a full pipe has: who reads slowly is no outage

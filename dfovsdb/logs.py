@@ -1,0 +1,51 @@
+"""Loggers whose lines cannot be forged.
+
+What is logged may quote the database, the server or an exception of a plugin. The filter of
+these loggers leaves no line break, terminal escape or bidirectional override in a message or
+in the text of an exception; a traceback keeps its own lines. It is part of the logger, so it
+holds whatever handlers and formatters a program has set up.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from dfovsdb.text import clean
+
+_LONGEST = 8000  # characters of one message, or of the text of one exception
+_DEEPEST = 20  # exceptions in a chain of causes
+
+
+def get_logger(name: str) -> logging.Logger:
+    """The logger of this name, made harmless."""
+    logger = logging.getLogger(name)
+    if _harmless not in logger.filters:
+        logger.addFilter(_harmless)
+    return logger
+
+
+def harmless(error: BaseException, depth: int = 0) -> BaseException:
+    """An exception that prints as this one does, with its traceback and causes, but escaped."""
+    kind = type(error)
+    try:
+        words = clean(str(error), _LONGEST)
+    except Exception as broken:  # noqa: BLE001 - the __str__ of somebody's exception
+        words = f"<no text: {type(broken).__name__}>"
+    names = {"__module__": kind.__module__, "__qualname__": clean(kind.__qualname__)}
+    twin = type(clean(kind.__name__), (Exception,), names)(words)
+    twin.__traceback__ = error.__traceback__
+    if depth < _DEEPEST:
+        if error.__cause__ is not None:
+            twin.__cause__ = harmless(error.__cause__, depth + 1)
+        elif error.__context__ is not None and not error.__suppress_context__:
+            twin.__context__ = harmless(error.__context__, depth + 1)
+    twin.__suppress_context__ = error.__suppress_context__
+    return twin  # type: ignore[no-any-return]  # type() says nothing of its bases
+
+
+def _harmless(record: logging.LogRecord) -> bool:
+    record.msg, record.args = clean(record.getMessage(), _LONGEST), None
+    if record.exc_info and record.exc_info[1] is not None:
+        twin = harmless(record.exc_info[1])
+        record.exc_info = (type(twin), twin, twin.__traceback__)
+    return True
