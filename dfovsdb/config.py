@@ -22,8 +22,30 @@ OVSDB_OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.StrOpt(
         "connection",
         default=DEFAULT_CONNECTION,
-        help="Where ovsdb-server listens: tcp:HOST:PORT, tcp:[V6]:PORT or unix:PATH; the port "
-        "is required.",
+        help="Where ovsdb-server listens: tcp:HOST:PORT, tcp:[V6]:PORT, unix:PATH or "
+        "ssl:HOST:PORT; the port is required.",
+    ),
+    cfg.StrOpt(
+        "ssl_key_file",
+        help="For ssl: connections, our private key: PEM, not encrypted, readable by this user "
+        "only. Goes with ssl_cert_file.",
+    ),
+    cfg.StrOpt(
+        "ssl_cert_file",
+        help="For ssl: connections, the certificate that we show: PEM. Unset shows none; "
+        "ovsdb-server usually asks for one.",
+    ),
+    cfg.StrOpt(
+        "ssl_ca_cert_file",
+        help="For ssl: connections, the certificate of the CA that signed the server's: PEM. "
+        "Unset takes what the system trusts.",
+    ),
+    cfg.BoolOpt(
+        "ssl_check_hostname",
+        default=True,
+        help="The server's certificate must name the host of the connection. Certificates that "
+        "ovs-pki makes name none: connect to such a server with false, knowing that whoever has "
+        "any certificate of the CA can then pose as the server.",
     ),
     cfg.StrOpt(
         "monitor",

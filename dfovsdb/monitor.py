@@ -6,7 +6,6 @@ is on a thread of its own (dispatcher.py), so nothing here ever waits for one.
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 import time
@@ -16,24 +15,27 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, Self
 
 from dfovsdb import plugins
+from dfovsdb.address import Address
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.chain import Chain
 from dfovsdb.dispatcher import Dispatcher
 from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError, WaitTimeout
 from dfovsdb.inbox import Fact, Resync
+from dfovsdb.logs import get_logger
 from dfovsdb.model import Port, PortEvent, RowDelta
 from dfovsdb.session import Session, Snapshot
 from dfovsdb.sinks.base import Sink
 from dfovsdb.table import Table
-from dfovsdb.transport import Address, Transport
+from dfovsdb.tls import Tls
+from dfovsdb.transport import Transport
 
-LOG = logging.getLogger(__name__)
+LOG = get_logger(__name__)
 
 
 class Monitor:
     """Watches the Interface table of one server and tells the sinks.
 
-    :param connection: `tcp:HOST:PORT`, `tcp:[V6]:PORT` or `unix:PATH`.
+    :param connection: `tcp:HOST:PORT`, `tcp:[V6]:PORT`, `unix:PATH` or `ssl:HOST:PORT`.
     :param classifiers: instances in order, first wins; None means the default ones.
     :param sinks: instances, or a mapping of instance names to them.
     :param resync: after a reconnect, `replay` tells every port again, `diff` what differs.
@@ -41,6 +43,10 @@ class Monitor:
     :param state_dir: folder where told views are kept, None keeps them in memory.
     :param queue_limit: facts that may wait for one sink before they become a catch-up.
     :param stop_timeout: seconds that stop() waits for the sinks.
+    :param ssl_key_file: our private key; this and the next three are for `ssl:`, see Tls.
+    :param ssl_cert_file: our certificate; None offers none.
+    :param ssl_ca_cert_file: the CA of the server's certificate; None is what the system trusts.
+    :param ssl_check_hostname: the server's certificate must name the host.
     :param options: of the connection, see Session: `monitor`, `inactivity_probe`,
         `reconnect_min`, `reconnect_max`, `max_message_size`.
     :raises ConfigurationError: any of these cannot be used.
@@ -57,11 +63,22 @@ class Monitor:
         state_dir: str | None = None,
         queue_limit: int = 1000,
         stop_timeout: float = 5,
+        ssl_key_file: str | None = None,
+        ssl_cert_file: str | None = None,
+        ssl_ca_cert_file: str | None = None,
+        ssl_check_hostname: bool = True,
         **options: Any,
     ) -> None:
         if resync not in ("replay", "diff"):
             raise ConfigurationError(f"resync {resync!r}: use replay or diff")
         self._address = Address.parse(connection)
+        tls = (
+            Tls(ssl_key_file, ssl_cert_file, ssl_ca_cert_file, check_hostname=ssl_check_hostname)
+            if self._address.method == "ssl"
+            else None
+        )
+        if self._address.method == "tcp" and (ssl_key_file or ssl_cert_file or ssl_ca_cert_file):
+            LOG.warning("%s is not secured by TLS, whatever files are set: use ssl:", connection)
         self._chain = Chain(plugins.default_classifiers() if classifiers is None else classifiers)
         self._table = Table()
         self._session = Session(
@@ -74,6 +91,7 @@ class Monitor:
             queue_limit=queue_limit,
             state_dir=state_dir,
         )
+        self._tls = tls
         self._transport: Transport | None = None
         self._stop_timeout = stop_timeout
         self._stopping = False
@@ -99,7 +117,7 @@ class Monitor:
                 session.connecting(time.monotonic())
                 transport.open()
             elif step == "disconnect":
-                return ConnectionLost(f"{self._address}: no answer")
+                return ConnectionLost(f"{self._address}: no answer", "silent")
             if transport.ready and not session.connected:
                 session.begin(time.monotonic())
             transport.send(session.outgoing())
@@ -114,7 +132,7 @@ class Monitor:
         except Exception as error:
             LOG.exception("an error of dfovsdb itself; starting over")
             self._table = Table()
-            return ProtocolError(f"an error of dfovsdb itself: {error!r}")
+            return ProtocolError(f"an error of dfovsdb itself: {error!r}", "internal")
         return None
 
     def _sync(self, snapshot: Snapshot) -> None:
@@ -153,7 +171,7 @@ class Monitor:
         if self._thread or self._stopping:
             raise RuntimeError("a Monitor is started once")
         self._dispatcher.start()
-        self._transport = Transport(self._address)
+        self._transport = Transport(self._address, self._tls)
         self._thread = threading.Thread(
             target=self._run, args=(self._transport,), name="dfovsdb-monitor", daemon=True
         )

@@ -1,6 +1,6 @@
 """Sockets: one connection at a time, non-blocking, and a way to wake up who waits for it.
 
-Knows connection strings (ovsdb(7), Connection Methods) and nothing of what is sent.
+Knows how to connect, with TLS or without, and nothing of what is sent.
 """
 
 from __future__ import annotations
@@ -10,75 +10,25 @@ import errno
 import os
 import selectors
 import socket
-import stat
-from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
+from dfovsdb.address import Address
 from dfovsdb.errors import ConfigurationError, ConnectionLost
+from dfovsdb.tls import Channel, Tls
 
 #: Below the size at which malloc maps every block anew, and a full socket buffer's worth.
 _READ_SIZE = 1 << 16
 
-_SYNTAX = "use tcp:HOST:PORT, tcp:[V6]:PORT or unix:PATH"
-_SOCKETS = (
-    "/run/openvswitch/db.sock",
-    "/var/run/openvswitch/db.sock",
-    "/usr/local/var/run/openvswitch/db.sock",
-)
-
-
-class Address(NamedTuple):
-    """Where the server is: a path for `unix`, a host and a port for `tcp`."""
-
-    method: str
-    host: str
-    port: int = 0
-
-    @classmethod
-    def parse(cls, connection: str) -> Address:
-        """Read a connection string.
-
-        :raises ConfigurationError: it is none.
-        """
-        method, _, rest = connection.partition(":")
-        if method == "unix" and rest:
-            if len(os.fsencode(rest)) > 107 or "\0" in rest:  # sun_path, unix(7)
-                raise ConfigurationError(f"connection {connection!r}: not a path of a socket")
-            return cls(method, rest)
-        if method == "tcp":
-            host, _, port = rest.rpartition(":")
-            if host.startswith("[") and host.endswith("]"):
-                host = host[1:-1]
-            elif ":" in host:
-                host = ""
-            if _is_host(host) and _is_port(port):
-                return cls(method, host, int(port))
-        raise ConfigurationError(f"connection {connection!r} cannot be read: {_SYNTAX}")
-
-    def __str__(self) -> str:
-        if self.method == "unix":
-            return f"unix:{self.host}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.method}:{host}:{self.port}"
-
-
-def _is_host(host: str) -> bool:
-    """False for what the resolver would not even look at."""
-    try:
-        return bool(host.encode("idna")) and "\0" not in host
-    except UnicodeError:  # a label is empty or too long
-        return False
-
-
-def _is_port(port: str) -> bool:
-    return port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 0xFFFF
-
 
 class Transport:
-    """At most one socket to one address."""
+    """At most one socket to one address.
 
-    def __init__(self, address: Address) -> None:
+    :param tls: how it is secured, where the address says `ssl`.
+    """
+
+    def __init__(self, address: Address, tls: Tls | None = None) -> None:
         self._address = address
+        self._tls = tls
         self._selector = selectors.DefaultSelector()
         self._woken, self._waker = socket.socketpair()
         for end in (self._woken, self._waker):
@@ -86,8 +36,11 @@ class Transport:
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._socket: socket.socket | None = None
         self._others: list[tuple[int, Any]] = []  # addresses of the host still to be tried
+        self._channel: Channel | None = None  # TLS of this connection
+        self._connected = False
         self._unsent = b""
-        self.ready = False  #: the connection stands
+        self._heard = False  # the server has sent something
+        self.ready = False  #: the connection stands, and so does TLS
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +65,7 @@ class Transport:
                     self._address.host, self._address.port, type=socket.SOCK_STREAM
                 )
             except OSError as error:
-                raise ConnectionLost(f"{self._address}: {error.strerror}") from None
+                raise ConnectionLost(f"{self._address}: {error.strerror}", "connect") from None
             self._others = [(family, address) for family, _, _, _, address in found]
         self._try_next()
 
@@ -122,8 +75,9 @@ class Transport:
             self._selector.unregister(self._socket)
             self._socket.close()
         self._socket = None
+        self._channel = None
         self._unsent = b""
-        self.ready = False
+        self._connected = self._heard = self.ready = False
 
     def wait(self, timeout: float | None) -> bytes:
         """Wait for bytes, for the connection to stand, for a wake-up or for the timeout.
@@ -137,10 +91,10 @@ class Transport:
             if key.fileobj is self._woken:
                 with contextlib.suppress(BlockingIOError):
                     self._woken.recv(4096)
-            elif not self.ready:
+            elif not self._connected:
                 self._finish_connecting()
             else:
-                self.send(b"")
+                self._send(b"")
                 data = self._receive()
         return data
 
@@ -149,19 +103,10 @@ class Transport:
 
         :raises ConnectionLost: the connection ended.
         """
-        if self._socket is None or not (data or self._unsent):
-            return
-        unsent = self._unsent + data
-        try:
-            unsent = unsent[self._socket.send(unsent) :]
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            raise ConnectionLost(f"{self._address}: {error.strerror}") from None
-        if bool(unsent) != bool(self._unsent):
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)
-            self._selector.modify(self._socket, events)
-        self._unsent = unsent
+        if self._channel is not None and data:
+            self._channel.encrypt(data)
+            data = self._channel.outgoing()
+        self._send(data)
 
     def wake(self) -> None:
         """Make wait() return; from any thread."""
@@ -190,19 +135,44 @@ class Transport:
         assert self._socket is not None
         if failed := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._failed(failed)
-        else:
+            return
+        self._connected = True
+        self._selector.modify(self._socket, selectors.EVENT_READ)
+        if self._tls is None:
             self.ready = True
-            self._selector.modify(self._socket, selectors.EVENT_READ)
+            return
+        try:
+            self._channel = Channel(self._tls, self._address.host)
+        except ConfigurationError as error:  # the files were fine when we started
+            raise ConnectionLost(f"{self._address}: {error}", "tls") from None
+        self._channel.begin()
+        self._send(self._channel.outgoing())
 
     def _failed(self, code: int) -> None:
         self.close()
         if self._others:
             self._try_next()
         else:
-            remedy = _remedy(self._address, code)
+            remedy = self._address.remedy(code)
             raise ConnectionLost(
-                f"cannot connect to {self._address} ({os.strerror(code)}){remedy}"
+                f"cannot connect to {self._address} ({os.strerror(code)}){remedy}", "connect"
             )
+
+    def _send(self, data: bytes) -> None:
+        if self._socket is None or not (data or self._unsent):
+            return
+        unsent = self._unsent + data
+        try:
+            unsent = unsent[self._socket.send(unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._receive()  # raises it, if why the server closed is there to be read
+            raise ConnectionLost(f"{self._address}: {error.strerror}") from None
+        if bool(unsent) != bool(self._unsent):
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)
+            self._selector.modify(self._socket, events)
+        self._unsent = unsent
 
     def _receive(self) -> bytes:
         assert self._socket is not None
@@ -210,31 +180,32 @@ class Transport:
             data = self._socket.recv(_READ_SIZE)
         except BlockingIOError:
             return b""
+        except (ConnectionResetError, BrokenPipeError) as error:
+            raise self._ended(str(error.strerror)) from None
         except OSError as error:
             raise ConnectionLost(f"{self._address}: {error.strerror}") from None
         if not data:
-            raise ConnectionLost(f"{self._address}: closed by the server")
-        return data
+            raise self._ended()
+        self._heard = True
+        return data if self._channel is None else self._decrypted(self._channel, data)
 
+    def _decrypted(self, channel: Channel, data: bytes) -> bytes:
+        try:
+            plain = channel.decrypt(data)
+        except ConnectionLost as lost:
+            with contextlib.suppress(OSError):  # tell the server why, if it still listens
+                assert self._socket is not None
+                self._socket.send(channel.outgoing())
+            raise ConnectionLost(f"{self._address}: {lost}", lost.reason) from None
+        self.ready = channel.ready
+        self._send(channel.outgoing())  # of the handshake, or of a key update
+        return plain
 
-def _remedy(address: Address, code: int) -> str:
-    """What an operator can do about a connection that cannot be made."""
-    listen = "`ovs-vsctl set-manager ptcp:6640:127.0.0.1`"
-    if code in (errno.EACCES, errno.EPERM):
-        return (
-            ": this user may not open it; run as the user of Open vSwitch, or "
-            f"{listen} and connect to tcp:127.0.0.1:6640"
-        )
-    there = next((path for path in _SOCKETS if path != address.host and _is_socket(path)), None)
-    if address.method == "unix":
-        return f": connect to unix:{there}" if there else ": is ovsdb-server running?"
-    if there:
-        return f": connect to unix:{there}, which is there, or make it listen with {listen}"
-    return f": is ovsdb-server running? {listen} makes it listen on tcp:127.0.0.1:6640"
-
-
-def _is_socket(path: str) -> bool:
-    try:
-        return stat.S_ISSOCK(Path(path).stat().st_mode)
-    except OSError:
-        return False
+    def _ended(self, words: str = "closed by the server") -> ConnectionLost:
+        """What to say where the server closed the connection."""
+        if self._channel is not None:
+            lost = self._channel.ended()
+            return ConnectionLost(f"{self._address}: {lost}", lost.reason)
+        if self._address.method == "tcp" and not self._heard:
+            words += " without an answer: if it uses TLS there, connect with ssl:"
+        return ConnectionLost(f"{self._address}: {words}")

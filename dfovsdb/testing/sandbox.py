@@ -17,7 +17,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,11 +50,18 @@ class Sandbox:
     :param vswitchd: run ovs-vswitchd too; without it rows stay as they are written.
     :param port: TCP port on 127.0.0.1 besides the unix socket; 0 takes a free one.
     :param schema: path of another schema than that of the installed Open vSwitch.
+    :param arguments: further ones of ovsdb-server(1), as a remote with TLS and its keys.
     """
 
     def __init__(
-        self, *, vswitchd: bool = True, port: int = 0, schema: str | os.PathLike[str] | None = None
+        self,
+        *,
+        vswitchd: bool = True,
+        port: int = 0,
+        schema: str | os.PathLike[str] | None = None,
+        arguments: Sequence[str] = (),
     ) -> None:
+        self._arguments = tuple(arguments)
         self._with_vswitchd = vswitchd
         self._port = port
         self._schema = schema
@@ -160,10 +167,9 @@ class Sandbox:
         :returns: the result of each operation.
         :raises SandboxError: one of them failed.
         """
-        request = json.dumps(["Open_vSwitch", *operations])
-        results: list[Any] = json.loads(
-            self._run(_find("ovsdb-client"), "transact", self.connection, request)
-        )
+        request = {"id": 0, "method": "transact", "params": ["Open_vSwitch", *operations]}
+        reply = _ask(self.directory / self._socket, request)
+        results: list[Any] = reply["result"] or [reply]
         for result in results:
             if result and "error" in result:
                 raise SandboxError(f"transaction failed: {result}")
@@ -179,6 +185,7 @@ class Sandbox:
             f"--remote=punix:{self.directory / 'db.sock'}",
             f"--remote=ptcp:{self._port}:127.0.0.1",
             "--remote=db:Open_vSwitch,Open_vSwitch,manager_options",
+            *self._arguments,
         )
         self._wait_for_server(self._server, log, offset)
 
@@ -313,6 +320,21 @@ def _wait(
 def _accepts(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(str(path)) == 0
+
+
+def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """One request to a server, of any size; its reply."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(3 * _DEADLINE)
+        client.connect(str(path))
+        client.sendall(json.dumps(request).encode())
+        received = bytearray()
+        while data := client.recv(1 << 20):
+            received += data
+            with contextlib.suppress(ValueError):  # not complete
+                reply: dict[str, Any] = json.loads(received)
+                return reply
+    raise SandboxError("ovsdb-server closed the connection")
 
 
 def _find(program: str) -> str:

@@ -42,6 +42,10 @@ def test_the_defaults_are_those_of_the_documentation(file: Path) -> None:
         "reconnect_min": 1,
         "reconnect_max": 8,
         "max_message_size": 256 << 20,
+        "ssl_key_file": None,
+        "ssl_cert_file": None,
+        "ssl_ca_cert_file": None,
+        "ssl_check_hostname": True,
     }
     assert config.delivery_options(conf) == {
         "resync": "replay",
@@ -116,9 +120,10 @@ def test_a_bad_value_names_its_option_in_one_line(
 def test_every_option_that_may_be_wrong_is_checked() -> None:
     """Those that cannot: any string and any list are read, and judged by who uses them."""
     judged_later = {"connection", "classifiers", "sinks", "host", "state_dir"}
+    judged_later |= {"ssl_key_file", "ssl_cert_file", "ssl_ca_cert_file"}
     checked = {
         "monitor", "inactivity_probe", "reconnect_min", "reconnect_max", "max_message_size",
-        "resync", "queue_limit", "stop_timeout",
+        "resync", "queue_limit", "stop_timeout", "ssl_check_hostname",
     }  # fmt: skip
     options = {o.dest for group in config.CORE_OPTIONS.values() for o in group}
     assert options == judged_later | checked

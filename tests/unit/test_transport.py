@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from dfovsdb import transport as module
+from dfovsdb import address as module
+from dfovsdb.address import Address
 from dfovsdb.errors import ConfigurationError, ConnectionLost
-from dfovsdb.transport import Address, Transport
+from dfovsdb.transport import Transport
 
 DEADLINE = 10.0
 
@@ -426,7 +427,7 @@ def a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def remedy(connection: str, code: int = errno.ECONNREFUSED) -> str:
-    return module._remedy(Address.parse(connection), code)
+    return Address.parse(connection).remedy(code)
 
 
 def test_a_refused_tcp_connection_names_the_socket_that_is_there(a_socket: str) -> None:
