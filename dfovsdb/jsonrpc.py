@@ -24,6 +24,8 @@ from dfovsdb.errors import ProtocolError
 _STRING_OR_BOUNDARY = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\}([ \t\r\n]*)\{', re.DOTALL)
 _ESCAPED = re.compile(rb"\\.", re.DOTALL)
 _WHITE_SPACE = b" \t\r\n"
+#: The quote stands for the strings that were cut out.
+_OUTSIDE_STRINGS = _WHITE_SPACE + b'"{}[]:,0123456789+-.Eeaflnrstu'
 _NO_JSON = msgspec.Raw(b"")
 
 #: What decoding raises: malformed or of another type, nested too deeply, not UTF-8.
@@ -125,12 +127,16 @@ class Decoder:
 
 
 class _Scan:
-    """Says of an unfinished message, chunk by chunk, whether it may be finished now."""
+    """Says of an unfinished message, chunk by chunk, whether it may be finished now.
+
+    Also when it can never be: a damaged byte must not swallow every message that follows.
+    """
 
     def __init__(self) -> None:
         self._depth = 0
         self._in_string = False
         self._escape = b""  # a backslash at the end of a chunk
+        self._before = b""  # `}`, where that is the last thing outside strings
 
     def may_end(self, chunk: bytes) -> bool:
         """True when the message ends with or within this chunk, or can never end rightly."""
@@ -142,10 +148,16 @@ class _Scan:
                 chunk, self._escape = chunk[:-1], b"\\"
         parts = chunk.split(b'"')
         outside = b'"'.join(parts[self._in_string :: 2])
+        if not self._in_string:
+            outside = self._before + outside
         self._in_string ^= len(parts) % 2 == 0
-        self._depth += outside.count(b"{") - outside.count(b"}")
-        if self._depth <= 0:
+        self._depth += outside.count(b"{") - outside.count(b"}") + len(self._before)
+        if self._depth <= 0 or outside.translate(None, _OUTSIDE_STRINGS):
             return True
+        if not self._in_string:
+            self._before = b"}" if outside.rstrip(_WHITE_SPACE).endswith(b"}") else b""
+        else:
+            self._before = b""
         return re.search(rb"\}[ \t\r\n]*\{", outside) is not None
 
 

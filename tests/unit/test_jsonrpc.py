@@ -339,3 +339,18 @@ def scanned(message: bytes, read: int) -> int:
 def test_every_byte_of_a_long_message_is_looked_at_a_few_times_at_most(filling: Any) -> None:
     message = compact({"id": 1, "result": [filling] * 5000})
     assert scanned(message, read=512) <= 4 * len(message)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b'{"id":null,"method":"x","params":[{"a":"b"}]', b'{"id":null,"method":"x,"params":[]}',
+     b"{]", b'{"id":null,"method:"x"}'],
+    ids=["a brace is lost", "a quote is lost", "nonsense", "the other quote is lost"],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [1, 7, 39, 1000])
+def test_damage_is_found_with_the_next_messages_and_swallows_no_more(
+    damage: bytes, size: int
+) -> None:
+    stream = damage + b'{"id":null,"method":"update2","params":["a",{}]}' * 3
+    with pytest.raises(ProtocolError):
+        decoded(stream[start : start + size] for start in range(0, len(stream), size))
