@@ -6,6 +6,8 @@ is on a thread of its own (dispatcher.py), so nothing here ever waits for one.
 
 from __future__ import annotations
 
+import logging
+import re
 import socket
 import threading
 import time
@@ -28,6 +30,11 @@ from dfovsdb.sinks.base import Sink
 from dfovsdb.table import Table
 from dfovsdb.tls import Tls
 from dfovsdb.transport import Transport
+
+_RELAPSE = 60.0  # seconds after a sync within which a protocol error is the old one again
+_MOST_SAID = 20  # different troubles in one outage, before they may be said again
+#: What differs between two reports of the same trouble.
+_VARIABLE = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+")
 
 LOG = get_logger(__name__)
 
@@ -96,7 +103,9 @@ class Monitor:
         self._stop_timeout = stop_timeout
         self._stopping = False
         self._synced = threading.Event()
-        self._trouble = ""  # what the log has been told of the present outage
+        self._trouble = ""  # why there is no connection
+        self._said: set[str] = set()  # what the log has been told of the present outage
+        self._synced_at = 0.0  # monotonic seconds
         self._thread: threading.Thread | None = None
 
     # The loop.
@@ -129,10 +138,11 @@ class Monitor:
                     self._dispatcher.publish(facts)
         except ConnectionLost as lost:
             return lost
-        except Exception as error:
-            LOG.exception("an error of dfovsdb itself; starting over")
+        except Exception as error:  # noqa: BLE001 - ours, or one of Python's: start over, say it
             self._table = Table()
-            return ProtocolError(f"an error of dfovsdb itself: {error!r}", "internal")
+            mistake = ProtocolError(f"an error of dfovsdb itself: {error!r}", "internal")
+            mistake.__cause__ = error
+            return mistake
         return None
 
     def _sync(self, snapshot: Snapshot) -> None:
@@ -141,6 +151,7 @@ class Monitor:
         gone: list[Fact] = [(uuid, None) for uuid in self._dispatcher.ports() if uuid not in rows]
         self._dispatcher.publish_sync(facts + gone)
         self._trouble = ""
+        self._synced_at = time.monotonic()
         self._synced.set()
         LOG.info("%s: synced, %d interfaces", self._address, len(rows))
 
@@ -155,10 +166,18 @@ class Monitor:
         return facts
 
     def _say(self, lost: ConnectionLost) -> None:
-        """Each trouble once, not once a second."""
-        if str(lost) != self._trouble:
-            self._trouble = str(lost)
-            LOG.warning("waiting for the server: %s", lost)
+        """Each trouble once, not once a second; nor once a sync, where every sync leads to it."""
+        relapse = isinstance(lost, ProtocolError) and time.monotonic() - self._synced_at < _RELAPSE
+        if (not self._trouble and not relapse) or len(self._said) > _MOST_SAID:
+            self._said.clear()
+        self._trouble = str(lost)
+        words = _VARIABLE.sub("#", self._trouble)
+        known = words in self._said
+        self._said.add(words)
+        LOG.log(
+            logging.DEBUG if known else logging.WARNING,
+            "waiting for the server: %s", lost, exc_info=None if known else lost.__cause__,
+        )  # fmt: skip
 
     # The handle.
 

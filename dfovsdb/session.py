@@ -13,6 +13,7 @@ When to connect, probe and give up is decided by ovs.reconnect.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +21,7 @@ import msgspec
 from ovs import reconnect
 
 from dfovsdb import jsonrpc
-from dfovsdb.errors import ConnectionLost, ProtocolError
+from dfovsdb.errors import ConnectionLost, LossReason, ProtocolError
 from dfovsdb.logs import get_logger
 from dfovsdb.table import CORE_COLUMNS, REQUIRED_COLUMNS, TABLE, ColumnType, MonitorMethod
 
@@ -76,6 +77,7 @@ class Session:
         self._free_try_interval = reconnect_max
         self._last_free_try: float | None = None
         self._conversation: _Conversation | None = None
+        self.losses: Counter[LossReason] = Counter()  #: connections and attempts, by why
         self._fsm = reconnect.Reconnect(_ms(now))
         self._fsm.set_quiet(True)
         self._fsm.set_backoff(_ms(reconnect_min), _ms(reconnect_max))
@@ -137,6 +139,7 @@ class Session:
         One that had worked is tried again at once (unless that was done just now, or the
         server is what does not work); everything else backs off.
         """
+        self.losses[error.reason] += 1
         recently = (
             self._last_free_try is not None and now - self._last_free_try < self._free_try_interval
         )
