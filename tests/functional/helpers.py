@@ -1,0 +1,34 @@
+"""What functional tests share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+DEADLINE = 30.0
+
+
+def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
+    """Wait, with a deadline, until it is true."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come true in time"
+        time.sleep(0.005)
+
+
+def insert(name: str, number: int = 0, **columns: Any) -> list[dict[str, Any]]:
+    """Operations that add a port to the bridge br-int, without ovs-vswitchd."""
+    row = {"name": name, **columns}
+    return [
+        {"op": "insert", "table": "Interface", "row": row, "uuid-name": f"i{number}"},
+        {"op": "insert", "table": "Port", "uuid-name": f"p{number}",
+         "row": {"name": name, "interfaces": ["named-uuid", f"i{number}"]}},
+        {"op": "mutate", "table": "Bridge", "where": [["name", "==", "br-int"]],
+         "mutations": [["ports", "insert", ["named-uuid", f"p{number}"]]]},
+    ]  # fmt: skip
+
+
+def vm(iface_id: str) -> dict[str, Any]:
+    """The columns that make a VM's port."""
+    return {"external_ids": ["map", [["iface-id", iface_id]]]}
