@@ -24,6 +24,7 @@ from dfovsdb import jsonrpc
 from dfovsdb.errors import ConnectionLost, LossReason, ProtocolError
 from dfovsdb.logs import get_logger
 from dfovsdb.table import CORE_COLUMNS, REQUIRED_COLUMNS, TABLE, ColumnType, MonitorMethod
+from dfovsdb.text import clean
 
 LOG = get_logger(__name__)
 
@@ -308,7 +309,7 @@ _SCHEMA = msgspec.json.Decoder(_DatabaseSchema)
 def _error_text(error: Any) -> str:
     """The words of an <error> (RFC 7047, section 3.1), which may be a bare string."""
     words = [error.get("error"), error.get("details")] if isinstance(error, dict) else [error]
-    return ": ".join(word for word in words if isinstance(word, str)) or "no reason given"
+    return ": ".join(clean(word) for word in words if isinstance(word, str)) or "no reason given"
 
 
 def _ms(seconds: float) -> int:
