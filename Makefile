@@ -4,7 +4,7 @@
 ARGS =
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint generate wheel clean
+.PHONY: help run test soak lint generate wheel clean
 
 help:  ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -17,6 +17,10 @@ run:  ## set up, then watch a throw-away Open vSwitch: dfovsdb demo
 test:  ## set up, then run the tests (ARGS="-k vm" for some of them)
 	@tools/python-env.sh test
 	@tools/openvswitch.sh .venv/bin/python -m pytest $(ARGS)
+
+soak:  ## set up, then minutes of random churn and faults (ARGS="--seed 1 --seconds 300")
+	@tools/python-env.sh test
+	@tools/openvswitch.sh .venv/bin/python -m tests.soak $(ARGS)
 
 lint:  ## set up, then check style and types
 	@tools/python-env.sh test

@@ -1,0 +1,19 @@
+"""The short form of the soak; `make soak` runs it for minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.soak import Soak
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_under_random_churn_and_faults_all_sinks_equal_the_reference(
+    tmp_path: Path, seed: int
+) -> None:
+    soak = Soak(seed, tmp_path, print)
+    soak.run(seconds=60, rounds=2)
+    assert soak.operations >= 40
+    assert soak.faults.total() == 8
