@@ -125,10 +125,14 @@ def _parser() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace) -> int:
     from oslo_log import log
 
+    from dfovsdb.logs import escape
+
     conf = _configuration(args, logging_args=["--debug"] if args.debug else [])
     if not (conf.log_file or conf.log_dir or conf.use_journal):
         conf.set_default("use_stderr", True)  # oslo.log would take stdout, which is for events
     log.setup(conf, "dfovsdb", __version__)
+    for handler in logging.getLogger().handlers:
+        escape(handler)
     wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # before any thread, which inherits it
     monitor = _monitor(conf)
@@ -239,8 +243,11 @@ def _configuration(
 
 
 def _log_to_stderr(level: int) -> None:
+    from dfovsdb.logs import escape
+
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("dfovsdb: %(message)s"))
+    escape(handler)
     logger = logging.getLogger("dfovsdb")
     logger.addHandler(handler)
     logger.setLevel(level)

@@ -24,6 +24,15 @@ def get_logger(name: str) -> logging.Logger:
     return logger
 
 
+def escape(handler: logging.Handler) -> None:
+    """Have a handler write nothing that could steer a terminal, whoever logs, whatever.
+
+    For the programs of this package, which own their handlers: oslo.log adds to a line the
+    words of an exception that is being handled, where no logger sees them.
+    """
+    handler.setFormatter(_Escaping(handler.formatter or logging.Formatter()))
+
+
 def harmless(error: BaseException, depth: int = 0) -> BaseException:
     """An exception that prints as this one does, with its traceback and causes, but escaped."""
     kind = type(error)
@@ -41,6 +50,16 @@ def harmless(error: BaseException, depth: int = 0) -> BaseException:
             twin.__context__ = harmless(error.__context__, depth + 1)
     twin.__suppress_context__ = error.__suppress_context__
     return twin  # type: ignore[no-any-return]  # type() says nothing of its bases
+
+
+class _Escaping(logging.Formatter):
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = self._inner.format(record)
+        return "\n".join(clean(line, len(line)) for line in text.split("\n"))
 
 
 def _harmless(record: logging.LogRecord) -> bool:

@@ -5,6 +5,7 @@ Lines stay lines, terminals stay terminals, and the JSON has every character.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -18,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from oslo_log.formatters import ContextFormatter
 
 from dfovsdb import Classifier, Interface, Monitor, PortEvent, Sink, SinkUnavailable
 from dfovsdb.classifiers.vm import VmClassifier
+from dfovsdb.config import load
+from dfovsdb.logs import escape, get_logger
 from dfovsdb.sinks.log import LogSink
 from dfovsdb.testing import CaptureSink, Sandbox
 from tests.functional import faultproxy
@@ -212,6 +216,25 @@ def test_exceptions_of_plugins_that_quote_the_database_forge_no_line(
     assert log.count("ValueError: ") == len(HOSTILE) + 1
     assert "OSError: " in log  # the cause is shown too
     assert "тап-日本語" in log  # and what is printable stays as it is
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=list(HOSTILE))
+def test_an_exception_that_oslo_log_adds_to_a_line_steers_no_terminal(text: str) -> None:
+    """It adds the words of whatever is being handled to warnings that say nothing of it."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(ContextFormatter(config=load(logging_args=[])))
+    escape(handler)
+    log = get_logger("dfovsdb.tests.hostile")
+    log.addHandler(handler)
+    try:
+        raise SinkUnavailable(text)
+    except SinkUnavailable as down:
+        log.warning("unavailable: %s", down)
+    finally:
+        log.removeHandler(handler)
+    (line,) = stream.getvalue().split("\n")[:-1]
+    assert not unprintable(line)
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=list(HOSTILE))
