@@ -112,7 +112,6 @@ class Inbox:
     def sync(self) -> bool:
         """Have the whole table told; it empties the queue before it."""
         self._drop_queue()
-        self._due.discard("catchup")
         if "initial" not in self._due:
             self._due.add("resync")
         self._synced = True

@@ -140,7 +140,7 @@ class Teller:
                 arrived = _arrived(down, len(events))
                 self._accepted(events[:arrived])
                 events = events[arrived:]
-                if down and events:
+                if down:
                     self._destination.back_off()
         except Refused as refused:
             LOG.warning("sink %s refused a batch of %d events (%r); offering them one by one",

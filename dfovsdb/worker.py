@@ -40,8 +40,10 @@ class Worker:
 
     @property
     def counters(self) -> Counter[str]:
-        """`delivered` and `refused` events, `outages`, other `errors`, `catchups`."""
-        return self._destination.counters + Counter(catchups=self.inbox.catchups)
+        """`delivered` and `refused` events, `outages`, other `errors`, `catchups`; a copy."""
+        counters = Counter(self._destination.counters)
+        counters["catchups"] = self.inbox.catchups
+        return counters
 
     @property
     def available(self) -> bool:
@@ -125,5 +127,6 @@ class Worker:
         except Exception:
             LOG.exception("sink %s: an error of dfovsdb itself; all is told again", self.name)
             self.inbox.request_resync()
-            self.inbox.pause(RETRY_MAX)
+            if self.inbox.pause(RETRY_MAX) == "reopen":
+                self._destination.ask("reopen", self._sink.reopen)
             return True

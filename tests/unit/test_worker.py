@@ -214,3 +214,22 @@ def test_one_ring_ends_one_wait_and_is_not_lost_when_it_comes_first() -> None:
     bell.ring()
     assert bell.wait(None)
     assert not bell.wait(0)
+
+
+def test_an_error_of_our_own_does_not_lose_a_request_to_reopen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sink = ScriptedSink()
+    delivery = Delivery(sink)
+
+    def fail_once(_: object) -> None:
+        monkeypatch.undo()
+        delivery.dispatcher.reopen()
+        raise RuntimeError("a bug")
+
+    delivery.sync()
+    delivery.run()
+    monkeypatch.setattr(delivery.worker._told, "offering", fail_once)
+    delivery.publish(fact("a"))
+    delivery.run()
+    assert sink.calls == ["open", "reopen"]
