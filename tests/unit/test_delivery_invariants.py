@@ -372,7 +372,7 @@ class Delivering(RuleBasedStateMachine):
             self.life.end()
 
 
-Delivering.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+Delivering.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestDelivering = Delivering.TestCase
 
 

@@ -291,6 +291,8 @@ def test_a_sink_may_stop_the_monitor_from_its_own_thread(run: Run) -> None:
     running.start()
     running.publish_sync([fact("a")])
     assert running.workers[0].join(20)
+    assert story(sink.accepted)[:2] == ["sync_started initial", "online a"]
+    assert running.workers[0].counters["refused"] == 0
     assert sink.calls == ["open", "close"]
 
 

@@ -317,14 +317,17 @@ def test_while_the_disk_is_full_it_is_not_tried_for_every_event(open_state: Open
 def test_the_last_word_of_a_worker_is_what_the_disk_refused_before(
     tmp_path: Path, open_state: Open
 ) -> None:
-    state = open_state()
-    view = state.view("log", "cmp-17")
+    delivery = told_of(ScriptedSink(), state_dir=str(tmp_path))
+    state = delivery.dispatcher._state
+    assert state
     fill_the_disk(state)
-    tell(view, *(event("online", uuid) for uuid in MANY))
+    delivery.publish(*(fact(uuid) for uuid in MANY))
+    delivery.run()
     free_the_disk(state)
-    view.settle()
-    again = open_state(after_a_kill(tmp_path)).view("log", "cmp-17")
-    assert kept(again) == dict.fromkeys(MANY, False)
+    delivery.worker.inbox.request_stop(delivery.bell.now() + 5)
+    delivery.worker.run()
+    delivery.close()
+    assert kept(open_state().view("sink0", "cmp-17")) == dict.fromkeys(MANY, False)
 
 
 # Threads, and the end.
