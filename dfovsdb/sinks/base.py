@@ -76,4 +76,4 @@ class Sink(abc.ABC):
         """SIGHUP: open files again."""
 
     def close(self) -> None:
-        """Called once, last."""
+        """Called once, last, where open() had returned."""
