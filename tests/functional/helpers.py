@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
-DEADLINE = 30.0
-
-
-def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
-    """Wait, with a deadline, until it is true."""
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come true in time"
-        time.sleep(0.005)
+DEADLINE = 30.0  # seconds
 
 
 def insert(name: str, number: int = 0, **columns: Any) -> list[dict[str, Any]]:

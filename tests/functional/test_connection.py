@@ -17,24 +17,7 @@ from dfovsdb import DfovsdbError, Monitor, watch
 from dfovsdb.errors import WaitTimeout
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from dfovsdb.testing.sandbox import find_schema
-
-DEADLINE = 20.0
-
-
-def insert(name: str, number: int = 0, **columns: Any) -> list[dict[str, Any]]:
-    """Operations that add a port to the bridge br-int, without ovs-vswitchd."""
-    row = {"name": name, **columns}
-    return [
-        {"op": "insert", "table": "Interface", "row": row, "uuid-name": f"i{number}"},
-        {"op": "insert", "table": "Port", "uuid-name": f"p{number}",
-         "row": {"name": name, "interfaces": ["named-uuid", f"i{number}"]}},
-        {"op": "mutate", "table": "Bridge", "where": [["name", "==", "br-int"]],
-         "mutations": [["ports", "insert", ["named-uuid", f"p{number}"]]]},
-    ]  # fmt: skip
-
-
-def vm(iface_id: str) -> dict[str, Any]:
-    return {"external_ids": ["map", [["iface-id", iface_id]]]}
+from tests.functional.helpers import DEADLINE, insert, vm
 
 
 def sockets_to(sandbox: Sandbox) -> int:

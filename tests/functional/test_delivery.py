@@ -21,6 +21,7 @@ from dfovsdb import Monitor, PortEvent, SinkUnavailable
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from dfovsdb.testing.reference import Reference, differences
 from dfovsdb.testing.sandbox import find_schema
+from tests.functional.helpers import insert, vm
 
 PORTS = 100
 CHANGES = 10_000
@@ -50,18 +51,9 @@ class Database:
             seen += self._socket.recv(1 << 16)
 
     def add(self, *names: str) -> None:
-        operations: list[dict[str, Any]] = []
-        for number, name in enumerate(names):
-            ids = ["map", [["iface-id", f"vif-{name}"]]]
-            operations += [
-                {"op": "insert", "table": "Interface", "uuid-name": f"i{number}",
-                 "row": {"name": name, "external_ids": ids}},
-                {"op": "insert", "table": "Port", "uuid-name": f"p{number}",
-                 "row": {"name": name, "interfaces": ["named-uuid", f"i{number}"]}},
-                {"op": "mutate", "table": "Bridge", "where": [["name", "==", "br-int"]],
-                 "mutations": [["ports", "insert", ["named-uuid", f"p{number}"]]]},
-            ]  # fmt: skip
-        self.transact(*operations)
+        self.transact(
+            *(op for n, name in enumerate(names) for op in insert(name, n, **vm(f"vif-{name}")))
+        )
 
     def set_number(self, name: str, number: int) -> None:
         self.transact({"op": "update", "table": "Interface", "where": [["name", "==", name]],

@@ -27,11 +27,11 @@ from dfovsdb.errors import ConnectionLost
 from dfovsdb.session import Session
 from dfovsdb.sinks.jsonl import JsonlSink
 from dfovsdb.table import Table
-from dfovsdb.testing import CaptureSink, Sandbox
+from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from dfovsdb.transport import Transport
 from tests.functional import faultproxy
 from tests.functional.faultproxy import Fault, FaultProxy, inserting
-from tests.functional.helpers import DEADLINE, insert, vm, wait_until
+from tests.functional.helpers import DEADLINE, insert, vm
 
 SEED = int(os.environ.get("DFOVSDB_SEED", "1"))
 STRANGER = "11111111-2222-3333-4444-555555555555"
@@ -104,7 +104,7 @@ def test_whatever_the_network_does_the_table_is_told_in_the_end(
             wait_until(lambda: told(sink) == names(box))
             assert losses(monitor) == {}
         else:
-            wait_until(lambda: losses(monitor).get(reason), f"a loss by {reason}")
+            wait_until(lambda: losses(monitor).get(reason))
         proxy.heal()
         churn(box, 6, 4)
         wait_until(lambda: told(sink) == names(box) and not monitor.trouble)
@@ -451,7 +451,7 @@ def test_a_start_with_50000_interfaces_while_they_change_ends_with_the_table(
 
         wait_until(right)
         assert len(monitor.ports()) == ROWS + 1
-        wait_until(lambda: sink.ports == monitor.ports(), "what the sink was told")
+        wait_until(lambda: sink.ports == monitor.ports())
         assert losses(monitor) == {}
 
 

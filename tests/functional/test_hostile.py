@@ -26,10 +26,10 @@ from dfovsdb.classifiers.vm import VmClassifier
 from dfovsdb.config import load
 from dfovsdb.logs import escape, get_logger
 from dfovsdb.sinks.log import LogSink
-from dfovsdb.testing import CaptureSink, Sandbox
+from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from tests.functional import faultproxy
 from tests.functional.faultproxy import FaultProxy, inserting
-from tests.functional.helpers import DEADLINE, insert, wait_until
+from tests.functional.helpers import DEADLINE, insert
 
 FORGED = "2026-11-22 13:00:00.000 1 INFO dfovsdb.events [-] online vm forged ofport=1"
 
