@@ -67,10 +67,6 @@ class Subscriber:
         if reads:
             self.read_on()
 
-    def subscribe(self, topic: bytes) -> None:
-        """Another topic; only before anything is read."""
-        self._socket.subscribe(topic)
-
     def read_on(self) -> None:
         self._thread.start()
 
@@ -100,7 +96,7 @@ class Subscriber:
         try:
             wait_until(condition)
         except AssertionError:
-            heard = "\n".join(map(str, self.messages[-20:]))
+            heard = "\n".join(f"{message!s:.200}" for message in self.messages[-20:])
             raise AssertionError(f"not in time; {len(self.messages)} heard:\n{heard}") from None
 
     def wait_for_syncs(self, number: int = 1) -> None:

@@ -344,6 +344,26 @@ def test_a_subscriber_that_is_stopped_is_an_outage_and_no_loss(
         wait_until(lambda: subscriber.names == {"br-int", "tap1", "tap2"})
 
 
+def test_closing_waits_for_what_is_on_its_way(
+    endpoint: str, old_subscriber: Callable[[], OldSubscriber], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dragonflow_zmq, "LINGER", int(DEADLINE * 1000))
+    publisher = dragonflow_zmq.Publisher(endpoint, "D")
+    publisher.open()
+    subscriber = old_subscriber()
+    wait_until(publisher.new_subscribers)
+    subscriber.process.send_signal(signal.SIGSTOP)
+    for number in range(300):
+        publisher.send("switch_port", str(number), "set", "x" * 5000)
+    closing = threading.Thread(target=publisher.close)
+    closing.start()
+    closing.join(0.2)
+    assert closing.is_alive()
+    subscriber.process.send_signal(signal.SIGCONT)
+    closing.join(DEADLINE)
+    wait_until(lambda: len(subscriber.messages) == 300)
+
+
 # As an operator runs it.
 
 
