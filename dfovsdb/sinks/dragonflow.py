@@ -104,6 +104,7 @@ class DragonflowSink(Sink):
         self._publisher: Publisher | None = None
         self._context: SinkContext | None = None
         self._in_bracket = False  # who listens was told that a sync has started
+        self._in_sync: set[str] = set()  # the ports that were told online within
         self._misfits: dict[str, set[str]] = {}  # fields that were warned of, by port
         if callback is not None:
             if not callable(callback):
@@ -131,6 +132,8 @@ class DragonflowSink(Sink):
 
     def emit(self, event: PortEvent) -> None:
         self._notice_subscribers()
+        if event.action == "online" and event.origin not in ("update", "catchup"):
+            self._in_sync.add(event.port.uuid)
         offline = event.action == "offline"
         before, now = (event.port, None) if offline else (event.previous, event.port)
         was_told = before is not None and self._passes(before)
@@ -142,12 +145,18 @@ class DragonflowSink(Sink):
     def sync_started(self, marker: SyncMarker) -> None:
         self._notice_subscribers()
         self._in_bracket = False
+        self._in_sync.clear()
         self._tell(None, None, self._dialect.sync_started, None)
         self._in_bracket = True
 
     def sync_finished(self, marker: SyncMarker) -> None:
+        """The controller then deletes what it was not told since the start of the sync.
+
+        So a sync of mere differences (`resync = diff`) is told no end.
+        """
         self._notice_subscribers()
-        if self._in_bracket:
+        whole = marker.ports is None or len(self._in_sync) >= marker.ports
+        if self._in_bracket and whole:
             self._tell(None, None, self._dialect.sync_finished, None)
 
     def poll(self) -> None:

@@ -284,6 +284,23 @@ def test_a_sync_whose_beginning_is_refused_is_told_no_end() -> None:
     ]  # fmt: skip
 
 
+def test_a_sync_of_mere_differences_is_told_no_end() -> None:
+    """At the end the controller deletes the flows of every port that it was not told within."""
+    controller = Controller()
+    sink = DragonflowSink(callback=controller.db_change_callback)
+    with Running(sink, resync="diff") as dispatcher:
+        dispatcher.publish_sync(ports(2))
+        wait_until(lambda: "switch_sync_finished" in controller.actions)
+        dispatcher.publish_sync([*ports(3), ("u0", None)])
+        wait_until(lambda: len(controller.calls) == 7)
+        dispatcher.replay()
+        wait_until(lambda: controller.actions[-1] == "switch_sync_finished")
+    assert controller.actions[4:] == [
+        "switch_sync_started", "delete", "create",
+        "switch_sync_started", "create", "create", "switch_sync_finished",
+    ]  # fmt: skip
+
+
 def test_a_controller_in_process_is_never_polled() -> None:
     assert DragonflowSink(callback=Controller().db_change_callback).poll_interval is None
 
