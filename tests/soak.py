@@ -329,8 +329,13 @@ class Soak:
         self.box.database.write_bytes(replacement.read_bytes())
         self._saved.write_bytes(now)
         self.box.start_database()
-        self._ports = {}
         self._restore_bridges()
+        self._ports = {
+            name: bridge
+            for bridge in BRIDGES
+            for name in self.box.vsctl("--no-wait", "list-ports", bridge).split()
+            if name != "mark"
+        }
 
     def _fill_disk(self) -> None:
         """No file of the agent may grow any more, until the quiet point."""
