@@ -221,12 +221,12 @@ def inserting(*messages: dict[str, Any] | bytes) -> type[Fault]:
 class FaultProxy:
     """A context manager; `connection` is where it listens.
 
-    :param target: path of the server's socket.
+    :param target: path of the server's socket, or its port on 127.0.0.1.
     :param seed: of everything random.
     """
 
-    def __init__(self, target: str, seed: int = 0) -> None:
-        self._target = target.removeprefix("unix:")
+    def __init__(self, target: str | int, seed: int = 0) -> None:
+        self._target = target.removeprefix("unix:") if isinstance(target, str) else target
         self._seed = seed
         self.fault: Callable[[random.Random], Fault] = Fault
         self.accepted = 0  #: connections so far
@@ -285,9 +285,10 @@ class FaultProxy:
 class _Link:
     """One connection: a thread for each direction."""
 
-    def __init__(self, client: socket.socket, target: str | None, fault: Fault) -> None:
+    def __init__(self, client: socket.socket, target: str | int | None, fault: Fault) -> None:
         self._client = client
-        self._server = socket.socket(socket.AF_UNIX)
+        family = socket.AF_INET if isinstance(target, int) else socket.AF_UNIX
+        self._server = socket.socket(family)
         self._target = target
         self._fault = fault
         self._threads = [threading.Thread(target=self._down, daemon=True)]
@@ -296,7 +297,9 @@ class _Link:
 
     def start(self) -> None:
         try:
-            if self._target is not None:
+            if isinstance(self._target, int):
+                self._server.connect(("127.0.0.1", self._target))
+            elif self._target is not None:
                 self._server.connect(self._target)
         except OSError:
             self.end(reset=True)

@@ -18,6 +18,8 @@ import pytest
 from dfovsdb import DfovsdbError, Monitor, watch
 from dfovsdb.testing import CaptureSink, Sandbox
 from dfovsdb.tls import Tls
+from tests.functional.faultproxy import CutAt, Delay, Fault, FaultProxy, OneByteAtATime, StallAt
+from tests.functional.helpers import wait_until
 
 DEADLINE = 20.0
 
@@ -197,6 +199,25 @@ def test_a_table_of_many_tls_records_is_read_whole_and_nothing_is_left_in_the_bu
                                   "row": {"ofport": number}})  # fmt: skip
             expected = {number}
             sink.wait_until(lambda: {p.ofport for p in sink.ports.values()} == expected)  # noqa: B023 - it is waited for here
+
+
+@pytest.mark.parametrize("fault", [OneByteAtATime, Delay, CutAt, StallAt])
+def test_a_network_that_fails_under_tls_is_survived(
+    start: Start, pki: Pki, server_pair: Pair, client_pair: Pair, fault: type[Fault]
+) -> None:
+    secured = start(server_pair)
+    sink = CaptureSink()
+    with FaultProxy(secured.port) as proxy:
+        proxy.fault = fault
+        port = proxy.connection.rpartition(":")[2]
+        how = options(pki, client_pair, inactivity_probe=1, reconnect_max=1)
+        with Monitor(f"ssl:127.0.0.1:{port}", sinks=[sink], **how) as monitor:
+            wait_until(lambda: monitor._session.losses or monitor.wait_synced(0))
+            secured.box.vsctl("add-br", "br-tun")
+            if fault in (CutAt, StallAt):
+                wait_until(lambda: monitor._session.losses)
+            proxy.heal()
+            wait_until(lambda: {p.name for p in sink.ports.values()} == {"br-int", "br-tun"})
 
 
 def test_an_expired_certificate_is_named(start: Start, pki: Pki, client_pair: Pair) -> None:
