@@ -35,10 +35,11 @@ def one_input(data: bytes) -> None:
     size = data[1] + 1
     pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
     whole, parts = decoded([stream]), decoded(pieces)
-    if whole[-1:] == ["lost"]:  # the connection is dropped; what came before may have been read
-        whole, lost = whole[:-1], parts.pop()
-        assert lost == "lost"
-        parts = parts[: len(whole)]
+    if "lost" in (*whole[-1:], *parts[-1:]):  # other pieces may show the damage sooner
+        whole, parts = (messages[: messages.index("lost")] if "lost" in messages else messages
+                        for messages in (whole, parts))  # fmt: skip
+        shorter = min(len(whole), len(parts))
+        whole, parts = whole[:shorter], parts[:shorter]
     assert whole == parts
     converse(pieces)
 
