@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from dfovsdb import config
-from dfovsdb.testing import Sandbox
-from tests.functional.helpers import DEADLINE, insert, vm, wait_until
+from dfovsdb.testing import Sandbox, wait_until
+from tests.functional.helpers import DEADLINE, insert, vm
 
 #: Runs the command with everything that it opens, connects to or starts noted on the way.
 WATCHED = """

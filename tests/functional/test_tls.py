@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from dfovsdb import DfovsdbError, Monitor, watch
-from dfovsdb.testing import CaptureSink, Sandbox
+from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from dfovsdb.tls import Tls
 from tests.functional.faultproxy import CutAt, Delay, Fault, FaultProxy, OneByteAtATime, StallAt
-from tests.functional.helpers import wait_until
 
 DEADLINE = 20.0
 
