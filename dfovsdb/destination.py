@@ -79,21 +79,30 @@ class Destination:
             LOG.error("sink %s failed in %s()", self.name, name, exc_info=refused.error)
 
     def _call(self, call: Callable[[], object]) -> SinkUnavailable | None:
+        down: SinkUnavailable | None = None
         try:
             call()
-        except SinkUnavailable as down:
-            if self.available:
-                self.available = False
-                self._down_since = self._inbox.bell.now()
-                self.counters["outages"] += 1
-                LOG.warning("sink %s is unavailable: %s; what it misses is offered again",
-                            self.name, down)  # fmt: skip
-            return down
+        except SinkUnavailable as error:
+            down = error  # and logged below: oslo.log adds an exception that is being handled
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it ends no thread of ours
             raise Refused(error) from None
+        if down:
+            self._went_down(down)
+        else:
+            self._came_back()
+        return down
+
+    def _went_down(self, down: SinkUnavailable) -> None:
+        if self.available:
+            self.available = False
+            self._down_since = self._inbox.bell.now()
+            self.counters["outages"] += 1
+            LOG.warning("sink %s is unavailable: %s; what it misses is offered again",
+                        self.name, down)  # fmt: skip
+
+    def _came_back(self) -> None:
+        self._wait = RETRY_FIRST
         if not self.available:
             self.available = True
             LOG.info("sink %s is available again, after %.1f s", self.name,
                      self._inbox.bell.now() - self._down_since)  # fmt: skip
-        self._wait = RETRY_FIRST
-        return None
