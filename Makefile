@@ -1,10 +1,12 @@
 # Everything below works on a fresh clone: what is missing is fetched into the project's folder
-# (.venv/, .ovs/, .cache/), never into the system.
+# (.venv/, .venv-bench/, .ovs/, .cache/), never into the system.
 
 ARGS =
+# What `make bench` writes.
+BENCH = --json build/bench/benchmark.json --plot build/bench/benchmark.png
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint generate wheel clean
+.PHONY: help run test soak lint bench generate wheel clean
 
 help:  ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -28,6 +30,10 @@ lint:  ## set up, then check style and types
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 
+bench:  ## set up, then compare with the peers; QUICK=1 in two minutes, ARGS="churn" some of it
+	@tools/python-env.sh bench
+	@tools/openvswitch.sh .venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(BENCH) $(ARGS)
+
 generate:  ## write the generated files under docs/ anew: sample configuration, JSON Schema
 	@tools/python-env.sh test
 	@.venv/bin/oslo-config-generator --namespace dfovsdb --namespace oslo.log \
@@ -44,5 +50,5 @@ wheel:  ## set up, then build a wheel into dist/
 	@ls dist/*.whl
 
 clean:  ## remove everything that was set up or built here
-	rm -rf .venv .ovs .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-bench .ovs .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,13 +3,16 @@
 #
 #   tools/python-env.sh run     the project, editable, and what it imports
 #   tools/python-env.sh test    the same, and what tests and linters need
+#   tools/python-env.sh bench   the project and its peers, in an environment of their own
 #
-# It is silent when there is nothing to do. Nothing is installed outside .venv.
+# It is silent when there is nothing to do. Nothing is installed outside .venv and .venv-bench.
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 
 level=$1
-stamp=.venv/setup-done
+venv=.venv
+[ "$level" != bench ] || venv=.venv-bench
+stamp=$venv/setup-done
 log=.cache/python-env.log
 
 say() {
@@ -32,15 +35,15 @@ done
 [ "$python" ] || die "Python 3.11 or newer is needed, and is not on PATH:" \
     "install it (Debian 12, Ubuntu 24.04 and later: python3) and try again"
 
-# .venv is valid for one interpreter and one place (its scripts name both), and for the content of
+# $venv is valid for one interpreter and one place (its scripts name both), and for the content of
 # the files that say what is in it.
 base="$("$python" -V) $python $PWD"
-content=$(cat requirements.txt test-requirements.txt constraints.txt setup.cfg pyproject.toml \
-    tools/python-env.sh | cksum)
+content=$(cat requirements.txt test-requirements.txt benchmarks/requirements.txt constraints.txt \
+    setup.cfg pyproject.toml tools/python-env.sh | cksum)
 done_base=
 done_content=
 done_level=
-if [ -x .venv/bin/python ] && [ -f $stamp ]; then
+if [ -x $venv/bin/python ] && [ -f $stamp ]; then
     { read -r done_base && read -r done_content && read -r done_level; } <$stamp || true
 fi
 if [ "$base $content" = "$done_base $done_content" ]; then
@@ -53,9 +56,9 @@ fi
 export PIP_USER=0
 unset PIP_TARGET PIP_PREFIX PIP_ROOT
 
-# The stamp is written last: without it, .venv is an attempt that was cut short.
+# The stamp is written last: without it, $venv is an attempt that was cut short.
 fresh=
-trap '[ -f $stamp ] || [ ! "$fresh" ] || rm -rf .venv' EXIT
+trap '[ -f $stamp ] || [ ! "$fresh" ] || rm -rf $venv' EXIT
 trap 'exit 130' INT TERM HUP
 if [ "$base" != "$done_base" ]; then
     # Debian keeps pip for new environments (ensurepip) apart from Python, in python3-venv.
@@ -70,20 +73,20 @@ if [ "$base" != "$done_base" ]; then
         tools/fetch-debs.sh .cache/python3-pip-whl python3-pip-whl
         wheel=$(echo .cache/python3-pip-whl/usr/share/python-wheels/pip-*.whl)
     fi
-    say "environment of $("$python" -V) -> .venv/"
+    say "environment of $("$python" -V) -> $venv/"
     fresh=yes
-    rm -rf .venv
+    rm -rf $venv
     if [ "$wheel" ]; then
-        "$python" -m venv --without-pip .venv &&
-            .venv/bin/python "$wheel/pip" install --no-index --no-deps "$wheel"
+        "$python" -m venv --without-pip $venv &&
+            $venv/bin/python "$wheel/pip" install --no-index --no-deps "$wheel"
     else
-        "$python" -m venv .venv
+        "$python" -m venv $venv
     fi >>$log 2>&1 || die "$python -m venv failed: $(tail -n1 $log)"
 fi
 rm -f $stamp
 
 pip_install() {
-    .venv/bin/python -m pip --disable-pip-version-check install -c constraints.txt "$@" \
+    $venv/bin/python -m pip --disable-pip-version-check install -c constraints.txt "$@" \
         >>$log 2>&1 </dev/null && return
     # After the last attempt to connect, what pip calls the error is only what followed from it.
     offline=$(sed -n "s/.*(total=0.*connection broken by '\(.*[^'\")]\)['\")]*: .*/\1/p" $log |
@@ -95,10 +98,13 @@ pip_install() {
 
 # Built with the pinned setuptools here, not with whatever pip would fetch to build with.
 if [ "$level" = test ]; then
-    say "packages of requirements.txt and test-requirements.txt, dfovsdb (editable) -> .venv/"
+    say "packages of requirements.txt and test-requirements.txt, dfovsdb (editable) -> $venv/"
     set -- -r test-requirements.txt -e '.[dragonflow]'
+elif [ "$level" = bench ]; then
+    say "packages of requirements.txt and benchmarks/requirements.txt, dfovsdb (editable) -> $venv/"
+    set -- -r benchmarks/requirements.txt -e .
 else
-    say "packages of requirements.txt, dfovsdb (editable) -> .venv/"
+    say "packages of requirements.txt, dfovsdb (editable) -> $venv/"
     set -- -e .
 fi
 pip_install setuptools wheel
