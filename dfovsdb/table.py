@@ -118,17 +118,19 @@ class Table:
         codec = _Codec(method, extra_columns)
         before = self.rows
         rows: dict[str, Interface] = {}
-        for uuid, _none, new in codec.deltas(updates, {}):
+        changed: list[RowDelta] = []
+        for inserted in codec.deltas(updates, {}):
+            uuid, _none, new = inserted
             assert new is not None  # a delete of what is not held is an error already
             old = before.get(uuid)
-            rows[uuid] = new if old is None or old != new else old
+            if old is not None and old == new:
+                rows[uuid] = old
+            else:
+                rows[uuid] = new
+                changed.append(inserted if old is None else RowDelta(uuid, old, new))
         self._codec, self.rows = codec, rows
         gone = [RowDelta(uuid, old, None) for uuid, old in before.items() if uuid not in rows]
-        return gone + [
-            RowDelta(uuid, before.get(uuid), new)
-            for uuid, new in rows.items()
-            if before.get(uuid) is not new
-        ]
+        return gone + changed
 
     def apply(self, updates: msgspec.Raw) -> list[RowDelta]:
         """Apply the table updates of one notification.

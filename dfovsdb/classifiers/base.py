@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
+import fnmatch
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -42,4 +44,10 @@ class Classifier(abc.ABC):
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """True where a name is like one of the shell patterns (`*`, `?`, `[seq]`; case counts)."""
-    return any(pattern == "*" or fnmatchcase(name, pattern) for pattern in patterns)
+    return _compiled(tuple(patterns)).match(name) is not None
+
+
+@lru_cache(maxsize=256)
+def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """All patterns in one: asked for every row, and a pattern at a time takes twice as long."""
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns) or r"(?!)")

@@ -73,7 +73,7 @@ def _check(classifier: Classifier) -> None:
 
 
 def _check_attributes(attributes: Any) -> None:
-    if not isinstance(attributes, Mapping):
+    if type(attributes) is not dict and not isinstance(attributes, Mapping):
         raise TypeError(f"classify() returned {attributes!r:.80}, not a mapping or None")
     for name, value in attributes.items():
         if not isinstance(name, str) or not (value is None or isinstance(value, str)):
