@@ -167,7 +167,7 @@ def keep_known(last: Port, now: Port) -> Port:
     The switch empties these columns of every port when the database restarts and fills them
     again within a second; they are ephemeral (ovs-vswitchd.conf.db(5), Interface Status).
     """
-    if last.ofport != now.ofport:
+    if last.ofport != now.ofport or None not in (now.admin_state, now.link_state, now.mac_in_use):
         return now
     forgotten = {
         name: known
