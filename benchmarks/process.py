@@ -62,6 +62,7 @@ class Client:
         self._said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._go = f"{rows} {storm}\n"
         self._rows = rows
+        self._python = peer.python
         extra = [str(find_schema()) if word == "SCHEMA" else word for word in peer.words]
         if peer.module:
             module = f"benchmarks.clients.{peer.module}"
@@ -151,7 +152,12 @@ class Client:
     def _start(self, listen: Any) -> None:
         environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
         self._process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # ovsdb-client tells there how long it was busy.
+            stderr=None if self._command[0] == self._python else subprocess.DEVNULL,
+            env=environment,
         )
         self._listener = threading.Thread(target=listen, args=(self._process,), daemon=True)
         self._listener.start()
