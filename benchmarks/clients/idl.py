@@ -20,7 +20,7 @@ class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
 
     observer: Observer
 
-    def notify(self, event: str, row: Any, updates: Any = None) -> None:  # noqa: ARG002
+    def notify(self, event: str, row: Any, updates: Any = None) -> None:
         if row._table.name != "Interface":  # noqa: SLF001 - it watches the server's own table too
             return
         ofport = row.ofport
