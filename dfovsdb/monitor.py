@@ -24,7 +24,7 @@ from dfovsdb.dispatcher import Dispatcher
 from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError, WaitTimeout
 from dfovsdb.inbox import Fact, Resync
 from dfovsdb.logs import get_logger
-from dfovsdb.model import Port, PortEvent, RowDelta
+from dfovsdb.model import Interface, Port, PortEvent, RowDelta
 from dfovsdb.session import Session, Snapshot
 from dfovsdb.sinks.base import Sink
 from dfovsdb.table import Table
@@ -139,21 +139,23 @@ class Monitor:
         except ConnectionLost as lost:
             return lost
         except Exception as error:  # noqa: BLE001 - ours, or one of Python's: start over, say it
-            self._table = Table()
+            self._table = Table(self._published())
             mistake = ProtocolError(f"an error of dfovsdb itself: {error!r}", "internal")
             mistake.__cause__ = error
             return mistake
         return None
 
     def _sync(self, snapshot: Snapshot) -> None:
-        facts = self._facts(self._table.replace(*snapshot))
-        rows = self._table.rows
-        gone: list[Fact] = [(uuid, None) for uuid in self._dispatcher.ports() if uuid not in rows]
-        self._dispatcher.publish_sync(facts + gone)
+        self._dispatcher.publish_sync(self._facts(self._table.replace(*snapshot)))
         self._trouble = ""
         self._synced_at = time.monotonic()
         self._synced.set()
-        LOG.info("%s: synced, %d interfaces", self._address, len(rows))
+        LOG.info("%s: synced, %d interfaces", self._address, len(self._table.rows))
+
+    def _published(self) -> dict[str, Interface]:
+        """The rows of which the sinks know, whatever the replica made of them since."""
+        ports = self._dispatcher.ports()
+        return {uuid: port.interface for uuid, port in ports.items() if port.interface}
 
     def _facts(self, deltas: Sequence[RowDelta]) -> list[Fact]:
         """What the deltas say of ports; of rows that were and are no port, nothing."""

@@ -98,10 +98,13 @@ class ColumnType(NamedTuple):
 
 
 class Table:
-    """All rows by uuid, and the differences that each message makes."""
+    """All rows by uuid, and the differences that each message makes.
 
-    def __init__(self) -> None:
-        self.rows: dict[str, Interface] = {}
+    :param rows: what is held until the first replace().
+    """
+
+    def __init__(self, rows: Mapping[str, Interface] | None = None) -> None:
+        self.rows: dict[str, Interface] = dict(rows or {})
         self._codec = _Codec("monitor_cond", {})
 
     def replace(

@@ -84,6 +84,21 @@ def test_with_diff_a_restart_of_the_database_alone_makes_no_event(ovs_sandbox: S
         assert change.port.link_state == "up"
 
 
+def test_what_the_switch_forgets_is_still_known_after_a_restart(ovs_sandbox: Sandbox) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    with Monitor(ovs_sandbox.connection) as monitor:
+        known = monitor.wait_for(lambda port: port.link_state == "up", DEADLINE)
+        ovs_sandbox.stop_vswitchd()  # nobody fills the columns again
+        ovs_sandbox.stop_database(kill=True)
+        wait_until(lambda: monitor.trouble)
+        ovs_sandbox.start_database()
+        wait_until(lambda: not monitor.trouble)
+        (port,) = monitor.ports().values()
+        assert port.interface
+        assert port.interface.link_state is None
+        assert (port.link_state, port.mac_in_use) == (known.link_state, known.mac_in_use)
+
+
 def test_a_server_that_is_not_there_yet_is_waited_for() -> None:
     with Sandbox(vswitchd=False) as box:
         box.vsctl("add-br", "br-int")
