@@ -23,6 +23,7 @@ import pytest
 
 from dfovsdb import Monitor, PortEvent, Sink
 from dfovsdb.address import Address
+from dfovsdb.dispatcher import Dispatcher
 from dfovsdb.errors import ConnectionLost
 from dfovsdb.session import Session
 from dfovsdb.sinks.jsonl import JsonlSink
@@ -195,15 +196,19 @@ def test_a_protocol_that_keeps_failing_backs_off_and_is_said_once(
 def test_an_error_of_our_own_is_counted_said_once_and_followed_by_a_resync(
     box: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fails = [True, True]
+    fails = ["apply", "publish"]  # before the replica has changed, and after
 
-    def apply(self: Table, updates: Any) -> Any:
-        if fails and fails.pop():
-            raise LookupError("a mistake")
-        return original(self, updates)
+    def failing(where: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            if fails and fails[0] == where:
+                del fails[0]
+                raise LookupError("a mistake")
+            return original(*args)
 
-    original = Table.apply
-    monkeypatch.setattr(Table, "apply", apply)
+        return call
+
+    monkeypatch.setattr(Table, "apply", failing("apply", Table.apply))
+    monkeypatch.setattr(Dispatcher, "publish", failing("publish", Dispatcher.publish))
     sink = CaptureSink()
     with Monitor(box.connection, sinks=[sink]) as monitor:
         for number in range(2):
