@@ -7,7 +7,8 @@ or steer a terminal is shown escaped.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dfovsdb.json_v1 import changes
@@ -15,6 +16,8 @@ from dfovsdb.model import Port, PortEvent, SyncMarker
 
 _COLOURS = {"online": "32", "updated": "33", "offline": "31"}
 _DIM = "2"
+_STATES = {"ready": "0", "pending": "33", "failed": "31"}
+_HEADER = ("kind", "name", "state", "ofport", "link", "mac")
 _RULE = 76  # columns of a rule
 _AMBIGUOUS = frozenset(' ="')
 _LONGEST = 200  # characters of one value that a line shows
@@ -71,6 +74,49 @@ def terminal_line(
         f"{_painted(time, _DIM, colour=colour)}  "
         f"{_painted(f'{item.action:<7}', _COLOURS[item.action], colour=colour)}  {facts}"
     )
+
+
+def port_table(
+    ports: Sequence[Port], *, colour: bool = False, width: int | None = None
+) -> Iterator[str]:
+    """Lines of a table: a header, a line for each port, and how many there are.
+
+    :param width: columns of the terminal, where a line ends with `…`; None cuts nothing.
+    """
+    rows = [_row(port) for port in ports]
+    widths = [
+        max(map(len, column)) for column in zip(_HEADER, *(row[:-1] for row in rows), strict=True)
+    ]
+    yield _painted(_aligned((*_HEADER, "attributes"), widths, width), _DIM, colour=colour)
+    for port, row in zip(ports, rows, strict=True):
+        yield _painted(_aligned(row, widths, width), _STATES[port.state], colour=colour)
+    kinds = Counter(port.kind for port in ports)
+    counts = ", ".join(f"{clean(kind)} {kinds[kind]}" for kind in sorted(kinds))
+    total = f"{len(ports)} ports" + (f": {counts}" if counts else "")
+    yield _painted(_cut(total, width), _DIM, colour=colour)
+
+
+def _row(port: Port) -> tuple[str, ...]:
+    error = [f"error={_value(port.error)}"] if port.state == "failed" and port.error else []
+    attributes = [f"{clean(n)}={_value(v)}" for n, v in port.attributes.items() if v is not None]
+    return (
+        clean(port.kind, 16),
+        clean(port.name, 40),
+        port.state,
+        "-" if port.ofport is None else str(port.ofport),
+        clean(port.link_state or "-"),
+        clean(port.mac_in_use or "-"),
+        " ".join(error + attributes),
+    )
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int], width: int | None) -> str:
+    cells = [f"{cell:<{columns}}" for cell, columns in zip(row, widths, strict=False)]
+    return _cut("  ".join([*cells, row[-1]]).rstrip(), width)
+
+
+def _cut(text: str, width: int | None) -> str:
+    return text if width is None or len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
 def _details(event: PortEvent) -> str:

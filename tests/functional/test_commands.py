@@ -231,6 +231,69 @@ def test_watch_ends_quietly_when_its_reader_leaves(switch: Sandbox) -> None:
     assert '"sync_started"' in done.stdout
 
 
+def test_watch_tells_only_what_was_asked_for(switch: Sandbox) -> None:
+    for name in ("tap0", "tap1"):
+        switch.vsctl("add-port", "br-int", name, "--", "set", "interface", name, *VM)
+    done = run("watch", switch.connection, "--once", "--json", "--kind", "vm", "--name", "*1")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [e["action"] for e in events] == ["sync_started", "online", "sync_finished"]
+    assert events[1]["port"]["name"] == "tap1"
+
+
+def test_ports_prints_a_table_of_what_is_there(switch: Sandbox) -> None:
+    switch.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0", *VM)
+    done = run("ports", switch.connection)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[0] == ["kind", "name", "state", "ofport", "link", "mac", "attributes"]
+    assert lines[1][:4] == ["bridge", "br-int", "ready", "65534"]
+    assert lines[2][:3] == ["vm", "tap0", "ready"]
+    assert lines[2][-1] == "iface_id=4aa64e21"
+    assert lines[3] == ["2", "ports:", "bridge", "1,", "vm", "1"]
+
+
+def test_ports_as_json_is_filtered_by_kind_state_and_name(switch: Sandbox) -> None:
+    switch.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0", *VM)
+    switch.vsctl("--no-wait", "add-port", "br-int", "eth9", "--", "set", "interface", "eth9",
+                 "external_ids:iface-id=v9")  # fmt: skip
+    run("wait", switch.connection, "--name", "eth9", "--state", "failed")
+
+    def names(*args: str) -> list[str]:
+        lines = run("ports", switch.connection, "--json", *args).stdout.splitlines()
+        return [json.loads(line)["name"] for line in lines]
+
+    assert names() == ["br-int", "eth9", "tap0"]
+    assert names("--kind", "vm") == ["eth9", "tap0"]
+    assert names("--kind", "vm", "--state", "ready") == ["tap0"]
+    assert names("--name", "br-*", "--name", "eth*") == ["br-int", "eth9"]
+    assert names("--kind", "nosuch") == []
+
+
+def test_ports_without_a_server_is_one_line_and_status_1(tmp_path: Path) -> None:
+    done = run("ports", f"unix:{tmp_path}/nobody", "--timeout", "0.5")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_wait_prints_the_port_once_it_is_there(
+    switch: Sandbox, command: Callable[..., Command]
+) -> None:
+    wait = command("wait", switch.connection, "--iface-id", "4aa64e21", "--state", "ready")
+    switch.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0", *VM)
+    assert wait.wait() == 0
+    (line,) = wait.out
+    port = json.loads(line)
+    assert (port["name"], port["state"], port["attributes"]["iface_id"]) == (
+        "tap0", "ready", "4aa64e21",
+    )  # fmt: skip
+
+
+def test_wait_is_status_1_when_the_time_passes(switch: Sandbox) -> None:
+    done = run("wait", switch.connection, "--name", "tap9", "--timeout", "0.2")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "dfovsdb: no such port within 0.2 s\n"
+
+
 def test_sandbox_prints_its_connection_and_leaves_nothing(
     command: Callable[..., Command],
 ) -> None:
@@ -311,7 +374,15 @@ def test_bad_configuration_is_one_line_and_status_2(tmp_path: Path, text: str, w
 
 @pytest.mark.parametrize(
     "args",
-    [("nosuch",), ("watch", "--nosuch"), ("watch", "udp:x"), ("--config-file", "/no", "run")],
+    [
+        ("nosuch",),
+        ("watch", "--nosuch"),
+        ("watch", "udp:x"),
+        ("--config-file", "/no", "run"),
+        ("ports", "--state", "odd"),
+        ("ports", "--timeout", "nan"),
+        ("wait", "--state", "ready"),
+    ],
 )
 def test_wrong_use_is_one_line_and_status_2(args: tuple[str, ...]) -> None:
     done = run(*args)
@@ -323,10 +394,12 @@ def test_debug_shows_a_traceback() -> None:
     assert "Traceback" in run("--debug", "watch", "udp:x").stderr
 
 
-def test_help_imports_none_of_the_libraries() -> None:
+@pytest.mark.parametrize("args", [("--help",), ("run", "--help"), ("watch", "--help")])
+def test_help_imports_none_of_the_libraries(args: tuple[str, ...]) -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "dfovsdb", "--help"],
+        [sys.executable, "-X", "importtime", "-m", "dfovsdb", *args],
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert not imported & {"oslo_config", "stevedore", "ovs", "msgspec", "oslo_log"}
+    assert not imported & {"oslo_config", "stevedore", "ovs", "msgspec", "oslo_log",
+                            "prometheus_client", "rich", "http"}  # fmt: skip

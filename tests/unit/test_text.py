@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfovsdb.text import clean, event_line, marker_line, terminal_line
+from dfovsdb.text import clean, event_line, marker_line, port_table, terminal_line
 from tests.unit.samples import event, marker, port
 
 ESCAPES = re.compile(r"\x1b\[\d+m")
@@ -125,3 +125,22 @@ def test_no_database_content_leaves_its_line(name: str, kind: str, value: str) -
         coloured = terminal_line(told, colour=True, width=60)
         assert ESCAPES.sub("", coloured).isprintable()
         assert len(ESCAPES.findall(coloured)) == 4
+
+
+def test_a_table_of_ports_is_aligned_and_counts_kinds() -> None:
+    ports = [port("bridge", {}, name="br-int", ofport=65534), port(name="tap0", ofport=None)]
+    assert list(port_table(ports)) == [
+        "kind    name    state    ofport  link  mac  attributes",
+        "bridge  br-int  ready    65534   up    -",
+        "vm      tap0    pending  -       up    -    iface_id=vif-1",
+        "2 ports: bridge 1, vm 1",
+    ]
+    assert list(port_table([]))[1:] == ["0 ports"]
+
+
+@given(st.text(), st.integers(1, 200))
+def test_no_line_of_a_table_is_wider_than_the_terminal_or_steers_it(text: str, width: int) -> None:
+    hostile = port("vm", {text: text}, name=text, ofport=-1, error=text, mac_in_use=text)
+    for line in port_table([hostile], width=width):
+        assert line.isprintable()
+        assert len(line) <= width

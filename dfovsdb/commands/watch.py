@@ -1,0 +1,56 @@
+"""dfovsdb watch: events on the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from dfovsdb.commands import common
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "watch", help="events on the terminal, no configuration needed",
+        description="Prints events until Ctrl-C.",
+    )  # fmt: skip
+    common.add_connection(parser)
+    parser.add_argument("--json", action="store_true", help="JSON version 1, one object a line")
+    parser.add_argument("--once", action="store_true", help="end after the first sync")
+    parser.add_argument(
+        "--timeout", type=common.seconds, metavar="S",
+        help="seconds for the first sync; status 1 past it",
+    )  # fmt: skip
+    common.add_selection(parser, states=False)
+    parser.set_defaults(command=watch, ends_with_ctrl_c=True)
+
+
+def watch(args: argparse.Namespace) -> int:
+    from dfovsdb import config, watching
+    from dfovsdb.json_v1 import to_json
+    from dfovsdb.model import PortEvent
+    from dfovsdb.selection import Selection
+    from dfovsdb.text import terminal_line
+
+    conf = common.configuration(args)
+    answers_at_once = args.once and args.timeout is not None  # with one line if it fails
+    common.log_to_stderr(args, logging.ERROR if answers_at_once else logging.WARNING)
+    terminal = common.Terminal()
+    selection = Selection(kinds=args.kind, names=args.name)
+    events = watching.watch(
+        args.connection or conf.ovsdb.connection,
+        once=args.once,
+        timeout=args.timeout,
+        markers=True,
+        classifiers=common.classifiers(conf),
+        resync=conf.dfovsdb.resync,
+        host=conf.dfovsdb.host,
+        **config.connection_options(conf),
+    )
+    for event in events:
+        if isinstance(event, PortEvent) and not selection(event.port):
+            continue
+        if args.json:
+            terminal.write_json(to_json(event))
+        else:
+            terminal.write(terminal_line(event, colour=terminal.colour, width=terminal.width))
+    return common.DONE
