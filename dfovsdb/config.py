@@ -129,7 +129,20 @@ DFOVSDB_OPTIONS: tuple[cfg.Opt, ...] = (
     ),
 )
 
-CORE_OPTIONS = {"ovsdb": OVSDB_OPTIONS, "dfovsdb": DFOVSDB_OPTIONS}
+METRICS_OPTIONS: tuple[cfg.Opt, ...] = (
+    cfg.StrOpt(
+        "listen",
+        help="Where /metrics, /healthz, /readyz and /ports are served: HOST:PORT, [V6]:PORT, or "
+        "a PORT of 127.0.0.1. Nobody is asked who he is, so let it be a loopback address, or one "
+        "of a network that may know. Needs the extra dfovsdb[metrics]; unset listens nowhere.",
+    ),
+)
+
+CORE_OPTIONS = {
+    "ovsdb": OVSDB_OPTIONS,
+    "dfovsdb": DFOVSDB_OPTIONS,
+    "metrics": METRICS_OPTIONS,
+}
 
 
 def load(

@@ -6,9 +6,11 @@ This file knows neither ports nor events: it calls what it is handed.
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 
+from dfovsdb.durations import Durations
 from dfovsdb.errors import SinkUnavailable
 from dfovsdb.inbox import Inbox
 from dfovsdb.logs import get_logger
@@ -44,6 +46,7 @@ class Destination:
         self.counters: Counter[str] = Counter()  #: delivered, refused, outages, errors
         self.available = True  #: False during an outage
         self.opened = False  #: open() has returned
+        self.times: Durations | None = None  #: of deliveries, where somebody measures them
         self._inbox = inbox
         self._down_since = 0.0
         self._wait = RETRY_FIRST
@@ -61,7 +64,13 @@ class Destination:
         """Call once; what it raised where the destination is down. Raises as deliver()."""
         if self._inbox.overdue():
             raise Stopped
-        return self._call(call)
+        if self.times is None or not self.opened:
+            return self._call(call)
+        began = time.perf_counter()
+        down = self._call(call)
+        if down is None:
+            self.times.observe(time.perf_counter() - began)
+        return down
 
     def back_off(self) -> None:
         """Wait until it is time for another attempt; a request to reopen is answered."""

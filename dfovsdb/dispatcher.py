@@ -55,11 +55,17 @@ class Dispatcher:
             self._worker(name, sink, self._state.view(name, host) if self._state else ToldView())
             for name, sink in sinks.items()
         )
+        self._configured = self._workers
 
     @property
     def workers(self) -> Sequence[Worker]:
         """One for each sink, in the order of configuration."""
         return self._workers
+
+    @property
+    def configured(self) -> Sequence[Worker]:
+        """The same without what was attached."""
+        return self._configured
 
     def start(self) -> None:
         """Open all sinks, and wait for each until it is open or in an outage.

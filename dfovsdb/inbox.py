@@ -97,6 +97,8 @@ class Inbox:
         self._due: set[Origin] = {"initial"}
         self._synced = False  # the first sync may be told
         self._reopen = False
+        self._due_since: datetime | None = None  # the oldest that what is due will tell
+        self._cut_since: datetime | None = None  # the same of the cut in hand
         self._stop_at: float | None = None
         self._stop_seen = False
         self._idle = False
@@ -112,6 +114,7 @@ class Inbox:
         self._queue.append(facts)
         self._queued += len(facts.facts)
         if self._queued > self._queue_limit:
+            self._due_since = self._queue[0].time
             self._drop_queue()
             self._due.add("catchup")
             self.catchups += 1
@@ -119,6 +122,8 @@ class Inbox:
 
     def sync(self) -> bool:
         """Have the whole table told; it empties the queue before it."""
+        if self._due_since is None:
+            self._due_since = self._queue[0].time if self._queue else datetime.now(UTC)
         self._drop_queue()
         if "initial" not in self._due:
             self._due.add("resync")
@@ -139,6 +144,8 @@ class Inbox:
         """Tell everything again; a sync that is still to come and does so serves as that."""
         with self._lock:
             self._due.add("replay")
+            if self._synced and self._due_since is None:
+                self._due_since = self._queue[0].time if self._queue else datetime.now(UTC)
         self.bell.ring()
 
     def request_resync(self) -> None:
@@ -169,6 +176,20 @@ class Inbox:
             if isinstance(self._in_hand, Tell):
                 replays = replays or self._in_hand.replaying
             return self._cut(), replays
+
+    def waiting(self) -> tuple[int, datetime | None]:
+        """How many facts wait or are in hand, and since when the oldest of them does."""
+        with self._lock:
+            queued = self._queued
+            since = [facts.time for facts in self._queue[:1]]
+            if isinstance(self._in_hand, list):
+                queued += sum(len(facts.facts) for facts in self._in_hand)
+                since.append(self._in_hand[0].time)
+            if isinstance(self._in_hand, Tell) and self._cut_since is not None:
+                since.append(self._cut_since)
+            if self._synced and self._due_since is not None:
+                since.append(self._due_since)
+            return queued, min(since, default=None)
 
     # The worker.
 
@@ -240,6 +261,9 @@ class Inbox:
         replaying = self._replays(origin)
         self._due -= {origin, "catchup", "replay"} if replaying else {origin, "catchup"}
         self._drop_queue()
+        self._cut_since = self._due_since
+        if not self._due:
+            self._due_since = None
         return Tell(origin, datetime.now(UTC), self._cut(), replaying)
 
     def _replays(self, origin: Origin) -> bool:

@@ -11,6 +11,7 @@ import re
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -27,11 +28,13 @@ from dfovsdb.logs import get_logger
 from dfovsdb.model import Interface, Port, PortEvent, RowDelta
 from dfovsdb.session import Session, Snapshot
 from dfovsdb.sinks.base import Sink
+from dfovsdb.status import Status
 from dfovsdb.table import Table
 from dfovsdb.tls import Tls
 from dfovsdb.transport import Transport
 
 _RELAPSE = 60.0  # seconds after a sync within which a protocol error is the old one again
+_PULSE = 5.0  # seconds between two turns of the loop at most, so that it is seen to live
 _MOST_SAID = 20  # different troubles in one outage, before they may be said again
 #: What differs between two reports of the same trouble.
 _VARIABLE = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+")
@@ -106,6 +109,10 @@ class Monitor:
         self._trouble = ""  # why there is no connection
         self._said: set[str] = set()  # what the log has been told of the present outage
         self._synced_at = 0.0  # monotonic seconds
+        self._connected_at = 0.0  # monotonic seconds
+        self._turned_at = 0.0  # monotonic seconds
+        self._syncs = 0
+        self._sync_seconds: float | None = None
         self._thread: threading.Thread | None = None
 
     # The loop.
@@ -121,16 +128,19 @@ class Monitor:
     def _turn(self, session: Session, transport: Transport) -> ConnectionLost | None:
         """Connect if it is time to, then read once and publish what it means."""
         try:
-            step = session.next_step(time.monotonic())
+            self._turned_at = time.monotonic()
+            step = session.next_step(self._turned_at)
             if step == "connect":
                 session.connecting(time.monotonic())
                 transport.open()
             elif step == "disconnect":
                 return ConnectionLost(f"{self._address}: no answer", "silent")
             if transport.ready and not session.connected:
-                session.begin(time.monotonic())
+                self._connected_at = time.monotonic()
+                session.begin(self._connected_at)
             transport.send(session.outgoing())
-            data = transport.wait(session.timeout(time.monotonic()))
+            timeout = session.timeout(time.monotonic())
+            data = transport.wait(_PULSE if timeout is None else min(timeout, _PULSE))
             for message in session.received(data, time.monotonic()):
                 if isinstance(message, Snapshot):
                     self._sync(message)
@@ -149,6 +159,8 @@ class Monitor:
         self._dispatcher.publish_sync(self._facts(self._table.replace(*snapshot)))
         self._trouble = ""
         self._synced_at = time.monotonic()
+        self._sync_seconds = self._synced_at - self._connected_at
+        self._syncs += 1
         self._synced.set()
         LOG.info("%s: synced, %d interfaces", self._address, len(self._table.rows))
 
@@ -192,6 +204,7 @@ class Monitor:
         if self._thread or self._stopping:
             raise RuntimeError("a Monitor is started once")
         self._dispatcher.start()
+        self._turned_at = time.monotonic()
         self._transport = Transport(self._address, self._tls)
         self._thread = threading.Thread(
             target=self._run, args=(self._transport,), name="dfovsdb-monitor", daemon=True
@@ -250,6 +263,45 @@ class Monitor:
     def ports(self) -> dict[str, Port]:
         """All ports by uuid, as they were between two messages; while disconnected the last."""
         return self._dispatcher.ports()
+
+    @property
+    def alive(self) -> bool:
+        """The loop turns: it does so every few seconds, with a server or without."""
+        turning = time.monotonic() - self._turned_at < 3 * _PULSE
+        return self._thread is not None and self._thread.is_alive() and turning
+
+    def status(self) -> Status:
+        """How it does, now; each value for itself is right, together they may be a change apart.
+
+        It costs a copy of the ports.
+        """
+        heard, rows = self._session.last_heard, len(self._table.rows)
+        return Status(
+            alive=self.alive,
+            connected=self._session.connected,
+            synced=self._session.synced,
+            trouble=self._trouble,
+            message_age=None if heard is None else max(0.0, time.monotonic() - heard),
+            losses={str(why): number for why, number in self._session.losses.copy().items()},
+            syncs=self._syncs,
+            sync_seconds=self._sync_seconds,
+            rows=rows,
+            ports=Counter((port.kind, port.state) for port in self.ports().values()),
+            classifier_errors=dict(self._chain.errors),
+            sinks=tuple(worker.status() for worker in self._dispatcher.configured),
+        )
+
+    def attach(self, name: str, sink: Sink) -> None:
+        """Add a sink to a monitor that is started; it is told all ports in a first sync.
+
+        It is no part of status(), and of no interest to state_dir.
+        """
+        self._dispatcher.attach(name, sink)
+
+    def time_deliveries(self) -> None:
+        """Measure how long sinks take, for status()."""
+        for worker in self._dispatcher.configured:
+            worker.time_deliveries()
 
     def replay(self) -> None:
         """Have every sink told everything again, in a sync bracket of origin `replay`."""

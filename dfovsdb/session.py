@@ -78,6 +78,7 @@ class Session:
         self._free_try_interval = reconnect_max
         self._last_free_try: float | None = None
         self._conversation: _Conversation | None = None
+        self.last_heard: float | None = None  #: monotonic seconds
         self.losses: Counter[LossReason] = Counter()  #: connections and attempts, by why
         self._fsm = reconnect.Reconnect(_ms(now))
         self._fsm.set_quiet(True)
@@ -128,6 +129,7 @@ class Session:
         self._fsm.receive_attempted(_ms(now))
         if data and self._conversation:
             self._fsm.activity(_ms(now))
+            self.last_heard = now
             yield from self._conversation.received(data)
 
     def outgoing(self) -> bytes:

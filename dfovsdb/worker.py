@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from datetime import UTC, datetime
 
 from dfovsdb import lifecycle
 from dfovsdb.destination import RETRY_MAX, Destination, Refused, Stopped
+from dfovsdb.durations import CALLS, Durations
 from dfovsdb.inbox import Inbox, Tell
 from dfovsdb.logs import get_logger
 from dfovsdb.sinks.base import Sink, SinkContext
+from dfovsdb.status import SinkStatus
 from dfovsdb.teller import Teller
 from dfovsdb.told import ToldView
 
@@ -49,6 +52,23 @@ class Worker:
     def available(self) -> bool:
         """False during an outage."""
         return self._destination.available
+
+    def time_deliveries(self) -> None:
+        """Measure from now on how long the sink takes."""
+        self._destination.times = Durations(CALLS)
+
+    def status(self) -> SinkStatus:
+        """How it does."""
+        queued, since = self.inbox.waiting()
+        times = self._destination.times
+        return SinkStatus(
+            name=self.name,
+            available=self.available and self._destination.opened,
+            queued=queued,
+            oldest_age=max(0.0, (datetime.now(UTC) - since).total_seconds()) if since else 0.0,
+            counters=self.counters,
+            deliveries=times.read() if times else None,
+        )
 
     def start(self) -> None:
         self._thread.start()

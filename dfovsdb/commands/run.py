@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import signal
 from typing import TYPE_CHECKING
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # before any thread, which inherits it
     monitor = _monitor(conf)
-    with monitor:
+    web = _web(conf, monitor)
+    with monitor, web:
         while (number := signal.sigwait(wanted)) not in (signal.SIGTERM, signal.SIGINT):
             if number == signal.SIGHUP:
                 monitor.reopen()
@@ -59,3 +61,20 @@ def _monitor(conf: cfg.ConfigOpts) -> Monitor:
         **config.delivery_options(conf),
         **config.connection_options(conf),
     )
+
+
+def _web(conf: cfg.ConfigOpts, monitor: Monitor) -> contextlib.AbstractContextManager[object]:
+    """The HTTP listener, where one is wanted; it holds its port before anything is started."""
+    if not conf.metrics.listen:
+        return contextlib.nullcontext()
+    from dfovsdb.errors import ConfigurationError
+
+    try:
+        from dfovsdb.web import Web
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "prometheus_client":
+            raise
+        raise ConfigurationError(
+            "[metrics] listen needs an extra: pip install 'dfovsdb[metrics]'"
+        ) from None
+    return Web(conf.metrics.listen, monitor)

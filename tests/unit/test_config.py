@@ -119,7 +119,7 @@ def test_a_bad_value_names_its_option_in_one_line(
 
 def test_every_option_that_may_be_wrong_is_checked() -> None:
     """Those that cannot: any string and any list are read, and judged by who uses them."""
-    judged_later = {"connection", "classifiers", "sinks", "host", "state_dir"}
+    judged_later = {"connection", "classifiers", "sinks", "host", "state_dir", "listen"}
     judged_later |= {"ssl_key_file", "ssl_cert_file", "ssl_ca_cert_file"}
     checked = {
         "monitor", "inactivity_probe", "reconnect_min", "reconnect_max", "max_message_size",

@@ -1,0 +1,50 @@
+"""How a monitor does, as values: for metrics, readiness, and the service manager's status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from dfovsdb.durations import Histogram
+
+
+class SinkStatus(NamedTuple):
+    """One sink and its worker."""
+
+    name: str
+    available: bool  #: it is open, and in no outage
+    queued: int  #: facts that wait, and those in hand
+    oldest_age: float  #: seconds since the oldest fact that it has not accepted, 0 for none
+    counters: Mapping[str, int]  #: delivered, refused, outages, errors, catchups
+    deliveries: Histogram | None  #: seconds of each call that was accepted, where it is measured
+
+
+class Status(NamedTuple):
+    """A monitor at one moment."""
+
+    alive: bool  #: the loop turns
+    connected: bool
+    synced: bool  #: there is a connection and the table was read on it
+    trouble: str  #: why there is no connection, in one line
+    message_age: float | None  #: seconds since the server was heard
+    losses: Mapping[str, int]  #: connections and attempts that ended, by reason
+    syncs: int
+    sync_seconds: float | None  #: from the connection to the whole table, the last time
+    rows: int
+    ports: Mapping[tuple[str, str], int]  #: by kind and state
+    classifier_errors: Mapping[str, int]  #: by kind
+    sinks: Sequence[SinkStatus]
+
+    @property
+    def unclassified(self) -> int:
+        """Rows that no classifier claims."""
+        return max(0, self.rows - sum(self.ports.values()))
+
+    def problems(self) -> list[str]:
+        """Why it is not ready, a line each: connected, synced, and no sink in an outage."""
+        lines = [] if self.alive else ["the loop does not turn"]
+        if not self.synced:
+            waiting = "the table" if self.connected else "the server"
+            lines.append(f"waiting for {waiting}" + (f": {self.trouble}" if self.trouble else ""))
+        lines += [f"sink {sink.name} is unavailable" for sink in self.sinks if not sink.available]
+        return lines

@@ -1,0 +1,241 @@
+"""The HTTP listener beside a real switch: metrics, health, readiness and ports."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from dfovsdb import Monitor, PortEvent, Sink, SinkUnavailable
+from dfovsdb.errors import ConfigurationError
+from dfovsdb.testing import CaptureSink, Sandbox, wait_until
+from dfovsdb.web import Web
+
+ROOT = Path(__file__).parents[2]
+DASHBOARD = ROOT / "contrib" / "grafana-dashboard.json"
+
+
+class Moody(Sink):
+    """Takes what it is told but where it is down, or held."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.free = threading.Event()
+        self.free.set()
+
+    def emit(self, event: PortEvent) -> None:  # noqa: ARG002 - any
+        self.free.wait(20)
+        if self.down:
+            raise SinkUnavailable("gone")
+
+    def emit_many(self, events: Sequence[PortEvent]) -> None:
+        for event in events:
+            self.emit(event)
+
+
+class Watched:
+    """A monitor with its listener."""
+
+    def __init__(self, connection: str) -> None:
+        self.sink = Moody()
+        self.capture = CaptureSink()
+        self.monitor = Monitor(connection, sinks={"moody": self.sink, "capture": self.capture})
+        self.web = Web("0", self.monitor)
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(self.web.url + path, timeout=20) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample as it is written, `name{labels}`, with its value."""
+        text = self.get("/metrics")[1]
+        assert list(text_string_to_metric_families(text))
+        samples = [line.rpartition(" ") for line in text.splitlines() if line[0] != "#"]
+        return {name: float(value) for name, _, value in samples}
+
+    def wait_for(self, name: str, value: float) -> None:
+        wait_until(lambda: self.metrics().get(name) == value)
+
+
+@pytest.fixture
+def watched(ovs_sandbox: Sandbox) -> Iterator[Watched]:
+    ovs_sandbox.add_bridge("br-int")
+    it = Watched(ovs_sandbox.connection)
+    with it.monitor, it.web:
+        it.capture.wait_for_sync()
+        yield it
+        it.sink.free.set()
+        it.sink.down = False
+
+
+def add_vm(switch: Sandbox, name: str) -> None:
+    switch.vsctl("add-port", "br-int", name, "--", "set", "interface", name, "type=dummy",
+                 f"external_ids:iface-id=vif-{name}")  # fmt: skip
+
+
+def test_metrics_follow_what_happens(ovs_sandbox: Sandbox, watched: Watched) -> None:
+    ovs_sandbox.stop_vswitchd()
+    ovs_sandbox.vsctl("add-port", "br-int", "eth7")
+    add_vm(ovs_sandbox, "tap0")
+    watched.wait_for('dfovsdb_ports{kind="vm",state="pending"}', 1)
+    ovs_sandbox.start_vswitchd()
+    watched.wait_for('dfovsdb_insert_to_ready_seconds_count{kind="vm"}', 1)
+    ovs_sandbox.vsctl("set", "interface", "tap0", "external_ids:ovn-installed=true")
+    watched.wait_for('dfovsdb_insert_to_ovn_installed_seconds_count{kind="vm"}', 1)
+    metrics = watched.metrics()
+    assert metrics["dfovsdb_connected"] == metrics["dfovsdb_synced"] == 1
+    assert metrics["dfovsdb_last_message_age_seconds"] < 20
+    assert metrics["dfovsdb_sync_duration_seconds"] > 0
+    assert metrics["dfovsdb_rows"] == 3
+    assert metrics["dfovsdb_unclassified_rows"] == 1
+    assert metrics['dfovsdb_ports{kind="vm",state="ready"}'] == 1
+    assert metrics['dfovsdb_events_total{action="online",kind="vm"}'] == 1
+    assert metrics['dfovsdb_sink_delivery_seconds_count{sink="moody"}'] > 0
+    ovs_sandbox.stop_database()
+    watched.wait_for("dfovsdb_connected", 0)
+    ovs_sandbox.start_database()
+    watched.wait_for("dfovsdb_syncs_total", 2)
+    assert watched.metrics()['dfovsdb_reconnects_total{reason="closed"}'] >= 1
+
+
+def test_nothing_is_labelled_by_port(ovs_sandbox: Sandbox, watched: Watched) -> None:
+    add_vm(ovs_sandbox, "tap0")
+    watched.wait_for('dfovsdb_events_total{action="online",kind="vm"}', 1)
+    text = watched.get("/metrics")[1]
+    for port in watched.monitor.ports().values():
+        for word in (port.name, port.uuid, f'"{port.ofport}"', str(port.mac_in_use)):
+            assert word not in text
+
+
+def test_an_outage_is_seen_with_what_it_holds_up(ovs_sandbox: Sandbox, watched: Watched) -> None:
+    assert watched.get("/readyz") == (200, "ok\n")
+    watched.sink.down = True
+    add_vm(ovs_sandbox, "tap0")
+    watched.wait_for('dfovsdb_sink_outage{sink="moody"}', 1)
+    assert watched.get("/readyz") == (503, "sink moody is unavailable\n")
+    assert watched.get("/healthz")[0] == 200
+    metrics = watched.metrics()
+    assert metrics['dfovsdb_sink_outages_total{sink="moody"}'] == 1
+    assert metrics['dfovsdb_sink_queue_length{sink="moody"}'] >= 1
+    assert metrics['dfovsdb_sink_oldest_undelivered_age_seconds{sink="moody"}'] > 0
+    assert metrics['dfovsdb_sink_outage{sink="capture"}'] == 0
+    watched.sink.down = False
+    watched.wait_for('dfovsdb_sink_queue_length{sink="moody"}', 0)
+    watched.wait_for('dfovsdb_sink_oldest_undelivered_age_seconds{sink="moody"}', 0)
+    assert watched.get("/readyz")[0] == 200
+
+
+def test_a_sync_that_a_sink_has_not_taken_has_an_age(watched: Watched) -> None:
+    age = 'dfovsdb_sink_oldest_undelivered_age_seconds{sink="moody"}'
+    watched.wait_for(age, 0)
+    watched.sink.free.clear()
+    watched.monitor.replay()
+    wait_until(lambda: watched.metrics()[age] > 0)
+    watched.monitor.replay()
+    assert watched.metrics()[age] > 0
+    watched.sink.free.set()
+    watched.wait_for(age, 0)
+
+
+def test_without_a_server_it_lives_and_is_not_ready(tmp_path: Path) -> None:
+    watched = Watched(f"unix:{tmp_path}/nobody")
+    with watched.monitor, watched.web:
+        wait_until(lambda: "nobody" in watched.get("/readyz")[1])
+        assert watched.get("/readyz")[0] == 503
+        assert watched.get("/healthz") == (200, "ok\n")
+        assert watched.metrics()['dfovsdb_reconnects_total{reason="connect"}'] >= 1
+    assert not watched.monitor.alive
+
+
+def test_ports_are_a_filtered_json_list(ovs_sandbox: Sandbox, watched: Watched) -> None:
+    add_vm(ovs_sandbox, "tap0")
+    watched.wait_for('dfovsdb_ports{kind="vm",state="ready"}', 1)
+
+    def names(query: str) -> list[str]:
+        return sorted(port["name"] for port in json.loads(watched.get("/ports" + query)[1]))
+
+    assert names("") == ["br-int", "tap0"]
+    assert names("?kind=vm&state=ready&state=failed") == ["tap0"]
+    assert names("?state=failed") == []
+    assert names("?name=br-*") == ["br-int"]
+    assert watched.get("/ports?colour=red")[0] == 400
+    assert watched.get("/nosuch")[0] == 404
+
+
+def test_every_metric_of_the_dashboard_exists(ovs_sandbox: Sandbox, watched: Watched) -> None:
+    add_vm(ovs_sandbox, "tap0")
+    text = watched.get("/metrics")[1]
+    families = list(text_string_to_metric_families(text))
+    there = {sample.name for family in families for sample in family.samples}
+    for family in families:  # those that have no sample before something happens
+        there |= {family.name + suffix for suffix in ("_total", "_bucket", "_count", "_sum")}
+    dashboard = json.loads(DASHBOARD.read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    named = set(re.findall(r"\b(?:dfovsdb|process)_\w+", " ".join(queries)))
+    assert len(named) > 20
+    assert named <= there
+
+
+@pytest.mark.parametrize(
+    "listen", ["", "localhost", "127.0.0.1:http", "127.0.0.1:99999", "nobody"]
+)
+def test_a_place_that_cannot_be_read_is_refused(listen: str) -> None:
+    with pytest.raises(ConfigurationError, match="use HOST:PORT"):
+        Web(listen, Monitor("unix:/nobody"))
+
+
+def test_a_port_in_use_is_one_line_and_status_2(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = agent(tmp_path, f"listen = {port}")
+    assert done.returncode == 2
+    assert done.stderr == f"dfovsdb: [metrics] listen = {port}: Address already in use\n"
+
+
+def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:
+    done = agent(tmp_path, "listen = 0", "sys.modules['prometheus_client'] = None; ")
+    assert done.returncode == 2
+    assert done.stderr.endswith("pip install 'dfovsdb[metrics]'\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_listen_nothing_of_it_is_imported() -> None:
+    code = ("import sys; from dfovsdb.commands import run; from dfovsdb import config; "
+            "from dfovsdb.monitor import Monitor; "
+            "run._web(config.load(), Monitor('unix:/nobody')); "
+            "assert not {'prometheus_client', 'http.server'} & set(sys.modules)")  # fmt: skip
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def agent(tmp_path: Path, text: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    file = tmp_path / "dfovsdb.conf"
+    file.write_text(f"[ovsdb]\nconnection = unix:{tmp_path}/nobody\n[metrics]\n{text}\n")
+    code = f"import sys; {before}from dfovsdb.cli import main; sys.exit(main())"
+    return subprocess.run([sys.executable, "-c", code, "--config-file", str(file), "run"],
+                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+
+
+def test_the_guide_names_every_metric_and_no_other(watched: Watched) -> None:
+    text = watched.get("/metrics")[1]
+    families = {
+        family.name + ("_total" if family.type == "counter" else "")
+        for family in text_string_to_metric_families(text)
+    } - {"dfovsdb_info", "dfovsdb"}  # fmt: skip
+    guide = (ROOT / "docs" / "operating.md").read_text().partition("| metric,")[2]
+    table = guide.partition("\n\n")[0].splitlines()[2:]
+    named = {f"dfovsdb_{n}" for line in table for n in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert named == {name for name in families if name.startswith("dfovsdb_")}
