@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from dfovsdb.monitor import Monitor
 
+_REPORT = 5.0  # seconds between two reports to the service manager, at most
+
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
@@ -29,6 +31,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     from oslo_log import log
 
+    from dfovsdb import notify
     from dfovsdb.logs import escape
 
     conf = common.configuration(args, logging_args=["--debug"] if args.debug else [])
@@ -39,14 +42,23 @@ def run(args: argparse.Namespace) -> int:
         escape(handler)
     wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # before any thread, which inherits it
+    interval = min(_REPORT, (notify.watchdog_interval() or _REPORT) / 3)
     monitor = _monitor(conf)
     web = _web(conf, monitor)
     with monitor, web:
-        while (number := signal.sigwait(wanted)) not in (signal.SIGTERM, signal.SIGINT):
-            if number == signal.SIGHUP:
+        notify.notify("READY=1")
+        while True:
+            notify.report(monitor.status())
+            signalled = signal.sigtimedwait(wanted, interval)
+            if signalled is None:
+                continue
+            if signalled.si_signo == signal.SIGHUP:
                 monitor.reopen()
-            else:
+            elif signalled.si_signo == signal.SIGUSR1:
                 monitor.replay()
+            else:
+                notify.notify("STOPPING=1", "STATUS=telling what is left")
+                break
     return common.DONE
 
 

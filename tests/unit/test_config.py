@@ -67,6 +67,25 @@ def test_values_are_read_from_files_and_folders(file: Path, tmp_path: Path) -> N
     assert conf.dfovsdb.sinks == ["log", "audit=jsonl"]
 
 
+def test_environment_variables_win_over_files(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("[ovsdb]\nconnection = unix:/a\nmonitor = rfc7047\n")
+    monkeypatch.setenv("OS_OVSDB__CONNECTION", "unix:/b")
+    monkeypatch.setenv("OS_DFOVSDB__SINKS", "log, audit=jsonl")
+    monkeypatch.setenv("OS_METRICS__LISTEN", "9641")
+    conf = config.load([str(file)])
+    assert (conf.ovsdb.connection, conf.ovsdb.monitor) == ("unix:/b", "rfc7047")
+    assert conf.dfovsdb.sinks == ["log", "audit=jsonl"]
+    assert conf.metrics.listen == "9641"
+
+
+def test_a_bad_environment_variable_is_one_line(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.touch()
+    monkeypatch.setenv("OS_DFOVSDB__QUEUE_LIMIT", "many")
+    assert refusal(file).startswith("[dfovsdb] queue_limit: ")
+
+
 def test_without_a_file_there_are_the_defaults() -> None:
     assert config.load().dfovsdb.resync == "replay"
 
