@@ -41,6 +41,13 @@ class Classifier(abc.ABC):
         An exception is logged with the row, counted, and the next classifier is asked.
         """
 
+    def nearly(self, interface: Interface) -> str | None:  # noqa: ARG002 - for those who can tell
+        """For people who ask why a row is not of this kind: what it lacks, in a few words.
+
+        Asked only of rows that nobody claims; None where the row is far from this kind.
+        """
+        return None
+
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """True where a name is like one of the shell patterns (`*`, `?`, `[seq]`; case counts)."""

@@ -44,3 +44,6 @@ class BridgeClassifier(Classifier):
         if interface.type == "internal" and matches(interface.name, self._names):
             return {}
         return None
+
+    def nearly(self, interface: Interface) -> str | None:
+        return "its name is not among names" if interface.type == "internal" else None

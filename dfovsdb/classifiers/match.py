@@ -63,3 +63,15 @@ class MatchClassifier(Classifier):
         if not all(key in interface.options for key in self._option_keys):
             return None
         return {name: interface.external_ids.get(key) for name, key in self._attributes}
+
+    def nearly(self, interface: Interface) -> str | None:
+        """What it lacks, where that is one thing only."""
+        missing = [f"external_ids:{key}" for key in self._external_ids
+                   if key not in interface.external_ids]  # fmt: skip
+        missing += [f"options:{key}" for key in self._option_keys if key not in interface.options]
+        lacks = [f"it has no {what}" for what in missing]
+        if self._types and (interface.type or "system") not in self._types:
+            lacks.append("its type is not among types")
+        if not matches(interface.name, self._names):
+            lacks.append("its name is not among names")
+        return lacks[0] if len(lacks) == 1 else None

@@ -45,3 +45,10 @@ class TunnelClassifier(Classifier):
             "tunnel_type": interface.type,
             "chassis_id": external_id("df-chassis-id") or external_id("ovn-chassis-id"),
         }
+
+    def nearly(self, interface: Interface) -> str | None:
+        if interface.type in self._types:
+            return "its name is not among names"
+        if "remote_ip" in interface.options:
+            return "its type is not among types"
+        return None

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 #: Neutron's router, gateway, SNAT, floating IP and HA ports carry an iface-id too.
 EXCLUDE_NAMES = ("qr-*", "qg-*", "sg-*", "fg-*", "ha-*")
 
+#: A VM's port is one of these, or internal for a container or a service.
+_TYPES = ("", "system", "internal", "tap", "dpdk", "dpdkvhostuser", "dpdkvhostuserclient")
+
 
 class VmClassifier(Classifier):
     """Claims rows with an iface-id; attributes from external_ids.
@@ -55,3 +58,10 @@ class VmClassifier(Classifier):
             "iface_status": external_id("iface-status"),
             "ovn_installed": external_id("ovn-installed"),
         }
+
+    def nearly(self, interface: Interface) -> str | None:
+        if not interface.external_ids.get("iface-id"):
+            return "it has no external_ids:iface-id" if interface.type in _TYPES else None
+        if not matches(interface.name, self._names):
+            return "its name is not among names"
+        return "its name is among exclude_names"

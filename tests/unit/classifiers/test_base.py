@@ -33,5 +33,5 @@ def test_the_base_has_no_init_and_asks_for_one_method() -> None:
     assert "__init__" not in vars(Classifier)
     assert Classifier.__abstractmethods__ == {"classify"}
     public = {name for name in vars(Classifier) if not name.startswith("_")}
-    assert public == {"options", "columns", "classify"}
+    assert public == {"options", "columns", "classify", "nearly"}
     assert "kind" in inspect.get_annotations(Classifier)

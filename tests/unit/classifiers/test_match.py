@@ -72,3 +72,18 @@ def test_a_kind_is_required() -> None:
     with pytest.raises(ConfigurationError, match="kind is required"):
         MatchClassifier(kind="")
     assert [option.dest for option in MatchClassifier.options if option.required] == ["kind"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"type": "internal"}, "it has no external_ids:owner"),
+        ({"external_ids": {"owner": "x"}}, "its type is not among types"),
+        ({}, None),
+    ],
+)
+def test_it_says_what_a_row_lacks_where_that_is_one_thing(
+    facts: dict[str, Any], words: str | None
+) -> None:
+    classifier = MatchClassifier("mine", types=["internal"], external_ids=["owner"])
+    assert classifier.nearly(interface(**facts)) == words

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dfovsdb.classifiers.vm import VmClassifier
@@ -81,3 +83,15 @@ def test_names_are_options() -> None:
     assert narrow.classify(interface(name="qr-0", external_ids=IDS)) is None
     assert narrow.classify(interface(name="tap-x0", external_ids=IDS)) is None
     assert [option.dest for option in VmClassifier.options] == ["names", "exclude_names"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"name": "tap0"}, "it has no external_ids:iface-id"),
+        ({"name": "p0", "type": "geneve"}, None),
+        ({"name": "qr-1", "external_ids": {"iface-id": "v"}}, "its name is among exclude_names"),
+    ],
+)
+def test_it_says_what_a_row_lacks(facts: dict[str, Any], words: str | None) -> None:
+    assert VmClassifier().nearly(interface(**facts)) == words

@@ -1,0 +1,362 @@
+"""What usually goes wrong between an Open vSwitch and us, looked at in order.
+
+A check is a function of a Case that yields findings; CHECKS is the list of them. One that
+raises Hopeless ends the examination: what comes after it could only repeat it.
+Nothing here changes a database: what is asked reads.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import socket
+import stat
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from dfovsdb import jsonrpc
+from dfovsdb.address import Address
+from dfovsdb.classifiers.base import Classifier
+from dfovsdb.classifiers.chain import Chain
+from dfovsdb.errors import ConnectionLost, DfovsdbError
+from dfovsdb.model import Interface, Port
+from dfovsdb.monitor import Monitor
+from dfovsdb.session import DATABASE
+from dfovsdb.table import CORE_COLUMNS, REQUIRED_COLUMNS, TABLE
+from dfovsdb.text import clean
+from dfovsdb.tls import Tls
+from dfovsdb.transport import Transport
+
+Level = Literal["fine", "note", "wrong"]
+
+_MOST = 10  # rows that one finding names
+_POLL = 0.05  # seconds
+
+
+class Finding(NamedTuple):
+    """What a check has seen, in one line, and what to do about it."""
+
+    level: Level
+    subject: str
+    words: str
+    remedy: str = ""
+
+
+class Hopeless(Exception):
+    """There is no point in looking further: the finding that says why."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.words)
+        self.finding = finding
+
+
+class Case:
+    """One server, and what was learned of it so far.
+
+    :param options: of the connection, as Monitor takes them.
+    :param timeout: seconds that the server has for each answer, and ovs-vswitchd for a port.
+    """
+
+    def __init__(
+        self,
+        connection: str,
+        classifiers: Sequence[Classifier],
+        options: Mapping[str, Any],
+        *,
+        timeout: float = 5,
+    ) -> None:
+        self.connection = connection
+        self.address = Address.parse(connection)
+        self.chain = Chain(classifiers)
+        self.classifiers = classifiers
+        self.options = dict(options)
+        self.timeout = timeout
+        self.schema: dict[str, Any] = {}
+        self.everything = _Everything(self.chain.extra_columns)
+        self.monitor = Monitor(connection, classifiers=[self.everything], **self.options)
+
+    def rows(self) -> list[Interface]:
+        """Every row of the table, by name."""
+        rows = (port.interface for port in self.monitor.ports().values())
+        return sorted((row for row in rows if row is not None), key=lambda row: row.name)
+
+    @functools.cached_property
+    def claims(self) -> list[tuple[Interface, Port | None]]:
+        """Every row with the port that a classifier makes of it, as it was when first asked."""
+        return [(row, self.chain.port(row, None)) for row in self.rows()]
+
+    @property
+    def ports(self) -> list[Port]:
+        """Every row that a classifier claims."""
+        return [port for _, port in self.claims if port is not None]
+
+    def ask(self, method: str, params: list[Any]) -> Any:
+        """One request on a connection of its own; its result.
+
+        :raises ConnectionLost: there is no answer.
+        """
+        tls = None
+        if self.address.method == "ssl":
+            files = (f"ssl_{name}_file" for name in ("key", "cert", "ca_cert"))
+            check = self.options.get("ssl_check_hostname", True)
+            tls = Tls(*(self.options.get(name) for name in files), check_hostname=check)
+        decoder = jsonrpc.Decoder(256 << 20)
+        deadline = time.monotonic() + self.timeout
+        with Transport(self.address, tls) as transport:
+            transport.open()
+            unsent = jsonrpc.encode(method, params, 1)
+            while (left := deadline - time.monotonic()) > 0:
+                if transport.ready and unsent:
+                    transport.send(unsent)
+                    unsent = b""
+                for message in decoder.feed(transport.wait(left)):
+                    if message.method is None and message.id == 1:
+                        return None if message.error else msgspec.json.decode(message.result)
+        raise ConnectionLost(f"no answer within {self.timeout:g} s", "silent")
+
+
+def examine(case: Case, *, verify: bool = False) -> Iterator[Finding]:
+    """Run the checks, in order, as far as it makes sense."""
+    try:
+        for check in (*CHECKS, equals_the_reference) if verify else CHECKS:
+            yield from check(case)
+    except Hopeless as hopeless:
+        yield hopeless.finding
+    except DfovsdbError as error:
+        yield Finding("wrong", "connection", clean(str(error), 1000))
+    finally:
+        case.monitor.stop()
+
+
+# The checks, in their order.
+
+
+def socket_may_be_opened(case: Case) -> Iterator[Finding]:
+    """A unix socket is there, and this user may connect to it."""
+    if case.address.method != "unix":
+        return
+    path = Path(case.address.host)
+    try:
+        mode = path.stat()
+    except OSError as error:
+        remedy = case.address.remedy(error.errno or 0).removeprefix(": ")
+        words = f"{path}: {error.strerror}"
+        raise Hopeless(Finding("wrong", "socket", words, remedy)) from None
+    if not stat.S_ISSOCK(mode.st_mode):
+        raise Hopeless(Finding("wrong", "socket", f"{path} is no socket"))
+    with socket.socket(socket.AF_UNIX) as client:
+        if code := client.connect_ex(str(path)):
+            words = f"{path} (uid {mode.st_uid}, mode {mode.st_mode & 0o777:04o}): "
+            remedy = case.address.remedy(code).removeprefix(": ")
+            raise Hopeless(Finding("wrong", "socket", words + os.strerror(code), remedy))
+    yield Finding("fine", "socket", f"{path} is there and may be opened")
+
+
+def server_answers(case: Case) -> Iterator[Finding]:
+    """It is an ovsdb-server, and has the database."""
+    began = time.monotonic()
+    try:
+        databases = case.ask("list_dbs", [])
+    except ConnectionLost as error:
+        remedy = "is it an ovsdb-server, and does it live? `ovs-appctl -t ovsdb-server version`"
+        raise Hopeless(Finding("wrong", "server", clean(str(error), 1000), remedy)) from None
+    milliseconds = (time.monotonic() - began) * 1000
+    yield Finding("fine", "server", f"{case.address} answers within {milliseconds:.0f} ms")
+    if DATABASE not in (databases or ()):
+        names = ", ".join(clean(str(name)) for name in databases or ()) or "none"
+        words = f"there is no database {DATABASE}; there is {names}"
+        raise Hopeless(
+            Finding("wrong", "database", words, "connect to the ovsdb-server of Open vSwitch")
+        )
+
+
+def columns_are_there(case: Case) -> Iterator[Finding]:
+    """The schema has what is monitored."""
+    case.schema = case.ask("get_schema", [DATABASE]) or {}
+    tables = case.schema.get("tables", {})
+    if TABLE not in tables:
+        raise Hopeless(Finding("wrong", "database", f"{DATABASE} has no table {TABLE}"))
+    version = clean(str(case.schema.get("version", "?")))
+    yield Finding("fine", "database", f"{DATABASE} {version} has a table {TABLE}")
+    wanted = {*CORE_COLUMNS, *case.chain.extra_columns}
+    missing = sorted(wanted - tables[TABLE]["columns"].keys())
+    words = f"it lacks {', '.join(missing)}"
+    if REQUIRED_COLUMNS.intersection(missing):
+        remedy = "no port can be told without them: is this the database of an Open vSwitch?"
+        raise Hopeless(Finding("wrong", "columns", words, remedy))
+    if missing:
+        yield Finding("note", "columns", words, "they are taken as empty; an older Open vSwitch")
+    else:
+        yield Finding("fine", "columns", f"all {len(wanted)} that are monitored are there")
+
+
+def table_is_read(case: Case) -> Iterator[Finding]:
+    """The monitor that everyone else uses gets the table."""
+    case.monitor.start()
+    if not case.monitor.wait_synced(case.timeout):
+        words = case.monitor.trouble or f"not read within {case.timeout:g} s"
+        raise Hopeless(Finding("wrong", "table", clean(words, 1000)))
+    rows = len(case.rows())
+    yield Finding("fine", "table", f"read: {rows} interfaces")
+    if not rows:
+        yield Finding("note", "table", "there is no interface yet", "`ovs-vsctl add-br br-int`")
+
+
+def switch_lives(case: Case) -> Iterator[Finding]:
+    """ovs-vswitchd is there, and gives new interfaces their OpenFlow port."""
+    remedy = "start it; on Debian and Ubuntu `systemctl restart openvswitch-switch`"
+    alive = _vswitchd_lives(case)
+    if alive is False:
+        yield Finding("wrong", "ovs-vswitchd", "its process is not there", remedy)
+    deadline = time.monotonic() + case.timeout
+    while pending := [row for row in case.rows() if row.ofport is None]:
+        if alive is False or time.monotonic() > deadline:
+            words = f"{len(pending)} interfaces wait for it: {_names(pending)}"
+            yield Finding("wrong", "ovs-vswitchd", words, "" if alive is False else remedy)
+            return
+        time.sleep(_POLL)
+    if alive is not False:
+        yield Finding("fine", "ovs-vswitchd", "no interface waits for it")
+
+
+def classifiers_claim(case: Case) -> Iterator[Finding]:
+    """What each classifier claims."""
+    counts = Counter(port.kind for port in case.ports)
+    for classifier in case.classifiers:
+        yield Finding("fine", "classifier", f"{clean(classifier.kind)}: {counts[classifier.kind]}")
+    for kind, errors in case.chain.errors.items():
+        words = f"{clean(kind)} failed on {errors} rows"
+        yield Finding("wrong", "classifier", words, "its log line has the row and the traceback")
+    if not case.classifiers:
+        yield Finding("wrong", "classifier", "none is enabled", "set [dfovsdb] classifiers")
+
+
+def unclaimed_rows(case: Case) -> Iterator[Finding]:
+    """What nobody claims, and what it lacks."""
+    unclaimed = [row for row, port in case.claims if port is None]
+    for row in unclaimed[:_MOST]:
+        near = (
+            f"{clean(classifier.kind)}: {clean(why)}"
+            for classifier in case.classifiers
+            if (why := classifier.nearly(row))
+        )
+        words = f"{clean(row.name)} (type {clean(row.type or 'system')}) is of no kind"
+        yield Finding("note", "unclaimed", words, "; ".join(near))
+    if more := len(unclaimed) - _MOST:
+        if more > 0:
+            yield Finding("note", "unclaimed", f"and {more} more")
+
+
+def ports_failed(case: Case) -> Iterator[Finding]:
+    """What the switch could not open, and why."""
+    failed = [port for port in case.ports if port.state == "failed"]
+    for port in failed[:_MOST]:
+        words = f"{clean(port.kind)} {clean(port.name)}: {clean(port.error or 'no reason given')}"
+        yield Finding("wrong", "failed port", words)
+    if (more := len(failed) - _MOST) > 0:
+        yield Finding("wrong", "failed port", f"and {more} more")
+    if not failed:
+        yield Finding("fine", "ports", "none has failed")
+
+
+def iface_ids_are_unique(case: Case) -> Iterator[Finding]:
+    """No VIF is on two interfaces, but while it migrates."""
+    rows: dict[str, list[Interface]] = defaultdict(list)
+    for row in case.rows():
+        if iface_id := row.external_ids.get("iface-id"):
+            rows[iface_id].append(row)
+    several = {iface_id: same for iface_id, same in rows.items() if len(same) > 1}
+    for iface_id, same in list(several.items())[:_MOST]:
+        words = f"{clean(iface_id)} is on {_names(same)}"
+        active = [row for row in same if row.external_ids.get("iface-status") != "inactive"]
+        if len(active) > 1:
+            yield Finding("wrong", "iface-id", words, "remove it from those that are left over")
+        else:
+            yield Finding("note", "iface-id", words, "one is active: a live migration?")
+    if not several:
+        yield Finding("fine", "iface-id", f"none of {len(rows)} is on two interfaces")
+
+
+CHECKS: tuple[Callable[[Case], Iterable[Finding]], ...] = (
+    socket_may_be_opened,
+    server_answers,
+    columns_are_there,
+    table_is_read,
+    switch_lives,
+    classifiers_claim,
+    unclaimed_rows,
+    ports_failed,
+    iface_ids_are_unique,
+)
+
+
+def equals_the_reference(case: Case) -> Iterator[Finding]:
+    """Our replica and that of ovs.db.idl, which shares nothing with it but the classifier."""
+    from dfovsdb.testing.reference import Reference, differences
+
+    if case.address.method == "ssl":
+        yield Finding("note", "verify", "the reference is not run on ssl:", "use unix: or tcp:")
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".ovsschema") as file:
+        json.dump(case.schema, file)
+        file.flush()
+        with Reference(case.connection, Path(file.name), [case.everything]) as reference:
+            deadline = time.monotonic() + case.timeout
+            while True:  # both read a switch that goes on changing
+                reference.refresh(case.timeout)
+                ours, theirs = case.monitor.ports(), reference.ports()
+                different = differences(ours, theirs)
+                if not different or time.monotonic() > deadline:
+                    break
+    if different:
+        words = f"{len(different)} differences to ovs.db.idl"
+        yield Finding("wrong", "verify", words, "this is a mistake of dfovsdb: report it, please")
+        for line in different[:_MOST]:
+            yield Finding("wrong", "verify", clean(line, 500))
+    else:
+        yield Finding("fine", "verify", f"{len(ours)} interfaces are equal to those of ovs.db.idl")
+
+
+class _Everything(Classifier):
+    """Claims every row, with all that it holds, so that all of it is compared."""
+
+    kind = "interface"
+
+    def __init__(self, columns: frozenset[str]) -> None:
+        self.columns = columns
+
+    def classify(self, interface: Interface) -> Mapping[str, str | None]:
+        facts: dict[str, str | None] = {}
+        for column, pairs in (("external_ids", interface.external_ids),
+                              ("options", interface.options)):  # fmt: skip
+            facts |= {f"{column}:{key}": value for key, value in pairs.items()}
+        return facts
+
+
+def _vswitchd_lives(case: Case) -> bool | None:
+    """By the pid files beside the socket; None where they do not tell."""
+    if case.address.method != "unix":
+        return None
+    folder = Path(case.address.host).parent
+    if not _runs(folder / "ovsdb-server.pid"):
+        return None  # another layout, or processes that we cannot see
+    return _runs(folder / "ovs-vswitchd.pid")
+
+
+def _runs(pid_file: Path) -> bool:
+    try:
+        return Path("/proc", str(int(pid_file.read_text())), "stat").exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _names(rows: Sequence[Interface]) -> str:
+    names = [clean(row.name) for row in rows[:_MOST]]
+    return ", ".join(names) + (f" and {len(rows) - _MOST} more" if len(rows) > _MOST else "")

@@ -1,0 +1,222 @@
+"""dfovsdb doctor on switches that are well and on switches that are not."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfovsdb import Classifier, Interface
+from dfovsdb.doctor import Case, Finding, examine
+from dfovsdb.plugins import default_classifiers
+from dfovsdb.testing import Sandbox
+from dfovsdb.testing.sandbox import find_schema
+from tests.functional import helpers
+
+
+def findings(connection: str, *, verify: bool = False, timeout: float = 20) -> list[Finding]:
+    return list(examine(Case(connection, default_classifiers(), {}, timeout=timeout),
+                        verify=verify))  # fmt: skip
+
+
+def of(found: list[Finding], subject: str) -> list[Finding]:
+    return [finding for finding in found if finding.subject == subject]
+
+
+def add(switch: Sandbox, name: str, *settings: str) -> None:
+    switch.vsctl("--no-wait", "add-port", "br-int", name, "--", "set", "interface", name,
+                 *settings)  # fmt: skip
+
+
+def doctor(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "dfovsdb", "doctor", *args], text=True,
+                          capture_output=True, timeout=60, check=False, **options)  # fmt: skip
+
+
+def test_a_switch_that_is_well_has_nothing_wrong_and_status_0(ovs_sandbox: Sandbox) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    add(ovs_sandbox, "tap0", "type=dummy", "external_ids:iface-id=v0")
+    done = doctor(ovs_sandbox.connection, "--verify")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "nothing is wrong"
+    assert not [line for line in lines[:-1] if not line.startswith("fine")]
+    for words in ("is there and may be opened", "bridge: 1", "vm: 1", "tunnel: 0",
+                  "2 interfaces are equal to those of ovs.db.idl"):  # fmt: skip
+        assert words in done.stdout
+
+
+def test_tcp_is_examined_too(ovs_sandbox: Sandbox) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    found = findings(ovs_sandbox.tcp_connection, verify=True)
+    assert {finding.level for finding in found} == {"fine"}
+    assert "1 interfaces are equal" in found[-1].words
+
+
+def test_a_socket_that_is_not_there_ends_the_examination(tmp_path: Path) -> None:
+    done = doctor(f"unix:{tmp_path}/nobody")
+    assert done.returncode == 1
+    assert done.stdout.startswith("wrong  socket")
+    assert "No such file" in done.stdout
+    assert "->" in done.stdout
+
+
+def test_a_file_that_is_no_socket_and_a_socket_without_a_server_are_told_apart(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert "is no socket" in findings(f"unix:{file}")[0].words
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "left"))
+    (found,) = findings(f"unix:{tmp_path}/left")
+    assert "Connection refused" in found.words
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_socket_that_may_not_be_opened_names_its_mode_and_the_remedy(
+    ovsdb_sandbox: Sandbox,
+) -> None:
+    code = """
+import os, sys
+from dfovsdb import Classifier, Interface
+from dfovsdb.doctor import Case, examine
+case = Case(sys.argv[1], [], {})
+os.setgid(65534), os.setuid(65534)
+print(*examine(case), sep="\\n")
+"""
+    ovsdb_sandbox.directory.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", code, ovsdb_sandbox.connection], text=True,
+                          capture_output=True, timeout=60, check=True)  # fmt: skip
+    assert "mode 0750): Permission denied" in done.stdout
+    assert "set-manager" in done.stdout
+
+
+def test_a_server_that_does_not_answer_is_told(ovsdb_sandbox: Sandbox) -> None:
+    ovsdb_sandbox.pause_database()
+    try:
+        found = findings(ovsdb_sandbox.connection, timeout=0.3)
+    finally:
+        ovsdb_sandbox.resume_database()
+    assert found[-1][:3] == ("wrong", "server", "no answer within 0.3 s")
+
+
+def test_a_database_of_another_program_is_told(tmp_path: Path) -> None:
+    schema = json.loads(find_schema().read_text())
+    del schema["tables"]["Interface"]["columns"]["ofport"]
+    file = tmp_path / "schema"
+    file.write_text(json.dumps(schema))
+    with Sandbox(vswitchd=False, schema=file) as box:
+        found = findings(box.connection)
+    assert found[-1][:3] == ("wrong", "columns", "it lacks ofport")
+
+
+def test_columns_that_an_old_schema_lacks_are_named(tmp_path: Path) -> None:
+    schema = json.loads(find_schema().read_text())
+    del schema["tables"]["Interface"]["columns"]["error"]
+    file = tmp_path / "schema"
+    file.write_text(json.dumps(schema))
+    with Sandbox(vswitchd=False, schema=file) as box:
+        (found,) = of(findings(box.connection, timeout=1), "columns")
+    assert found[:3] == ("note", "columns", "it lacks error")
+
+
+@pytest.mark.parametrize("kill", [True, False])
+def test_a_dead_vswitchd_is_told_with_what_waits_for_it(ovs_sandbox: Sandbox, kill: bool) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    ovs_sandbox.stop_vswitchd(kill=kill)
+    assert of(findings(ovs_sandbox.connection), "ovs-vswitchd")[0].level == "wrong"
+    add(ovs_sandbox, "tap0", "external_ids:iface-id=v0")
+    dead, waits = of(findings(ovs_sandbox.connection), "ovs-vswitchd")
+    assert "systemctl" in dead.remedy
+    assert waits[:3] == ("wrong", "ovs-vswitchd", "1 interfaces wait for it: tap0")
+
+
+def test_over_tcp_a_dead_vswitchd_is_known_by_what_waits_for_it(ovsdb_sandbox: Sandbox) -> None:
+    ovsdb_sandbox.add_bridge("br-int")
+    (found,) = of(findings(ovsdb_sandbox.tcp_connection, timeout=0.5), "ovs-vswitchd")
+    assert found[:3] == ("wrong", "ovs-vswitchd", "1 interfaces wait for it: br-int")
+
+
+def test_rows_that_nobody_claims_say_what_they_lack(ovs_sandbox: Sandbox) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    add(ovs_sandbox, "tap0", "type=internal")
+    add(ovs_sandbox, "qr-1", "type=internal", "external_ids:iface-id=v1")
+    found = {finding.words: finding for finding in of(findings(ovs_sandbox.connection),
+                                                      "unclaimed")}  # fmt: skip
+    tap, router = found["tap0 (type internal) is of no kind"], found[
+        "qr-1 (type internal) is of no kind"]  # fmt: skip
+    assert tap.level == "note"
+    assert "vm: it has no external_ids:iface-id" in tap.remedy
+    assert "vm: its name is among exclude_names" in router.remedy
+
+
+def test_failed_ports_and_iface_ids_on_two_rows_are_wrong(ovs_sandbox: Sandbox) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    add(ovs_sandbox, "eth9", "external_ids:iface-id=v9")
+    for name in ("tap0", "tap1"):
+        add(ovs_sandbox, name, "type=dummy", "external_ids:iface-id=v0")
+    found = findings(ovs_sandbox.connection)
+    (failed,) = of(found, "failed port")
+    assert failed.level == "wrong"
+    assert "vm eth9: could not open network device eth9" in failed.words
+    (twice,) = of(found, "iface-id")
+    assert twice[:3] == ("wrong", "iface-id", "v0 is on tap0, tap1")
+    ovs_sandbox.vsctl("set", "interface", "tap1", "external_ids:iface-status=inactive")
+    (twice,) = of(findings(ovs_sandbox.connection), "iface-id")
+    assert twice.level == "note"
+
+
+def test_many_rows_are_counted_and_not_all_named(ovsdb_sandbox: Sandbox) -> None:
+    ovsdb_sandbox.add_bridge("br-int")
+    for number in range(30):
+        ovsdb_sandbox.transact(*helpers.insert(f"eth{number}", ofport=-1))
+    found = findings(ovsdb_sandbox.connection, timeout=1)
+    assert of(found, "unclaimed")[-1].words == "and 20 more"
+
+
+def test_what_the_database_holds_steers_no_terminal(ovsdb_sandbox: Sandbox) -> None:
+    ovsdb_sandbox.add_bridge("br-int")
+    row: dict[str, Any] = {
+        "external_ids": ["map", [["iface-id", "\x1b[2Jv"]]],
+        "error": "\x1b]0;x\x07",
+        "ofport": -1,
+        "type": "\x1b[1m",
+    }
+    for name in ("tap\x1b[0m", "tap\n"):
+        ovsdb_sandbox.transact(*helpers.insert(name, **row))
+    done = doctor(ovsdb_sandbox.connection, "--timeout", "1", "--verify")
+    assert "\x1b" not in done.stdout
+    assert r"tap\x1b[0m" in done.stdout
+    assert "equal" in done.stdout
+
+
+def test_verify_tells_what_differs(
+    ovsdb_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ovsdb_sandbox.add_bridge("br-int")
+    monkeypatch.setattr("dfovsdb.testing.reference.Reference.ports", lambda _self: {})
+    found = of(findings(ovsdb_sandbox.connection, verify=True, timeout=0.3), "verify")
+    assert [finding.level for finding in found] == ["wrong", "wrong"]
+    assert "only here" in found[1].words
+
+
+class Broken(Classifier):
+    kind = "broken"
+
+    def classify(self, interface: Interface) -> None:
+        raise ValueError(interface.name)
+
+
+def test_a_classifier_that_fails_is_told_with_the_number_of_rows(ovs_sandbox: Sandbox) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    case = Case(ovs_sandbox.connection, [Broken()], {})
+    claims, failed = of(list(examine(case)), "classifier")
+    assert claims.words == "broken: 0"
+    assert failed[:3] == ("wrong", "classifier", "broken failed on 1 rows")
