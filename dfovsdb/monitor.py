@@ -234,6 +234,18 @@ class Monitor:
         """Why there is no connection, in one line; empty while there is one."""
         return self._trouble
 
+    @property
+    def address(self) -> str:
+        """Of the server, as a connection string."""
+        return str(self._address)
+
+    @property
+    def condition(self) -> str:
+        """How it is with the server, in one line: `synced`, or what is waited for."""
+        if self._trouble:
+            return f"waiting: {self._trouble}"
+        return "synced" if self._session.synced else "connecting"
+
     def wait_synced(self, timeout: float | None = None) -> bool:
         """Wait until the table has been read; the sinks may still be told of it.
 

@@ -96,9 +96,14 @@ def port_table(
     yield _painted(_cut(total, width), _DIM, colour=colour)
 
 
-def _row(port: Port) -> tuple[str, ...]:
+def port_facts(port: Port) -> str:
+    """What a table has no column of its own for: why it failed, and its attributes."""
     error = [f"error={_value(port.error)}"] if port.state == "failed" and port.error else []
     attributes = [f"{clean(n)}={_value(v)}" for n, v in port.attributes.items() if v is not None]
+    return " ".join(error + attributes)
+
+
+def _row(port: Port) -> tuple[str, ...]:
     return (
         clean(port.kind, 16),
         clean(port.name, 40),
@@ -106,7 +111,7 @@ def _row(port: Port) -> tuple[str, ...]:
         "-" if port.ofport is None else str(port.ofport),
         clean(port.link_state or "-"),
         clean(port.mac_in_use or "-"),
-        " ".join(error + attributes),
+        port_facts(port),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import time
 
 from dfovsdb.commands import common
 
@@ -20,6 +21,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--timeout", type=common.seconds, metavar="S",
         help="seconds for the first sync; status 1 past it",
     )  # fmt: skip
+    parser.add_argument(
+        "--live", action="store_true",
+        help="a table that updates in place (needs the extra dfovsdb[tui])",
+    )  # fmt: skip
     common.add_selection(parser, states=False)
     parser.set_defaults(command=watch, ends_with_ctrl_c=True)
 
@@ -31,6 +36,8 @@ def watch(args: argparse.Namespace) -> int:
     from dfovsdb.selection import Selection
     from dfovsdb.text import terminal_line
 
+    if args.live:
+        return _live(args)
     conf = common.configuration(args)
     answers_at_once = args.once and args.timeout is not None  # with one line if it fails
     common.log_to_stderr(args, logging.ERROR if answers_at_once else logging.WARNING)
@@ -54,3 +61,38 @@ def watch(args: argparse.Namespace) -> int:
         else:
             terminal.write(terminal_line(event, colour=terminal.colour, width=terminal.width))
     return common.DONE
+
+
+_DRAWN_EVERY = 0.25  # seconds
+
+
+def _live(args: argparse.Namespace) -> int:
+    from dfovsdb.errors import ConfigurationError
+    from dfovsdb.selection import Selection
+
+    if args.json or args.once or args.timeout is not None:
+        raise ConfigurationError("watch: --live goes with neither --json, --once nor --timeout")
+    if not common.Terminal().here:
+        raise ConfigurationError("watch: --live draws on a terminal, and there is none")
+    try:
+        from rich.console import Console
+        from rich.live import Live
+
+        from dfovsdb.board import Board
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "rich":
+            raise
+        raise ConfigurationError(
+            "watch: --live needs an extra: pip install 'dfovsdb[tui]'"
+        ) from None
+    common.log_to_stderr(args, logging.CRITICAL)  # the head of the table says what is wrong
+    board = Board(Selection(kinds=args.kind, names=args.name))
+    console = Console(highlight=False, markup=False)
+    with (
+        common.monitor(args, [board]) as monitor,
+        Live(console=console, screen=True, auto_refresh=False) as live,
+    ):
+        while True:
+            head = f"{monitor.address}  {monitor.condition}"
+            live.update(board.render(head, console.width, console.height), refresh=True)
+            time.sleep(_DRAWN_EVERY)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,6 +203,49 @@ def test_watch_is_coloured_on_a_terminal(switch: Sandbox) -> None:
     assert b"\x1b[32monline \x1b[0m" in shown
 
 
+def test_watch_live_draws_what_happens_and_gives_the_terminal_back(
+    switch: Sandbox,
+) -> None:
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    watch = subprocess.Popen(dfovsdb_command("watch", switch.connection, "--live"),
+                             stdout=follower, env=os.environ | {"TERM": "xterm"})  # fmt: skip
+    os.close(follower)
+    shown = bytearray()
+
+    def shows(words: bytes) -> bool:
+        while select.select([leader], [], [], 0)[0]:
+            try:
+                shown.extend(os.read(leader, 65536))
+            except OSError:  # the other end is closed
+                break
+        return words in shown
+
+    try:
+        wait_until(lambda: shows(b"synced") and shows(b"br-int"))
+        switch.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0", *VM)
+        wait_until(lambda: shows(b"tap0") and shows(b"iface_id=4aa64e21"))
+        switch.stop_database()
+        wait_until(lambda: shows(b"waiting: "))
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(DEADLINE) == 0
+        assert shows(b"\x1b[?1049l")  # the screen as it was before
+        assert b"Traceback" not in shown
+    finally:
+        watch.kill()
+        watch.wait(DEADLINE)
+        os.close(leader)
+
+
+def test_watch_live_without_its_extra_names_it() -> None:
+    code = ("import sys; sys.modules['rich'] = None; sys.stdout.isatty = lambda: True; "
+            "from dfovsdb.cli import main; sys.exit(main(['watch', '--live']))")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          timeout=60, check=False)  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "dfovsdb: watch: --live needs an extra: pip install 'dfovsdb[tui]'\n"
+
+
 def test_watch_once_with_a_timeout_ends_with_one_line_that_names_the_remedy(
     tmp_path: Path,
 ) -> None:
@@ -382,6 +428,8 @@ def test_bad_configuration_is_one_line_and_status_2(tmp_path: Path, text: str, w
         ("ports", "--state", "odd"),
         ("ports", "--timeout", "nan"),
         ("wait", "--state", "ready"),
+        ("watch", "--live"),
+        ("watch", "--live", "--json"),
     ],
 )
 def test_wrong_use_is_one_line_and_status_2(args: tuple[str, ...]) -> None:
