@@ -93,7 +93,7 @@ class _Receiver(http.server.BaseHTTPRequestHandler):
 def test_the_sink_of_the_guide_waits_for_its_server(
     switch: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (code,) = blocks(ROOT / "docs" / "sinks.md", "python")
+    code = blocks(ROOT / "docs" / "sinks.md", "python")[0]
     names: dict[str, Any] = {}
     exec(compile(code, "sinks.md", "exec"), names)
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -110,6 +110,14 @@ def test_the_sink_of_the_guide_waits_for_its_server(
             finally:
                 server.shutdown()
                 thread.join()
+
+
+def test_the_sink_of_the_guide_runs_the_conformance_suite() -> None:
+    names: dict[str, Any] = {}
+    exec(compile("".join(blocks(ROOT / "docs" / "sinks.md", "python")), "sinks.md", "exec"), names)
+    suite = names["TestPostSink"]()
+    suite.test_its_options_are_arguments_of_its_init()
+    assert type(suite.make()).__name__ == "PostSink"
 
 
 def test_the_configuration_of_the_readme_is_valid(tmp_path: Path) -> None:

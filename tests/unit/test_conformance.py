@@ -1,0 +1,415 @@
+"""For each promise of the conformance suites a plugin that breaks it, and is caught."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from oslo_config import cfg
+
+from dfovsdb import (
+    Classifier,
+    Interface,
+    PortEvent,
+    Sink,
+    SinkContext,
+    SinkUnavailable,
+    SyncMarker,
+)
+from dfovsdb.testing.conformance import ClassifierConformance, SinkConformance, event_word
+
+Answer = Mapping[str, str | None] | None
+
+
+class Good(Classifier):
+    kind = "good"
+
+    def classify(self, interface: Interface) -> Answer:
+        iface_id = interface.external_ids.get("iface-id")
+        return {"iface_id": iface_id} if iface_id else None
+
+
+class NamesNoKind(Good):
+    kind = ""
+
+
+class WantsStatistics(Good):
+    columns = frozenset({"statistics"})
+
+
+class OptionNobodyTakes(Good):
+    options = (cfg.StrOpt("colour"),)
+
+
+class OptionWithoutDefault(Good):
+    options = (cfg.StrOpt("colour"),)
+
+    def __init__(self, colour: str) -> None:
+        self.colour = colour
+
+
+class Partial(Good):
+    def classify(self, interface: Interface) -> Answer:
+        return {"iface_id": interface.external_ids["iface-id"]}
+
+
+class TrustsItsColumn(Good):
+    columns = frozenset({"bfd"})
+
+    def classify(self, interface: Interface) -> Answer:
+        return {"bfd": interface.columns["bfd"].get("enable")}
+
+
+class ReadsWhatItDidNotDeclare(Good):
+    def classify(self, interface: Interface) -> Answer:
+        return {"mtu": str(interface.columns["mtu"])}
+
+
+class AnswersNumbers(Good):
+    def classify(self, interface: Interface) -> Any:
+        return {"number": interface.ofport}
+
+
+class AnswersTrue(Good):
+    def classify(self, interface: Interface) -> Any:
+        return True
+
+
+class Counts(Good):
+    def __init__(self) -> None:
+        self.count = 0
+
+    def classify(self, interface: Interface) -> Answer:
+        self.count += 1
+        return {"count": str(self.count)}
+
+
+class AsksItsThread(Good):
+    def classify(self, interface: Interface) -> Answer:
+        return {"thread": threading.current_thread().name}
+
+
+class ReusesItsAnswer(Good):
+    def __init__(self) -> None:
+        self.answer: dict[str, str | None] = {}
+
+    def classify(self, interface: Interface) -> Answer:
+        self.answer["name"] = interface.name
+        return self.answer
+
+
+class ChangesTheRow(Good):
+    def classify(self, interface: Interface) -> Answer:
+        interface.external_ids.pop("iface-id", None)  # type: ignore[attr-defined]  # on purpose
+        return {}
+
+
+class ReadsAFile(Good):
+    def classify(self, interface: Interface) -> Answer:
+        return {"host": Path("/proc/sys/kernel/hostname").read_text()}
+
+
+class Laborious(Good):
+    def classify(self, interface: Interface) -> Answer:
+        return {"sum": str(sum(len(str(number)) for number in range(5000)))}
+
+
+class Sleeps(Good):
+    def classify(self, interface: Interface) -> Answer:
+        time.sleep(0.001)
+        return {}
+
+
+CLASSIFIERS: Sequence[tuple[type[Classifier], str, str]] = [
+    (NamesNoKind, "test_it_names_its_kind_and_columns_that_can_be_monitored", "names no kind"),
+    (WantsStatistics, "test_it_names_its_kind_and_columns_that_can_be_monitored", "statistics"),
+    (OptionNobodyTakes, "test_its_options_are_arguments_of_its_init", "no argument"),
+    (OptionWithoutDefault, "test_its_options_are_arguments_of_its_init", "no default"),
+    (Partial, "test_it_answers_every_row", "KeyError.*the row is"),
+    (TrustsItsColumn, "test_it_answers_every_row", "AttributeError"),
+    (ReadsWhatItDidNotDeclare, "test_it_answers_every_row", "KeyError"),
+    (AnswersNumbers, "test_attributes_are_strings_or_none", "'number' is 65534"),
+    (AnswersTrue, "test_attributes_are_strings_or_none", "no mapping"),
+    (Counts, "test_the_same_row_has_the_same_answer", "the answers differ"),
+    (AsksItsThread, "test_the_same_row_has_the_same_answer", "the answers differ"),
+    (ReusesItsAnswer, "test_an_answer_is_not_changed_later", "by a later question"),
+    (ChangesTheRow, "test_it_changes_no_row", "the row was changed"),
+    (ReadsAFile, "test_it_does_no_input_or_output", "hostname"),
+    (Laborious, "test_a_row_costs_few_calls", "calls for one row"),
+    (Sleeps, "test_it_is_not_much_slower_than_the_default_classifiers", "times as slow"),
+]
+
+
+class Remembers(Sink):
+    """Good: the destination is a list, which can be down."""
+
+    def __init__(self) -> None:
+        self.arrived: list[str] = []
+        self.takes: int | None = None
+
+    def emit(self, event: PortEvent) -> None:
+        if self.takes is not None:
+            if self.takes == 0:
+                self.down()
+            self.takes -= 1
+        self.arrived.append(event_word(event))
+
+    def down(self) -> None:
+        raise SinkUnavailable("nobody there")
+
+
+class Batches(Remembers):
+    def emit_many(self, events: Sequence[PortEvent]) -> None:
+        super().emit_many(events)
+
+
+class SinkOptionNobodyTakes(Remembers):
+    options = (cfg.StrOpt("path"),)
+
+
+class ChokesOnNone(Remembers):
+    def emit(self, event: PortEvent) -> None:
+        super().emit(event)
+        " ".join(event.port.attributes.values())  # type: ignore[arg-type]  # on purpose
+
+
+class ChangesEvents(Remembers):
+    def emit(self, event: PortEvent) -> None:
+        event.port.attributes.clear()  # type: ignore[attr-defined]  # on purpose
+
+
+class Sorts(Batches):
+    def emit_many(self, events: Sequence[PortEvent]) -> None:
+        super().emit_many(sorted(events, key=lambda event: event.port.name, reverse=True))
+
+
+class IgnoresDepartures(Remembers):
+    def emit(self, event: PortEvent) -> None:
+        if event.action != "offline":
+            super().emit(event)
+
+
+class BatchesAlone(Batches):
+    def emit(self, event: PortEvent) -> None:
+        raise NotImplementedError
+
+    def emit_many(self, events: Sequence[PortEvent]) -> None:
+        self.arrived += map(event_word, events)
+
+
+class RefusesRepetition(Remembers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[int] = set()
+
+    def emit(self, event: PortEvent) -> None:
+        if event.seq in self.seen:
+            raise ValueError("this was told before")
+        self.seen.add(event.seq)
+        super().emit(event)
+
+
+class WantsEverySeq(Remembers):
+    last: int | None = None
+
+    def emit(self, event: PortEvent) -> None:
+        if self.last is not None and event.seq > self.last + 1:
+            raise ValueError("a seq is missing")
+        self.last = event.seq
+        super().emit(event)
+
+    def sync_started(self, marker: SyncMarker) -> None:
+        self.last = marker.seq
+
+    def sync_finished(self, marker: SyncMarker) -> None:
+        self.last = marker.seq
+
+
+class RaisesItsOwn(Remembers):
+    def down(self) -> None:
+        raise ConnectionError("nobody there")
+
+
+class Swallows(Remembers):
+    def emit(self, event: PortEvent) -> None:
+        with contextlib.suppress(SinkUnavailable):
+            super().emit(event)
+
+
+class ClaimsTooMuch(Batches):
+    def emit_many(self, events: Sequence[PortEvent]) -> None:
+        try:
+            super().emit_many(events)
+        except SinkUnavailable:
+            raise SinkUnavailable("nobody there", delivered=len(events)) from None
+
+
+class WantsOneBracket(Remembers):
+    def sync_started(self, marker: SyncMarker) -> None:
+        if marker.origin != "initial":
+            raise ValueError("we had that")
+
+
+class AsksForEver(Remembers):
+    def open(self, context: SinkContext) -> None:
+        self.context = context
+
+    def sync_finished(self, marker: SyncMarker) -> None:
+        self.context.request_replay()
+
+
+class CannotReopen(Remembers):
+    def reopen(self) -> None:
+        raise ValueError("I/O operation on closed file")
+
+
+class FailsWhenPolled(Remembers):
+    poll_interval = 5
+
+    def poll(self) -> None:
+        raise ValueError("nothing was told yet")
+
+
+class LeavesAThread(Remembers):
+    leave: ClassVar[threading.Event]
+
+    def open(self, context: SinkContext) -> None:
+        threading.Thread(target=self.leave.wait, daemon=True).start()
+
+
+class LeavesAFile(Remembers):
+    def open(self, context: SinkContext) -> None:
+        self.kept.append(open("/dev/null"))  # noqa: SIM115 - on purpose
+
+    kept: ClassVar[list[Any]] = []
+
+
+class ClosesWhatIsNotThere(Remembers):
+    def close(self) -> None:
+        self.arrived.pop()
+
+
+class BelongsToItsThread(Remembers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.db = sqlite3.connect(":memory:")
+
+    def emit(self, event: PortEvent) -> None:
+        self.db.execute("SELECT 1")
+
+
+class Hangs(Remembers):
+    leave: ClassVar[threading.Event]
+
+    def emit(self, event: PortEvent) -> None:
+        self.leave.wait()
+
+
+SINKS: Sequence[tuple[type[Remembers], str, str]] = [
+    (SinkOptionNobodyTakes, "test_its_options_are_arguments_of_its_init", "no argument"),
+    (ChokesOnNone, "test_it_takes_every_port_that_a_switch_may_have", "emit.. raised TypeError"),
+    (ChangesEvents, "test_it_changes_nothing_that_it_is_told", "an event was changed"),
+    (Sorts, "test_events_arrive_in_order", "arrived: "),
+    (IgnoresDepartures, "test_the_destination_ends_with_the_ports_of_the_switch", "it believes"),
+    (BatchesAlone, "test_a_batch_may_come_again_one_by_one", "NotImplementedError"),
+    (RefusesRepetition, "test_what_is_offered_again_is_taken_again", "told before"),
+    (WantsEverySeq, "test_an_event_that_was_refused_harms_no_other", "seq is missing"),
+    (RaisesItsOwn, "test_an_outage_is_raised_as_sink_unavailable", "ConnectionError"),
+    (Swallows, "test_an_outage_is_raised_as_sink_unavailable", "nothing raised"),
+    (Swallows, "test_nothing_is_lost_in_an_outage", "it believes in"),
+    (ClaimsTooMuch, "test_nothing_is_lost_in_an_outage", "it believes in"),
+    (WantsOneBracket, "test_every_sync_is_taken_with_its_markers", "we had that"),
+    (AsksForEver, "test_it_asks_for_no_replays_without_end", "replays without end"),
+    (CannotReopen, "test_reopen_and_poll_may_come_at_any_time", "closed file"),
+    (FailsWhenPolled, "test_reopen_and_poll_may_come_at_any_time", "nothing was told"),
+    (LeavesAThread, "test_it_is_opened_and_closed_once_and_leaves_nothing_behind", "the threads"),
+    (LeavesAFile, "test_it_is_opened_and_closed_once_and_leaves_nothing_behind", "/dev/null"),
+    (ClosesWhatIsNotThere, "test_it_may_be_closed_before_it_was_told_anything", "IndexError"),
+    (BelongsToItsThread, "test_it_works_on_a_thread_that_did_not_make_it", "ProgrammingError"),
+    (Hangs, "test_every_call_returns", "emit.. does not return"),
+]
+
+
+class OfRemembers(SinkConformance):
+    deadline = 5.0
+
+    def arrived(self, sink: Sink) -> Sequence[str]:
+        assert isinstance(sink, Remembers)
+        return sink.arrived
+
+    @contextlib.contextmanager
+    def outage(self, sink: Sink, after: int) -> Iterator[None]:
+        assert isinstance(sink, Remembers)
+        sink.takes = after
+        yield
+        sink.takes = None
+
+
+def promises(suite: type) -> dict[str, Callable[..., None]]:
+    return {name: getattr(suite, name) for name in dir(suite) if name.startswith("test_")}
+
+
+def ask(suite: Any, promise: str) -> None:
+    arguments = {"after": 1} if promise == "test_nothing_is_lost_in_an_outage" else {}
+    getattr(suite, promise)(**arguments)
+
+
+def broken(plugin: type, promise: str, words: str) -> Any:
+    return pytest.param(plugin, promise, words, id=f"{plugin.__name__}-{promise}")
+
+
+@pytest.mark.parametrize(("plugin", "promise", "words"), [broken(*case) for case in CLASSIFIERS])
+def test_a_classifier_that_breaks_a_promise_is_caught(
+    plugin: type[Classifier], promise: str, words: str
+) -> None:
+    suite = type("Suite", (ClassifierConformance,), {"plugin": plugin})()
+    if plugin is OptionWithoutDefault:
+        suite.make = lambda: OptionWithoutDefault("red")
+    with pytest.raises(AssertionError, match=words):
+        ask(suite, promise)
+
+
+@pytest.mark.parametrize("promise", promises(ClassifierConformance))
+def test_a_classifier_that_keeps_its_promises_passes(promise: str) -> None:
+    ask(type("Suite", (ClassifierConformance,), {"plugin": Good})(), promise)
+
+
+@pytest.fixture
+def leave() -> Iterator[threading.Event]:
+    """Ends what broken sinks leave behind."""
+    event = LeavesAThread.leave = Hangs.leave = threading.Event()
+    yield event
+    event.set()
+    while LeavesAFile.kept:
+        LeavesAFile.kept.pop().close()
+
+
+@pytest.mark.usefixtures("leave")
+@pytest.mark.parametrize(("plugin", "promise", "words"), [broken(*case) for case in SINKS])
+def test_a_sink_that_breaks_a_promise_is_caught(
+    plugin: type[Remembers], promise: str, words: str, tmp_path: Path
+) -> None:
+    suite = type("Suite", (OfRemembers,), {"plugin": plugin, "tmp_path": tmp_path})()
+    if plugin is Hangs:
+        suite.deadline = 0.3
+    with pytest.raises(AssertionError, match=words):
+        ask(suite, promise)
+
+
+@pytest.mark.parametrize("plugin", [Remembers, Batches])
+@pytest.mark.parametrize("promise", promises(SinkConformance))
+def test_a_sink_that_keeps_its_promises_passes(
+    plugin: type[Remembers], promise: str, tmp_path: Path
+) -> None:
+    ask(type("Suite", (OfRemembers,), {"plugin": plugin, "tmp_path": tmp_path})(), promise)
+
+
+def test_each_promise_has_a_plugin_that_breaks_it() -> None:
+    assert {promise for _, promise, _ in CLASSIFIERS} == set(promises(ClassifierConformance))
+    assert {promise for _, promise, _ in SINKS} == set(promises(SinkConformance))

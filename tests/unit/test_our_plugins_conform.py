@@ -1,0 +1,177 @@
+"""Our own plugins, and those of the example package, keep every promise."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfovsdb import from_json
+from dfovsdb.classifiers.base import Classifier
+from dfovsdb.classifiers.bridge import BridgeClassifier
+from dfovsdb.classifiers.match import MatchClassifier
+from dfovsdb.classifiers.patch import PatchClassifier
+from dfovsdb.classifiers.tunnel import TunnelClassifier
+from dfovsdb.classifiers.vm import VmClassifier
+from dfovsdb.errors import SinkUnavailable
+from dfovsdb.model import PortEvent
+from dfovsdb.sinks import jsonl
+from dfovsdb.sinks.base import Sink
+from dfovsdb.sinks.dragonflow import DragonflowSink
+from dfovsdb.sinks.jsonl import JsonlSink
+from dfovsdb.sinks.log import LogSink
+from dfovsdb.testing import CaptureSink
+from dfovsdb.testing.conformance import ClassifierConformance, SinkConformance, event_word
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "dfovsdb-dhcp" / "dfovsdb_dhcp"
+
+
+def example(module: str) -> Any:
+    """A module of the example package, which need not be installed."""
+    spec = importlib.util.spec_from_file_location(f"example_{module}", EXAMPLE / f"{module}.py")
+    assert spec
+    assert spec.loader
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+class TestPatch(ClassifierConformance):
+    plugin = PatchClassifier
+
+
+class TestTunnel(ClassifierConformance):
+    plugin = TunnelClassifier
+
+
+class TestBridge(ClassifierConformance):
+    plugin = BridgeClassifier
+
+
+class TestVm(ClassifierConformance):
+    plugin = VmClassifier
+
+
+class TestMatch(ClassifierConformance):
+    def make(self) -> Classifier:
+        return MatchClassifier(
+            "dhcp", types=["internal"], names=["tap*", "q[rg]-*"], external_ids=["iface-id"],
+            attributes=["iface-id", "attached-mac"],
+        )  # fmt: skip
+
+
+class TestExampleClassifier(ClassifierConformance):
+    plugin = example("classifier").DhcpClassifier
+
+
+class TestLog(SinkConformance):
+    plugin = LogSink
+
+
+class TestJsonl(SinkConformance):
+    def make(self) -> Sink:
+        return JsonlSink(str(self.tmp_path / "events.jsonl"))
+
+    def arrived(self, sink: Sink) -> Sequence[str]:
+        items = map(from_json, (self.tmp_path / "events.jsonl").read_bytes().splitlines())
+        return [event_word(item) for item in items if isinstance(item, PortEvent)]
+
+    @contextlib.contextmanager
+    def outage(self, sink: Sink, after: int) -> Iterator[None]:
+        """A disk that is full in the middle of a line."""
+        left = after
+
+        def write(fd: int, data: bytes) -> int:
+            nonlocal left
+            if left < 0:
+                raise OSError(28, "No space left on device")
+            lines = data.splitlines(keepends=True)
+            some = b"".join(lines[:left])
+            if len(lines) > left:
+                some += lines[left][:7]
+            left = left - len(lines) if len(lines) <= left else -1
+            return os.write(fd, some)
+
+        class FullDisk:
+            def __getattr__(self, name: str) -> Any:
+                return write if name == "write" else getattr(os, name)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(jsonl, "os", FullDisk())
+            yield
+
+
+class _Controller:
+    """Keeps what it is called with; it may be down."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.takes: int | None = None
+
+    def __call__(
+        self, _table: str | None, _key: str | None, action: str, value: str | None
+    ) -> None:
+        if value is None:
+            return
+        if self.takes == 0:
+            raise SinkUnavailable("the controller is busy")
+        if self.takes is not None:
+            self.takes -= 1
+        words = {"create": "online", "set": "updated", "delete": "offline"}
+        self.told.append(f"{words[action]} {json.loads(value).get('name', '')}")
+
+
+class TestDragonflowInProcess(SinkConformance):
+    def make(self) -> Sink:
+        self.controller = _Controller()
+        return DragonflowSink(callback=self.controller, filter="none")
+
+    def arrived(self, sink: Sink) -> Sequence[str]:
+        return self.controller.told
+
+    @contextlib.contextmanager
+    def outage(self, sink: Sink, after: int) -> Iterator[None]:
+        self.controller.takes = after
+        yield
+        self.controller.takes = None
+
+
+class TestDragonflowPublished(SinkConformance):
+    def make(self) -> Sink:
+        return DragonflowSink(endpoint=f"ipc://{self.tmp_path}/df")
+
+
+class TestCapture(SinkConformance):
+    plugin = CaptureSink
+
+    def arrived(self, sink: Sink) -> Sequence[str]:
+        assert isinstance(sink, CaptureSink)
+        return [event_word(event) for event in sink.events]
+
+
+class TestExampleSink(SinkConformance):
+    plugin = example("sink").PortListSink
+
+    def make(self) -> Sink:
+        sink: Sink = self.plugin(str(self.tmp_path / "ports.txt"))
+        return sink
+
+    def believes(self, sink: Sink) -> list[str]:
+        lines = (self.tmp_path / "ports.txt").read_text().splitlines()
+        return [line.split()[1] for line in lines]
+
+    @contextlib.contextmanager
+    def outage(self, sink: Sink, after: int) -> Iterator[None]:
+        """Its folder is gone; a file that is replaced as a whole takes nothing in between."""
+        away = self.tmp_path.with_name("away")
+        self.tmp_path.rename(away)
+        try:
+            yield
+        finally:
+            away.rename(self.tmp_path)
