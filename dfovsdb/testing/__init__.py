@@ -1,6 +1,48 @@
-"""For tests of dfovsdb and of plugins: a private real Open vSwitch, and what goes with it."""
+"""For tests of dfovsdb and of plugins.
+
+A private real Open vSwitch, a capturing sink, rows to build, matchers, conformance suites.
+The last two need testtools and pytest, and are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from dfovsdb.testing.capture import CaptureSink, wait_until
+from dfovsdb.testing.rows import corpus, interface
 from dfovsdb.testing.sandbox import Sandbox, SandboxError
 
-__all__ = ["CaptureSink", "Sandbox", "SandboxError", "wait_until"]
+if TYPE_CHECKING:
+    from dfovsdb.testing.conformance import ClassifierConformance, SinkConformance
+    from dfovsdb.testing.matchers import EndsAs, IsOffline, IsOnline, IsUpdated
+
+__all__ = [
+    "CaptureSink",
+    "ClassifierConformance",
+    "EndsAs",
+    "IsOffline",
+    "IsOnline",
+    "IsUpdated",
+    "Sandbox",
+    "SandboxError",
+    "SinkConformance",
+    "corpus",
+    "interface",
+    "wait_until",
+]
+
+_HOME = {
+    "ClassifierConformance": "conformance",
+    "EndsAs": "matchers",
+    "IsOffline": "matchers",
+    "IsOnline": "matchers",
+    "IsUpdated": "matchers",
+    "SinkConformance": "conformance",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -10,18 +10,22 @@ from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.text import event_line, marker_line
 
-DEADLINE = 20.0  #: seconds that an assertion waits
+DEADLINE = 30.0  #: seconds that an assertion waits
 
 
-def wait_until(condition: Callable[[], object], timeout: float = DEADLINE) -> None:
+def wait_until(
+    condition: Callable[[], object], timeout: float = DEADLINE, what: str = "the condition"
+) -> None:
     """Wait for a condition that nobody announces.
 
+    :param timeout: seconds.
+    :param what: what is said to have failed.
     :raises AssertionError: it does not come true in time.
     """
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"the condition did not come true within {timeout} s")
+            raise AssertionError(f"{what} did not come true within {timeout} s")
         time.sleep(0.005)
 
 

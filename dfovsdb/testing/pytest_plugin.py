@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from dfovsdb.model import Interface
+    from dfovsdb.monitor import Monitor
+    from dfovsdb.testing.capture import CaptureSink
     from dfovsdb.testing.sandbox import Sandbox
 
 
@@ -27,3 +30,29 @@ def ovsdb_sandbox() -> Iterator[Sandbox]:
 
     with Sandbox(vswitchd=False) as sandbox:
         yield sandbox
+
+
+@pytest.fixture
+def capture_sink() -> CaptureSink:
+    """A sink that keeps everything, whose assertions wait and show the transcript."""
+    from dfovsdb.testing.capture import CaptureSink
+
+    return CaptureSink()
+
+
+@pytest.fixture
+def ovs_monitor(ovs_sandbox: Sandbox, capture_sink: CaptureSink) -> Iterator[Monitor]:
+    """A monitor with the default classifiers on `ovs_sandbox`; it tells `capture_sink`."""
+    from dfovsdb.monitor import Monitor
+
+    with Monitor(ovs_sandbox.connection, sinks=[capture_sink]) as monitor:
+        capture_sink.wait_for_sync()
+        yield monitor
+
+
+@pytest.fixture
+def make_interface() -> Callable[..., Interface]:
+    """The builder of Interface rows: `make_interface("tap0", type="internal")`."""
+    from dfovsdb.testing.rows import interface
+
+    return interface

@@ -8,7 +8,6 @@ worker can be written down, and runs the same way each time.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -204,27 +203,6 @@ def story(told: Sequence[Told]) -> list[str]:
         else f"{one.action} {one.origin}"
         for one in told
     ]  # fmt: skip
-
-
-def fold(told: Sequence[Told]) -> dict[str, Port]:
-    """The ports that a sink knows of, from what it accepted."""
-    ports: dict[str, Port] = {}
-    for one in told:
-        if isinstance(one, SyncMarker):
-            continue
-        if one.action == "offline":
-            ports.pop(one.port.uuid, None)
-        else:
-            ports[one.port.uuid] = one.port
-    return ports
-
-
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait for what other threads do; fails when it does not come to pass."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.001)
 
 
 class HangingSink(ScriptedSink):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
+from dfovsdb import testing
 from dfovsdb.model import Interface, Port, PortEvent, SyncMarker, port_of
 
 UUID = "5a6b1bd2-2d52-4f1c-9f0f-9e6f0d6c0c01"
@@ -17,7 +18,8 @@ TIME = datetime(2026, 11, 22, 13, 0, 0, 123456, tzinfo=UTC)
 
 
 def interface(**facts: Any) -> Interface:
-    return Interface(**({"uuid": UUID, "name": "tap0"} | facts))
+    """The builder of the test kit; here every row is the same one."""
+    return testing.interface(**({"uuid": UUID} | facts))
 
 
 def port(

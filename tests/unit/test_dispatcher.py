@@ -15,15 +15,15 @@ from dfovsdb.dispatcher import Dispatcher
 from dfovsdb.errors import ConfigurationError, SinkUnavailable
 from dfovsdb.model import PortEvent
 from dfovsdb.sinks.base import Sink, SinkContext
+from dfovsdb.testing import wait_until
+from dfovsdb.testing.matchers import fold
 from tests.unit.delivery import (
     BatchSink,
     HangingSink,
     ScriptedSink,
     fact,
-    fold,
     gone,
     story,
-    until,
 )
 
 Run = Callable[..., Dispatcher]
@@ -66,9 +66,9 @@ def test_a_sink_that_hangs_holds_up_neither_publishing_nor_the_other_sinks(run: 
     for ofport in range(100):
         running.publish([fact("a", ofport=ofport)])
     assert running.ports() == dict([fact("a", ofport=99)])
-    until(lambda: fold(other.accepted) == running.ports())
+    wait_until(lambda: fold(other.accepted) == running.ports())
     hanging.release.set()
-    until(lambda: fold(hanging.accepted) == running.ports())
+    wait_until(lambda: fold(hanging.accepted) == running.ports())
     assert running.workers[0].counters["catchups"] == 1
 
 
@@ -101,9 +101,9 @@ def test_no_wake_up_is_lost_however_the_threads_meet(run: Run) -> None:
         uuid = str(number % 7)
         running.publish([gone(uuid) if number % 3 else fact(uuid, ofport=number)])
         if not number % 100:  # meet them asleep, too
-            until(settled)
+            wait_until(settled)
     asking.join(20)
-    until(settled)
+    wait_until(settled)
 
 
 def test_a_sink_added_while_running_is_told_all_in_a_first_sync(run: Run) -> None:
@@ -112,7 +112,7 @@ def test_a_sink_added_while_running_is_told_all_in_a_first_sync(run: Run) -> Non
     running.publish_sync([fact("a")])
     late = ScriptedSink()
     worker = running.attach("late", late)
-    until(lambda: finished(late))
+    wait_until(lambda: finished(late))
     assert story(late.accepted) == ["sync_started initial", "online a", "sync_finished initial"]
     running.detach(worker)
     assert worker.join(20)
@@ -126,7 +126,7 @@ def test_a_sink_added_before_the_first_sync_waits_for_it(run: Run) -> None:
     early = ScriptedSink()
     worker = running.attach("early", early)
     running.publish_sync([fact("a")])
-    until(lambda: finished(early))
+    wait_until(lambda: finished(early))
     running.detach(worker)
     assert worker.join(20)
 
@@ -186,7 +186,7 @@ def test_the_start_does_not_wait_for_an_outage(run: Run, monkeypatch: pytest.Mon
     assert not running.workers[0].available
     running.publish_sync([fact("a")])
     back.set()
-    until(lambda: finished(sink))
+    wait_until(lambda: finished(sink))
 
 
 def test_a_sink_that_opens_slower_than_the_start_waits_is_told_when_it_is_open(
@@ -200,7 +200,7 @@ def test_a_sink_that_opens_slower_than_the_start_waits_is_told_when_it_is_open(
     assert "is still opening" in caplog.text
     assert sink.offered == []
     sink.release.set()
-    until(lambda: finished(sink))
+    wait_until(lambda: finished(sink))
 
 
 def test_a_sink_that_fails_to_open_after_the_start_has_gone_on_is_reported(
@@ -218,8 +218,8 @@ def test_a_sink_that_fails_to_open_after_the_start_has_gone_on_is_reported(
     running.start()
     sink.release.set()
     running.publish_sync([fact("a")])
-    until(lambda: "sink sink0 cannot be opened, and is told nothing" in caplog.text)
-    until(lambda: finished(other))
+    wait_until(lambda: "sink sink0 cannot be opened, and is told nothing" in caplog.text)
+    wait_until(lambda: finished(other))
 
 
 # Stopping.
@@ -262,7 +262,7 @@ def test_a_sink_whose_close_hangs_is_left_behind(
     running = run(hanging)
     running.start()
     running.publish_sync([fact("a")])
-    until(lambda: finished(hanging))
+    wait_until(lambda: finished(hanging))
     running.stop(timeout=0.01)
     assert caplog.messages == ["sink sink0 hangs, and was left behind"]
 

@@ -20,7 +20,7 @@ from dfovsdb.errors import ConfigurationError
 from dfovsdb.plugins import CLASSIFIERS, SINKS
 from dfovsdb.sinks.jsonl import JsonlSink
 from dfovsdb.sinks.log import LogSink
-from tests.unit.samples import interface
+from dfovsdb.testing import interface
 
 Install = Callable[..., None]
 

@@ -10,6 +10,7 @@ import pytest
 from dfovsdb import teller
 from dfovsdb.inbox import Fact
 from dfovsdb.model import PortEvent
+from dfovsdb.testing.matchers import fold
 from tests.unit.delivery import (
     ACCEPT,
     REFUSE,
@@ -18,7 +19,6 @@ from tests.unit.delivery import (
     ScriptedSink,
     Step,
     fact,
-    fold,
     gone,
     port,
     story,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dfovsdb.classifiers.bridge import BridgeClassifier
-from tests.unit.samples import interface
+from dfovsdb.testing import interface
 
 
 @pytest.mark.parametrize("name", ["br-int", "tbr-4aa", "anything"])

@@ -10,7 +10,8 @@ from dfovsdb.classifiers.chain import Chain
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.model import Interface
 from dfovsdb.plugins import default_classifiers
-from tests.unit.samples import interface, port
+from dfovsdb.testing import interface
+from tests.unit.samples import port
 
 
 class Says(Classifier):

@@ -6,7 +6,7 @@ import pytest
 
 from dfovsdb.classifiers.match import MatchClassifier
 from dfovsdb.errors import ConfigurationError
-from tests.unit.samples import interface
+from dfovsdb.testing import interface
 
 ROW: dict[str, Any] = {
     "name": "tap0",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dfovsdb.classifiers.patch import PatchClassifier
-from tests.unit.samples import interface
+from dfovsdb.testing import interface
 
 
 def test_a_patch_port_is_claimed_with_its_peer() -> None:

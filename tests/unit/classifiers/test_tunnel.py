@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dfovsdb.classifiers.tunnel import TYPES, TunnelClassifier
-from tests.unit.samples import interface
+from dfovsdb.testing import interface
 
 NOTHING = {"remote_ip": None, "local_ip": None, "key": None, "chassis_id": None}
 

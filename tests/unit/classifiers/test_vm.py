@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dfovsdb.classifiers.vm import VmClassifier
-from tests.unit.samples import interface
+from dfovsdb.testing import interface
 
 IDS = {"iface-id": "4aa64e21-d9d6"}
 
