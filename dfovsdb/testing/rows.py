@@ -92,7 +92,7 @@ def _real() -> Iterator[Interface]:
         yield interface(name, external_ids=vif, ofport=-1, error="could not open network device")
     yield interface("vhu1", type="dpdkvhostuserclient", ofport=9, external_ids=vif,
                     options={"vhost-server-path": "/run/openvswitch/vhu1"})  # fmt: skip
-    yield interface("tapdhcp", type="internal", external_ids=vif, ofport=3, **up)
+    yield interface("tap-agent", type="internal", external_ids=vif, ofport=3, **up)
     yield interface("ovn-k8s-mp0", type="internal", external_ids={"iface-id": "k8s-node"})
     for tunnel in ("vxlan", "geneve", "gre", "ip6gre", "erspan", "gtpu", "srv6", "stt", "lisp"):
         yield interface(f"{tunnel}-0a0a0a02", type=tunnel, ofport=12, **up,

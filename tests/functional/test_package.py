@@ -35,6 +35,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_configurations_types_and_no_tests(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"dfovsdb/etc/blueprint.conf", "dfovsdb/py.typed"} <= names
+    assert "dfovsdb/etc/new-plugin/package/classifier.py.in" in names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
 
 

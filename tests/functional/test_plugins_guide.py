@@ -1,0 +1,149 @@
+"""The guide for plugin authors, done as it says; and the skeleton that new-plugin writes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dfovsdb import skeleton
+from dfovsdb.errors import ConfigurationError
+from dfovsdb.testing import Sandbox
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "plugins.md").read_text()
+FILES = dict(re.findall(r"^`([\w./-]+)`\n```\w+\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL))
+
+
+class Package:
+    """A plugin package, installed beside everything that there is."""
+
+    def __init__(self, folder: Path, site: Path) -> None:
+        self.folder = folder
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps",
+             "--no-build-isolation", "--disable-pip-version-check", "--root-user-action=ignore",
+             "--target", str(site), str(folder)],
+            check=True, timeout=120,
+        )  # fmt: skip
+        paths = [str(site), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+    def run(self, *args: str) -> str:
+        done = subprocess.run([sys.executable, "-m", *args], cwd=self.folder, text=True,
+                              env=self.environment, capture_output=True, timeout=120,
+                              check=False)  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def guide(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """What somebody has who copied every file of the guide."""
+    folder = tmp_path_factory.mktemp("work") / "dfovsdb-router"
+    for name, text in FILES.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return Package(folder, tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    folder = tmp_path_factory.mktemp("generated")
+    done = subprocess.run([sys.executable, "-m", "dfovsdb", "new-plugin", "edge"], cwd=folder,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+                          capture_output=True, check=True)  # fmt: skip
+    assert done.stdout == "dfovsdb-edge/ is written; its README.md says how to go on\n"
+    return Package(folder / "dfovsdb-edge", tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture
+def switch(ovs_sandbox: Sandbox) -> Sandbox:
+    ovs_sandbox.add_bridge("br-int")
+    for name in ("qr-1", "edge0"):
+        ovs_sandbox.vsctl("add-port", "br-int", name, "--", "set", "interface", name,
+                          "type=internal", "external_ids:iface-id=p1")  # fmt: skip
+    return ovs_sandbox
+
+
+def test_every_file_of_the_guide_is_there() -> None:
+    assert set(FILES) == {
+        "routers.conf", "router.conf", "setup.cfg", "pyproject.toml", "tests/test_conformance.py",
+        "dfovsdb_router/__init__.py", "dfovsdb_router/classifier.py", "dfovsdb_router/sink.py",
+    }  # fmt: skip
+
+
+def test_the_kind_of_the_guide_needs_no_code(guide: Package, switch: Sandbox) -> None:
+    command = ("dfovsdb", "--config-file", "routers.conf", "watch", "--once", switch.connection)
+    assert re.search(r"online +router +qr-1 .*iface_id=p1", guide.run(*command))
+
+
+def test_the_tests_of_the_guide_pass(guide: Package) -> None:
+    said = guide.run("pytest", "-q", "-p", "no:cacheprovider")
+    assert re.search(r"\d\d passed, \d skipped", said), said
+
+
+def test_the_plugins_of_the_guide_are_listed_as_it_says(guide: Package) -> None:
+    listed = guide.run("dfovsdb", "--config-file", "router.conf", "plugins")
+    (shown,) = re.findall(r"^```text\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    lines = {" ".join(line.split()) for line in listed.splitlines()}
+    assert {" ".join(line.split()) for line in shown.splitlines()} <= lines
+    assert "2 lines dfovsdb-router dfovsdb_router.sink:LinesSink" in lines
+
+
+def test_the_classifier_of_the_guide_is_seen_with_watch(guide: Package, switch: Sandbox) -> None:
+    command = ("dfovsdb", "--config-file", "router.conf", "watch", "--once", switch.connection)
+    assert re.search(r"online +router +qr-1 .*iface_id=p1", guide.run(*command))
+
+
+def test_the_sink_of_the_guide_can_be_built_from_its_configuration(guide: Package) -> None:
+    code = (
+        "from dfovsdb import config, plugins; conf = config.load(['router.conf']);"
+        "print(plugins.SINKS.build(conf.dfovsdb.sinks, conf)['lines']._path)"
+    )
+    assert guide.run("timeit", "-n1", "-r1", code).startswith("ports.events\n")
+
+
+def test_a_generated_package_conforms(generated: Package) -> None:
+    said = generated.run("pytest", "-q", "-p", "no:cacheprovider")
+    assert re.search(r"\d\d passed", said), said
+    assert "skipped" not in said
+
+
+def test_a_generated_package_is_enabled_by_its_configuration(generated: Package) -> None:
+    listed = generated.run("dfovsdb", "--config-file", "edge.conf", "plugins")
+    assert re.search(r"1 +edge +dfovsdb-edge +dfovsdb_edge.classifier:EdgeClassifier", listed)
+    assert re.search(r"1 +edge +dfovsdb-edge +dfovsdb_edge.sink:EdgeSink", listed)
+
+
+def test_a_generated_package_classifies_a_real_port(generated: Package, switch: Sandbox) -> None:
+    command = ("dfovsdb", "--config-file", "edge.conf", "watch", "--once", switch.connection)
+    assert re.search(r"online +edge +edge0 .*iface_id=p1", generated.run(*command))
+
+
+@pytest.mark.parametrize("name", ["", "Dhcp", "1st", "a b", "../x", "a--b", "-a"])
+def test_a_name_that_will_not_do_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="will not do as a name"):
+        skeleton.write(name, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="there is a classifier 'vm' already"):
+        skeleton.write("vm", tmp_path)
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    skeleton.write("edge", tmp_path)
+    with pytest.raises(ConfigurationError, match="dfovsdb-edge is there already"):
+        skeleton.write("dfovsdb-edge", tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be written: No such file"):
+        skeleton.write("edge", tmp_path / "nowhere")
