@@ -9,12 +9,12 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from dfovsdb.commands import doctor, new_plugin, plugins, ports, run, sandbox, watch
+from dfovsdb.commands import doctor, new_plugin, plugins, ports, replay, run, sandbox, watch
 from dfovsdb.commands.common import DONE, FAILED, WRONG_USE
 from dfovsdb.version import __version__
 
 #: In the order of the help.
-COMMANDS = (run, watch, ports, doctor, plugins, new_plugin, sandbox)
+COMMANDS = (run, watch, replay, ports, doctor, plugins, new_plugin, sandbox)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

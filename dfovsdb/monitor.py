@@ -7,6 +7,7 @@ is on a thread of its own (dispatcher.py), so nothing here ever waits for one.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
 import threading
@@ -23,13 +24,13 @@ from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.chain import Chain
 from dfovsdb.dispatcher import Dispatcher
 from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError, WaitTimeout
-from dfovsdb.inbox import Fact, Resync
+from dfovsdb.inbox import Resync
 from dfovsdb.logs import get_logger
-from dfovsdb.model import Interface, Port, PortEvent, RowDelta
+from dfovsdb.model import Port, PortEvent
+from dfovsdb.reader import Reader
 from dfovsdb.session import Session, Snapshot
 from dfovsdb.sinks.base import Sink
 from dfovsdb.status import Status
-from dfovsdb.table import Table
 from dfovsdb.tls import Tls
 from dfovsdb.transport import Transport
 
@@ -57,6 +58,7 @@ class Monitor:
     :param ssl_cert_file: our certificate; None offers none.
     :param ssl_ca_cert_file: the CA of the server's certificate; None is what the system trusts.
     :param ssl_check_hostname: the server's certificate must name the host.
+    :param record: file to write what the server sends to, see recording.py; it must be new.
     :param options: of the connection, see Session: `monitor`, `inactivity_probe`,
         `reconnect_min`, `reconnect_max`, `max_message_size`.
     :raises ConfigurationError: any of these cannot be used.
@@ -77,6 +79,7 @@ class Monitor:
         ssl_cert_file: str | None = None,
         ssl_ca_cert_file: str | None = None,
         ssl_check_hostname: bool = True,
+        record: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None:
         if resync not in ("replay", "diff"):
@@ -89,18 +92,19 @@ class Monitor:
         )
         if self._address.method == "tcp" and (ssl_key_file or ssl_cert_file or ssl_ca_cert_file):
             LOG.warning("%s is not secured by TLS, whatever files are set: use ssl:", connection)
-        self._chain = Chain(plugins.default_classifiers() if classifiers is None else classifiers)
-        self._table = Table()
-        self._session = Session(
-            time.monotonic(), extra_columns=self._chain.extra_columns, **options
-        )
+        chain = Chain(plugins.default_classifiers() if classifiers is None else classifiers)
+        host = host or socket.gethostname()
+        options["extra_columns"] = chain.extra_columns
+        self._session = _session(record, host, options)
         self._dispatcher = Dispatcher(
             _named(sinks),
-            host=host or socket.gethostname(),
+            host=host,
             resync=resync,
             queue_limit=queue_limit,
             state_dir=state_dir,
         )
+        self._reader = Reader(chain, self._dispatcher)
+        self._chain = chain
         self._tls = tls
         self._transport: Transport | None = None
         self._stop_timeout = stop_timeout
@@ -142,42 +146,25 @@ class Monitor:
             timeout = session.timeout(time.monotonic())
             data = transport.wait(_PULSE if timeout is None else min(timeout, _PULSE))
             for message in session.received(data, time.monotonic()):
+                self._reader.read(message)
                 if isinstance(message, Snapshot):
-                    self._sync(message)
-                elif facts := self._facts(self._table.apply(message.updates)):
-                    self._dispatcher.publish(facts)
+                    self._is_synced()
         except ConnectionLost as lost:
             return lost
         except Exception as error:  # noqa: BLE001 - ours, or one of Python's: start over, say it
-            self._table = Table(self._published())
+            self._reader.forget()
             mistake = ProtocolError(f"an error of dfovsdb itself: {error!r}", "internal")
             mistake.__cause__ = error
             return mistake
         return None
 
-    def _sync(self, snapshot: Snapshot) -> None:
-        self._dispatcher.publish_sync(self._facts(self._table.replace(*snapshot)))
+    def _is_synced(self) -> None:
         self._trouble = ""
         self._synced_at = time.monotonic()
         self._sync_seconds = self._synced_at - self._connected_at
         self._syncs += 1
         self._synced.set()
-        LOG.info("%s: synced, %d interfaces", self._address, len(self._table.rows))
-
-    def _published(self) -> dict[str, Interface]:
-        """The rows of which the sinks know, whatever the replica made of them since."""
-        ports = self._dispatcher.ports()
-        return {uuid: port.interface for uuid, port in ports.items() if port.interface}
-
-    def _facts(self, deltas: Sequence[RowDelta]) -> list[Fact]:
-        """What the deltas say of ports; of rows that were and are no port, nothing."""
-        facts: list[Fact] = []
-        for uuid, _old, new in deltas:
-            last = self._dispatcher.last(uuid)
-            port = None if new is None else self._chain.port(new, last)
-            if port is not None or last is not None:
-                facts.append((uuid, port))
-        return facts
+        LOG.info("%s: synced, %d interfaces", self._address, self._reader.rows)
 
     def _say(self, lost: ConnectionLost) -> None:
         """Each trouble once, not once a second; nor once a sync, where every sync leads to it."""
@@ -287,7 +274,7 @@ class Monitor:
 
         It costs a copy of the ports.
         """
-        heard, rows = self._session.last_heard, len(self._table.rows)
+        heard, rows = self._session.last_heard, self._reader.rows
         return Status(
             alive=self.alive,
             connected=self._session.connected,
@@ -340,6 +327,14 @@ class _Waiter(Sink):
                 self._future.set_result(event.port)
         except Exception as error:  # noqa: BLE001 - it belongs to the caller of wait_for()
             self._future.set_exception(error)
+
+
+def _session(record: str | os.PathLike[str] | None, host: str, options: dict[str, Any]) -> Session:
+    if record is None:
+        return Session(time.monotonic(), **options)
+    from dfovsdb.recording import RecordingSession
+
+    return RecordingSession(time.monotonic(), file=record, host=host, **options)
 
 
 def _named(sinks: Sequence[Sink] | Mapping[str, Sink]) -> Mapping[str, Sink]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
     from dfovsdb.classifiers.base import Classifier
+    from dfovsdb.model import PortEvent, SyncMarker
     from dfovsdb.monitor import Monitor
     from dfovsdb.sinks.base import Sink
 
@@ -101,6 +102,16 @@ class Terminal:
         self.colour = self.here and not plain
         self.width = shutil.get_terminal_size().columns if self.here else None
         self._encoding = sys.stdout.encoding or "utf-8"
+
+    def show(self, item: PortEvent | SyncMarker, *, json: bool) -> None:
+        """An event or a marker, as JSON or for people."""
+        from dfovsdb.json_v1 import to_json
+        from dfovsdb.text import terminal_line
+
+        if json:
+            self.write_json(to_json(item))
+        else:
+            self.write(terminal_line(item, colour=self.colour, width=self.width))
 
     def write(self, line: str) -> None:
         """A line of text that is clean."""

@@ -25,16 +25,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--live", action="store_true",
         help="a table that updates in place (needs the extra dfovsdb[tui])",
     )  # fmt: skip
+    parser.add_argument(
+        "--record", metavar="FILE", help="write what the server sends to a new file, for replay"
+    )
     common.add_selection(parser, states=False)
     parser.set_defaults(command=watch, ends_with_ctrl_c=True)
 
 
 def watch(args: argparse.Namespace) -> int:
     from dfovsdb import config, watching
-    from dfovsdb.json_v1 import to_json
     from dfovsdb.model import PortEvent
     from dfovsdb.selection import Selection
-    from dfovsdb.text import terminal_line
 
     if args.live:
         return _live(args)
@@ -51,15 +52,13 @@ def watch(args: argparse.Namespace) -> int:
         classifiers=common.classifiers(conf),
         resync=conf.dfovsdb.resync,
         host=conf.dfovsdb.host,
+        record=args.record,
         **config.connection_options(conf),
     )
     for event in events:
         if isinstance(event, PortEvent) and not selection(event.port):
             continue
-        if args.json:
-            terminal.write_json(to_json(event))
-        else:
-            terminal.write(terminal_line(event, colour=terminal.colour, width=terminal.width))
+        terminal.show(event, json=args.json)
     return common.DONE
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from dfovsdb.config import DEFAULT_CONNECTION
 from dfovsdb.errors import DfovsdbError
@@ -21,16 +22,18 @@ _WAIT = 20.0  # seconds for what the switch does to arrive
 _PORT = int(DEFAULT_CONNECTION.rpartition(":")[2])
 
 
-def play(*, pause: float) -> bool:
+def play(*, pause: float, record: str | None = None) -> bool:
     """Play the day on standard output.
 
     :param pause: seconds between two scenes.
+    :param record: file for a recording of the day.
     :returns: whether the ports that were told are the ports of the switch at the end.
     :raises SandboxError: Open vSwitch is not there.
     """
     with _sandbox() as sandbox:
         screen = _Screen()
-        with Monitor(sandbox.tcp_connection, sinks=[screen]) as monitor:
+        options: dict[str, Any] = {"host": "demo", "record": record} if record else {}
+        with Monitor(sandbox.tcp_connection, sinks=[screen], **options) as monitor:
             day = _Day(sandbox, monitor, screen, pause)
             day.play()
             settled = day.settles()

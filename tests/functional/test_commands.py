@@ -451,3 +451,25 @@ def test_help_imports_none_of_the_libraries(args: tuple[str, ...]) -> None:
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not imported & {"oslo_config", "stevedore", "ovs", "msgspec", "oslo_log",
                             "prometheus_client", "rich", "http"}  # fmt: skip
+
+
+def test_a_recording_of_watch_is_replayed_without_the_server(
+    ovs_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    file = str(tmp_path / "recording")
+    seen = run("watch", ovs_sandbox.connection, "--once", "--json", "--record", file)
+    assert seen.returncode == 0, seen.stderr
+    ovs_sandbox.stop()
+    again = run("replay", file, "--json")
+    assert again.returncode == 0
+    timeless = [re.sub(r'"time":"[^"]*"', "", out) for out in (seen.stdout, again.stdout)]
+    assert timeless[0] == timeless[1]
+    assert '"name":"br-int"' in again.stdout
+    assert re.search(r"online +bridge +br-int", run("replay", file).stdout)
+
+
+def test_what_is_no_recording_is_wrong_use(tmp_path: Path) -> None:
+    done = run("replay", str(tmp_path / "nothing"))
+    assert done.returncode == 2
+    assert re.fullmatch(r"dfovsdb: cannot read '.*': No such file or directory\n", done.stderr)

@@ -1,0 +1,208 @@
+"""Recordings: the bytes that a server sent, with times; and what they mean, told again.
+
+A recording is made of JSON lines, so that it can be read, cut and mailed: a header, then one
+line for each connection that was made (`begin`), bytes that came (`data`) or connection that
+was lost (`lost`), with `t` seconds since the header's `time`. What is no UTF-8 where bytes
+were cut is kept as lone surrogates. A replay feeds them through the session, the replica, the
+classifiers and a worker, without a socket, a thread or a clock: it says the same every time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from dfovsdb import plugins
+from dfovsdb.classifiers.base import Classifier
+from dfovsdb.classifiers.chain import Chain
+from dfovsdb.dispatcher import Dispatcher
+from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError
+from dfovsdb.inbox import Bell, Resync
+from dfovsdb.logs import get_logger
+from dfovsdb.model import PortEvent, SyncMarker
+from dfovsdb.reader import Reader
+from dfovsdb.session import Changes, Session, Snapshot
+from dfovsdb.sinks.base import Sink
+from dfovsdb.version import __version__
+
+LOG = get_logger(__name__)
+
+VERSION = 1
+
+
+class RecordingSession(Session):
+    """A Session that writes down what it is fed.
+
+    :param file: is made; a disk that fills up ends the recording, not the session.
+    :raises ConfigurationError: the file is there already, or cannot be made.
+    """
+
+    def __init__(
+        self, now: float, *, file: str | os.PathLike[str], host: str, **options: Any
+    ) -> None:
+        super().__init__(now, **options)
+        self._file: str | os.PathLike[str] | None = file
+        self._began = now
+        header = {
+            "recording": VERSION,
+            "dfovsdb": __version__,
+            "time": datetime.now(UTC).isoformat(),
+            "host": host,
+            "monitor": options.get("monitor", "auto"),
+            "columns": sorted(options.get("extra_columns", ())),
+        }
+        try:
+            with open(file, "x", encoding="ascii") as new:
+                new.write(json.dumps(header) + "\n")
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot record to {os.fspath(file)!r}: {error.strerror}"
+            ) from None
+
+    def begin(self, now: float) -> None:
+        self._write(now, begin=True)
+        super().begin(now)
+
+    def received(self, data: bytes, now: float) -> Iterator[Snapshot | Changes]:
+        if data:
+            self._write(now, data=data.decode("utf-8", "surrogateescape"))
+        return super().received(data, now)
+
+    def lost(self, error: ConnectionLost, now: float) -> None:
+        self._write(now, lost=str(error))
+        super().lost(error, now)
+
+    def _write(self, now: float, **what: Any) -> None:
+        if self._file is None:
+            return
+        line = json.dumps({"t": round(now - self._began, 6), **what})
+        try:
+            with open(self._file, "a", encoding="ascii") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            LOG.warning("the recording %s ends here: %s", self._file, error.strerror)
+            self._file = None
+
+
+def replay(
+    file: str | os.PathLike[str],
+    *,
+    classifiers: Sequence[Classifier] | None = None,
+    resync: Resync = "replay",
+) -> Iterator[PortEvent | SyncMarker]:
+    """Yield the events and markers that a recording gives.
+
+    :param classifiers: None means the default ones.
+    :param resync: as of a Monitor.
+    :raises ConfigurationError: the file cannot be read, or is no recording.
+    """
+    with _open(file) as lines:
+        header = _json(file, lines.readline())
+        if header.get("recording") != VERSION:
+            raise ConfigurationError(f"{os.fspath(file)!r} is no recording of this version")
+        player = _Player(header, classifiers, resync)
+        for number, line in enumerate(lines, start=2):
+            try:
+                yield from player.play(_json(file, line))
+            except ProtocolError as error:
+                LOG.warning("line %d: %s", number, error)
+
+
+class _Player:
+    """Session, replica, classifiers, and one worker that is stepped by hand."""
+
+    def __init__(
+        self, header: Mapping[str, Any], classifiers: Sequence[Classifier] | None, resync: Resync
+    ) -> None:
+        chain = Chain(plugins.default_classifiers() if classifiers is None else classifiers)
+        columns = frozenset(header.get("columns", ()))
+        if missing := chain.extra_columns - columns:
+            LOG.warning("the recording lacks the columns %s", ", ".join(sorted(missing)))
+        self._began = datetime.fromisoformat(header["time"])
+        self._session = Session(0.0, extra_columns=columns, monitor=header.get("monitor", "auto"))
+        self._sink = _Told()
+        dispatcher = Dispatcher(
+            {"replay": self._sink}, host=header["host"], resync=resync, queue_limit=1_000_000
+        )
+        (self._worker,) = dispatcher.workers
+        self._worker.inbox.bell = _NobodyRings()
+        self._reader = Reader(chain, dispatcher)
+        self._worker.open()
+
+    def play(self, line: Mapping[str, Any]) -> Iterator[PortEvent | SyncMarker]:
+        """What one line gives."""
+        now = float(line["t"])
+        if "begin" in line:
+            self._session.next_step(now)
+            self._session.connecting(now)
+            self._session.begin(now)
+        elif "lost" in line:
+            self._session.lost(ConnectionLost(line["lost"]), now)
+        else:
+            data = line["data"].encode("utf-8", "surrogateescape")
+            for message in self._session.received(data, now):
+                self._reader.read(message)
+                self._step()
+                time = self._began + timedelta(seconds=now)
+                for item in self._sink.take():
+                    yield msgspec.structs.replace(item, time=time)
+            self._session.outgoing()
+
+    def _step(self) -> None:
+        try:
+            while self._worker.step():
+                pass
+        except _Idle:
+            pass
+
+
+class _Idle(Exception):
+    """There is nothing to tell."""
+
+
+class _NobodyRings(Bell):
+    def wait(self, seconds: float | None) -> bool:  # noqa: ARG002 - of the contract
+        raise _Idle
+
+
+class _Told(Sink):
+    def __init__(self) -> None:
+        self._items: list[PortEvent | SyncMarker] = []
+
+    def take(self) -> list[PortEvent | SyncMarker]:
+        items, self._items = self._items, []
+        return items
+
+    def emit(self, event: PortEvent) -> None:
+        self._items.append(event)
+
+    def sync_started(self, marker: SyncMarker) -> None:
+        self._items.append(marker)
+
+    def sync_finished(self, marker: SyncMarker) -> None:
+        self._items.append(marker)
+
+
+def _open(file: str | os.PathLike[str]) -> Any:
+    try:
+        return open(file, encoding="ascii", errors="replace")
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {os.fspath(file)!r}: {error.strerror}") from None
+
+
+def _json(file: str | os.PathLike[str], line: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or not ("recording" in value or _KEYS & value.keys()):
+        raise ConfigurationError(f"{os.fspath(file)!r} is no recording: {line!r:.60}")
+    return value
+
+
+_KEYS = {"begin", "data", "lost"}

@@ -1,0 +1,194 @@
+"""Recordings: what a server sent, told again without it; and the golden transcript."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from testtools.assertions import assert_that
+from testtools.matchers import Equals
+
+from dfovsdb.classifiers.match import MatchClassifier
+from dfovsdb.errors import ConfigurationError, ConnectionLost
+from dfovsdb.model import PortEvent, SyncMarker
+from dfovsdb.recording import RecordingSession, replay
+from dfovsdb.testing import Sandbox
+from dfovsdb.watching import watch
+from tests.golden import EXPECTED, RECORDING, transcript
+
+
+def difference(expected: str, found: str) -> str:
+    lines = difflib.unified_diff(
+        expected.splitlines(), found.splitlines(), "expected", "found", lineterm="", n=1
+    )
+    return "\n".join(lines)
+
+
+def test_the_recorded_day_gives_the_events_that_it_gave() -> None:
+    news = difference(EXPECTED.read_text(), transcript(RECORDING))
+    assert not news, f"`python -m tests.golden` accepts this:\n{news}"
+
+
+def test_a_change_of_behaviour_is_a_readable_difference(tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text(RECORDING.read_text().replace("10.10.10.3", "10.10.10.9"))
+    news = difference(EXPECTED.read_text(), transcript(other)).splitlines()
+    removed = [line for line in news if line.startswith("-") and "online" in line]
+    added = [line for line in news if line.startswith("+") and "online" in line]
+    assert "remote_ip=10.10.10.3" in removed[0]
+    assert "remote_ip=10.10.10.9" in added[0]
+    assert len(news) < 30
+
+
+def test_the_recorded_day_has_all_that_can_happen() -> None:
+    items = list(replay(RECORDING))
+    events = [item for item in items if isinstance(item, PortEvent)]
+    assert {item.origin for item in items} == {"initial", "update", "resync"}
+    assert {event.action for event in events} == {"online", "updated", "offline"}
+    assert {event.port.kind for event in events} == {"bridge", "tunnel", "patch", "vm"}
+    assert {event.port.state for event in events} == {"pending", "ready", "failed"}
+
+
+def test_events_have_the_time_and_the_host_of_the_recording() -> None:
+    header = json.loads(RECORDING.read_text().partition("\n")[0])
+    items = list(replay(RECORDING))
+    assert {item.host for item in items} == {header["host"]}
+    assert {item.time.isoformat()[:16] for item in items} <= {header["time"][:16]}
+    assert [item.time for item in items] == sorted(item.time for item in items)
+
+
+def test_resync_and_classifiers_may_be_others_than_they_were() -> None:
+    items = list(replay(RECORDING, resync="diff", classifiers=[MatchClassifier("any")]))
+    ports = [item.port.kind for item in items if isinstance(item, PortEvent)]
+    assert set(ports) == {"any"}
+    again = [item for item in items if isinstance(item, PortEvent) and item.origin == "resync"]
+    assert {(e.action, e.port.name) for e in again} == {
+        ("offline", "gre-host2"), ("online", "tap91d0c7aa-5e"),
+    }  # fmt: skip
+
+
+def reply(**rows: Any) -> bytes:
+    table = {uuid: {"initial": row} for uuid, row in rows.items()}
+    return msgspec.json.encode({"id": 1, "error": None, "result": {"Interface": table}})
+
+
+def recorded(file: Path, chunks: Sequence[bytes]) -> RecordingSession:
+    session = RecordingSession(100.0, file=file, host="cmp-17")
+    session.connecting(100.5)
+    session.begin(101.0)
+    for number, chunk in enumerate(chunks):
+        list(session.received(chunk, 102.0 + number))
+    return session
+
+
+def names(file: Path) -> list[str]:
+    found = replay(file, classifiers=[MatchClassifier("any")])
+    return [item.port.name for item in found if isinstance(item, PortEvent)]
+
+
+@pytest.mark.parametrize("cut", [1, 40, 66, 67, 68, 69, 70])
+def test_bytes_that_were_cut_within_a_character_are_whole_again(tmp_path: Path, cut: int) -> None:
+    data = reply(u1={"name": "tap-😀"})
+    assert b"\xf0\x9f\x98\x80" in data[66 - 10 :]
+    file = tmp_path / "r"
+    recorded(file, [data[:cut], data[cut:]])
+    assert file.read_bytes().isascii()
+    assert names(file) == ["tap-😀"]
+
+
+def test_a_lost_connection_is_told_as_a_resync(tmp_path: Path) -> None:
+    file = tmp_path / "r"
+    session = recorded(file, [reply(u1={"name": "tap1"})])
+    session.lost(ConnectionLost("gone"), 110.0)
+    session.connecting(111.0)
+    session.begin(111.0)
+    list(session.received(reply(u2={"name": "tap2"}), 112.0))
+    told = [
+        f"{item.origin} {item.action}"
+        + (f" {item.port.name}" if isinstance(item, PortEvent) else "")
+        for item in replay(file, classifiers=[MatchClassifier("any")])
+    ]  # fmt: skip
+    assert told == [
+        "initial sync_started", "initial online tap1", "initial sync_finished",
+        "resync sync_started", "resync offline tap1", "resync online tap2", "resync sync_finished",
+    ]  # fmt: skip
+
+
+def test_what_the_server_should_not_have_sent_is_said_with_its_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "r"
+    with pytest.raises(ConnectionLost):
+        recorded(file, [b"HTTP/1.1 400 Bad Request"])
+    assert names(file) == []
+    assert "line 3: not JSON-RPC" in caplog.text
+
+
+def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+    file = tmp_path / "r"
+    file.write_text("precious")
+    with pytest.raises(ConfigurationError, match=r"cannot record to .*: File exists"):
+        recorded(file, [])
+    assert_that(file.read_text(), Equals("precious"))
+
+
+def test_a_recording_that_cannot_go_on_harms_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    session = recorded(folder / "r", [])
+    (folder / "r").unlink()
+    folder.rmdir()
+    assert len(list(session.received(reply(u1={"name": "tap1"}), 102.0))) == 1
+    list(session.received(b" ", 103.0))
+    assert [record.message.partition(" ends")[2] for record in caplog.records] == [
+        " here: No such file or directory"
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "nonsense\n", "[]\n", '{"v":1}\n', '{"recording": 7}\n'])
+def test_another_file_is_no_recording(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "r"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match="is no recording"):
+        list(replay(file))
+
+
+def test_a_damaged_line_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "r"
+    file.write_text(RECORDING.read_text()[:1000] + "\n")
+    with pytest.raises(ConfigurationError, match="is no recording: "):
+        list(replay(file))
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot read .*: No such file"):
+        list(replay(tmp_path / "nowhere"))
+
+
+def test_a_column_that_was_not_recorded_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    class Mtu(MatchClassifier):
+        columns = frozenset({"mtu"})
+
+    list(replay(RECORDING, classifiers=[Mtu("any")]))
+    assert "the recording lacks the columns mtu" in caplog.text
+
+
+def test_what_is_watched_is_what_its_recording_gives(
+    ovsdb_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    ovsdb_sandbox.vsctl("add-br", "br-int")
+    file = tmp_path / "r"
+    live = list(watch(ovsdb_sandbox.connection, once=True, markers=True, record=file))
+    again = list(replay(file))
+    assert [plain(item) for item in live] == [plain(item) for item in again]
+
+
+def plain(item: PortEvent | SyncMarker) -> object:
+    return {**msgspec.structs.asdict(item), "time": None}
