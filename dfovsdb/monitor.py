@@ -6,6 +6,7 @@ is on a thread of its own (dispatcher.py), so nothing here ever waits for one.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -13,8 +14,8 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, Self
 
@@ -249,13 +250,30 @@ class Monitor:
         :param timeout: seconds, None for as long as it takes.
         :raises WaitTimeout: the time has passed.
         """
-        waiter = _Waiter(predicate)
-        worker = self._dispatcher.attach("wait_for", waiter)
+        with self.waiter(predicate) as future:
+            try:
+                return future.result(timeout)
+            except FutureTimeout:
+                raise self.no_such_port(timeout) from None
+
+    @contextlib.contextmanager
+    def waiter(self, predicate: Callable[[Port], bool]) -> Iterator[Future[Port]]:
+        """Within the context, the future of the port that wait_for() waits for."""
+        sink = _Waiter(predicate)
+        with self.attached("wait_for", sink):
+            yield sink.future
+
+    def no_such_port(self, timeout: float | None) -> WaitTimeout:
+        """What wait_for() raises after that many seconds."""
+        reason = f": {self._trouble}" if self._trouble else ""
+        return WaitTimeout(f"no such port within {timeout} s{reason}")
+
+    @contextlib.contextmanager
+    def attached(self, name: str, sink: Sink) -> Iterator[None]:
+        """Within the context another sink is told, beginning with a first sync."""
+        worker = self._dispatcher.attach(name, sink)
         try:
-            return waiter.result(timeout)
-        except FutureTimeout:
-            reason = f": {self._trouble}" if self._trouble else ""
-            raise WaitTimeout(f"no such port within {timeout} s{reason}") from None
+            yield
         finally:
             self._dispatcher.detach(worker)
 
@@ -316,17 +334,22 @@ class _Waiter(Sink):
 
     def __init__(self, predicate: Callable[[Port], bool]) -> None:
         self._predicate = predicate
-        self._future: Future[Port] = Future()
-        self.result = self._future.result
+        self.future: Future[Port] = Future()
 
     def emit(self, event: PortEvent) -> None:
-        if self._future.done() or event.action == "offline":
+        if self.future.done() or event.action == "offline":
             return
         try:
             if self._predicate(event.port):
-                self._future.set_result(event.port)
+                self._settle(lambda: self.future.set_result(event.port))
         except Exception as error:  # noqa: BLE001 - it belongs to the caller of wait_for()
-            self._future.set_exception(error)
+            failed = error
+            self._settle(lambda: self.future.set_exception(failed))
+
+    @staticmethod
+    def _settle(settle: Callable[[], None]) -> None:
+        with contextlib.suppress(InvalidStateError):  # who waited has given up meanwhile
+            settle()
 
 
 def _session(record: str | os.PathLike[str] | None, host: str, options: dict[str, Any]) -> Session:

@@ -1,0 +1,229 @@
+"""asyncio: events in an `async for`, and a Monitor whose methods are awaited.
+
+The monitor below is the same, with its threads: asyncio is handed what it tells. A coroutine
+that is slow holds up the worker that tells it and nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any, Literal, Self, TypeVar, overload
+
+from dfovsdb import monitor as threaded
+from dfovsdb.classifiers.base import Classifier
+from dfovsdb.config import DEFAULT_CONNECTION
+from dfovsdb.errors import WaitTimeout
+from dfovsdb.model import Port, PortEvent, SyncMarker
+from dfovsdb.sinks.base import Sink
+
+_BATCHES = 16  # that may wait for the coroutine; behind them the worker's queue is bounded
+
+T = TypeVar("T")
+
+
+@overload
+def watch(
+    connection: str = ...,
+    *,
+    once: bool = ...,
+    timeout: float | None = ...,
+    markers: Literal[False] = ...,
+    classifiers: Sequence[Classifier] | None = ...,
+    **options: Any,
+) -> AsyncGenerator[PortEvent, None]: ...
+
+
+@overload
+def watch(
+    connection: str = ...,
+    *,
+    once: bool = ...,
+    timeout: float | None = ...,
+    markers: bool,
+    classifiers: Sequence[Classifier] | None = ...,
+    **options: Any,
+) -> AsyncGenerator[PortEvent | SyncMarker, None]: ...
+
+
+def watch(
+    connection: str = DEFAULT_CONNECTION,
+    *,
+    once: bool = False,
+    timeout: float | None = None,
+    markers: bool = False,
+    classifiers: Sequence[Classifier] | None = None,
+    **options: Any,
+) -> AsyncGenerator[PortEvent | SyncMarker, None]:
+    """Yield events, as dfovsdb.watch() does; its arguments and errors are the same.
+
+    Cancelling the task ends the monitor. Who leaves the loop by `break` and goes on closes the
+    generator: `async with contextlib.aclosing(watch(…)) as events:`.
+    """
+    sink = _LoopSink()
+    monitor = threaded.Monitor(
+        connection, classifiers=classifiers, sinks={"watch": sink}, **options
+    )
+    return _events(monitor, sink, once=once, timeout=timeout, markers=markers)
+
+
+async def _events(
+    monitor: threaded.Monitor,
+    sink: _LoopSink,
+    *,
+    once: bool,
+    timeout: float | None,
+    markers: bool,
+) -> AsyncGenerator[PortEvent | SyncMarker, None]:
+    loop = asyncio.get_running_loop()
+    sink.connect(loop)
+    deadline = None if timeout is None else loop.time() + timeout
+    try:
+        await _in_thread(monitor.start)
+        while True:
+            for event in await _next_batch(sink, deadline, monitor):
+                if isinstance(event, PortEvent) or markers:
+                    yield event
+                if isinstance(event, SyncMarker) and event.action == "sync_finished":
+                    deadline = None
+                    if once:
+                        return
+    finally:
+        sink.release()
+        await _in_thread(monitor.stop)
+
+
+async def _next_batch(
+    sink: _LoopSink, deadline: float | None, monitor: threaded.Monitor
+) -> Sequence[PortEvent | SyncMarker]:
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await sink.next()
+    except TimeoutError:
+        raise WaitTimeout(monitor.trouble or "the first sync takes longer than this") from None
+
+
+class Monitor:
+    """dfovsdb.Monitor for coroutines; the arguments are the same, and so are the sinks.
+
+    An asynchronous context manager. What does not wait is a plain method.
+    """
+
+    def __init__(self, connection: str, **options: Any) -> None:
+        self._monitor = threaded.Monitor(connection, **options)
+        self.ports = self._monitor.ports
+        self.replay = self._monitor.replay
+        self.reopen = self._monitor.reopen
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Open the sinks, then connect; returns without waiting for the server.
+
+        :raises ConfigurationError: a sink cannot be opened. Nothing is left running.
+        """
+        await _in_thread(self._monitor.start)
+
+    async def stop(self) -> None:
+        """Disconnect, and let the sinks finish within stop_timeout. May be repeated."""
+        await _in_thread(self._monitor.stop)
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no connection, in one line; empty while there is one."""
+        return self._monitor.trouble
+
+    async def wait_synced(self, timeout: float | None = None) -> bool:
+        """Wait until the table has been read; False where the seconds have passed."""
+        sink = _LoopSink()
+        sink.connect(asyncio.get_running_loop())
+        with self._monitor.attached("wait_synced", sink):
+            try:
+                async with asyncio.timeout(timeout):
+                    await sink.next()
+            except TimeoutError:
+                return False
+            finally:
+                sink.release()
+        return True
+
+    async def wait_for(
+        self,
+        predicate: Callable[[Port], bool],
+        timeout: float | None = None,
+    ) -> Port:
+        """Wait for a port, present or to come, of which the predicate is true.
+
+        :param timeout: seconds, None for as long as it takes.
+        :raises WaitTimeout: the time has passed.
+        """
+        with self._monitor.waiter(predicate) as future:
+            try:
+                async with asyncio.timeout(timeout):
+                    return await asyncio.wrap_future(future)
+            except TimeoutError:
+                raise self._monitor.no_such_port(timeout) from None
+
+
+class _LoopSink(Sink):
+    """Hands batches to the loop, and waits while nobody takes them."""
+
+    def __init__(self) -> None:
+        self._batches: asyncio.Queue[Sequence[PortEvent | SyncMarker]] = asyncio.Queue()
+        self._room = threading.Semaphore(_BATCHES)
+        self._released = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def connect(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Who takes the batches; before anything is told."""
+        self._loop = loop
+
+    async def next(self) -> Sequence[PortEvent | SyncMarker]:
+        """The next batch."""
+        batch = await self._batches.get()
+        self._room.release()
+        return batch
+
+    def release(self) -> None:
+        """Nobody listens any more: let a worker that waits go on."""
+        self._released = True
+        self._room.release()
+
+    def emit(self, event: PortEvent) -> None:
+        self._put([event])
+
+    def emit_many(self, events: Sequence[PortEvent]) -> None:
+        self._put(events)
+
+    def sync_started(self, marker: SyncMarker) -> None:
+        self._put([marker])
+
+    def sync_finished(self, marker: SyncMarker) -> None:
+        self._put([marker])
+
+    def _put(self, batch: Sequence[PortEvent | SyncMarker]) -> None:
+        if self._released:
+            return
+        self._room.acquire()
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody listens
+            self._loop.call_soon_threadsafe(self._batches.put_nowait, batch)
+
+
+async def _in_thread(function: Callable[[], T]) -> T:
+    """Run what blocks, to its end, whatever is cancelled meanwhile.
+
+    The executor has it at once: a task of its own could be cancelled before it began.
+    """
+    return await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, function))
