@@ -6,7 +6,7 @@ ARGS =
 BENCH = --json build/bench/benchmark.json --plot build/bench/benchmark.png
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint bench generate wheel clean
+.PHONY: help run test soak lint docs bench generate wheel clean
 
 help:  ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -34,6 +34,11 @@ bench:  ## set up, then compare with the peers; QUICK=1 in two minutes, ARGS="ch
 	@tools/python-env.sh bench
 	@tools/openvswitch.sh .venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(BENCH) $(ARGS)
 
+docs:  ## set up, then build the reference into docs/_build/html
+	@tools/python-env.sh test
+	@.venv/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
 generate:  ## write the generated files under docs/ anew: sample configuration, JSON Schema
 	@tools/python-env.sh test
 	@.venv/bin/oslo-config-generator --namespace dfovsdb --namespace oslo.log \
@@ -50,5 +55,5 @@ wheel:  ## set up, then build a wheel into dist/
 	@ls dist/*.whl
 
 clean:  ## remove everything that was set up or built here
-	rm -rf .venv .venv-bench .ovs .cache build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-bench .ovs .cache build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -21,7 +21,7 @@ from dfovsdb.json_v1 import json_schema
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 
 ROOT = Path(__file__).parents[2]
-DOCS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md"),
+DOCS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md"),
                *ROOT.glob("examples/*/README.md")])  # fmt: skip
 UNIX_SOCKET = "unix:/run/openvswitch/db.sock"
 

@@ -1,0 +1,47 @@
+"""How Sphinx builds the reference: `make docs`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from dfovsdb.cli import _parser  # noqa: E402 - of this tree, whose help is shown
+from dfovsdb.version import __version__  # noqa: E402
+
+project = "dfovsdb"
+author = "the dfovsdb authors"
+release = __version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "oslo_config.sphinxext"]
+exclude_patterns = ["_build"]
+smartquotes = False
+html_theme = "alabaster"
+html_title = f"dfovsdb {release}"
+html_extra_path = ["events.schema.json", "dfovsdb.conf.sample"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+myst_heading_anchors = 3
+
+
+def commands() -> str:
+    """The help of the program and of each of its commands."""
+    parser = _parser()
+    parsers = {"dfovsdb": parser}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            parsers |= {f"dfovsdb {name}": sub for name, sub in action.choices.items()}
+    return "".join(
+        f"## {name}\n\n```text\n{sub.format_help()}```\n\n" for name, sub in parsers.items()
+    )
+
+
+def fill_in(_app: object, _name: str, source: list[str]) -> None:
+    """Put the help where the page of the command line says so."""
+    source[0] = source[0].replace("<!-- commands -->", commands())
+
+
+def setup(app: object) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", fill_in)  # type: ignore[attr-defined]  # a Sphinx
