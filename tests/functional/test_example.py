@@ -71,6 +71,16 @@ def test_both_plugins_work_with_configuration_alone(
         assert agent.wait(DEADLINE) == 0
 
 
+def test_both_plugins_keep_every_promise(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error",
+         str(EXAMPLE / "tests")],
+        cwd=EXAMPLE, env=environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "1 skipped" in done.stdout.splitlines()[-1]  # of a file there is no order to see
+
+
 def test_match_makes_the_same_kind_without_python(switch: Sandbox, tmp_path: Path) -> None:
     conf = configured("match.conf", switch, tmp_path)
     done = subprocess.run(

@@ -1,13 +1,11 @@
-"""Our own plugins, and those of the example package, keep every promise."""
+"""Our own plugins keep every promise; those of the example package have tests of their own."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,18 +26,6 @@ from dfovsdb.sinks.jsonl import JsonlSink
 from dfovsdb.sinks.log import LogSink
 from dfovsdb.testing import CaptureSink
 from dfovsdb.testing.conformance import ClassifierConformance, SinkConformance, event_word
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "dfovsdb-dhcp" / "dfovsdb_dhcp"
-
-
-def example(module: str) -> Any:
-    """A module of the example package, which need not be installed."""
-    spec = importlib.util.spec_from_file_location(f"example_{module}", EXAMPLE / f"{module}.py")
-    assert spec
-    assert spec.loader
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
 
 
 class TestPatch(ClassifierConformance):
@@ -64,10 +50,6 @@ class TestMatch(ClassifierConformance):
             "dhcp", types=["internal"], names=["tap*", "q[rg]-*"], external_ids=["iface-id"],
             attributes=["iface-id", "attached-mac"],
         )  # fmt: skip
-
-
-class TestExampleClassifier(ClassifierConformance):
-    plugin = example("classifier").DhcpClassifier
 
 
 class TestLog(SinkConformance):
@@ -153,25 +135,3 @@ class TestCapture(SinkConformance):
     def arrived(self, sink: Sink) -> Sequence[str]:
         assert isinstance(sink, CaptureSink)
         return [event_word(event) for event in sink.events]
-
-
-class TestExampleSink(SinkConformance):
-    plugin = example("sink").PortListSink
-
-    def make(self) -> Sink:
-        sink: Sink = self.plugin(str(self.tmp_path / "ports.txt"))
-        return sink
-
-    def believes(self, sink: Sink) -> list[str]:
-        lines = (self.tmp_path / "ports.txt").read_text().splitlines()
-        return [line.split()[1] for line in lines]
-
-    @contextlib.contextmanager
-    def outage(self, sink: Sink, after: int) -> Iterator[None]:
-        """Its folder is gone; a file that is replaced as a whole takes nothing in between."""
-        away = self.tmp_path.with_name("away")
-        self.tmp_path.rename(away)
-        try:
-            yield
-        finally:
-            away.rename(self.tmp_path)
