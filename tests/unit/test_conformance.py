@@ -122,7 +122,7 @@ class Laborious(Good):
 
 class Sleeps(Good):
     def classify(self, interface: Interface) -> Answer:
-        time.sleep(0.001)
+        time.sleep(0.005)
         return {}
 
 
