@@ -6,7 +6,7 @@ ARGS =
 BENCH = --json build/bench/benchmark.json --plot build/bench/benchmark.png
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint docs bench generate wheel clean
+.PHONY: help run test soak lint docs bench generate pictures wheel clean
 
 help:  ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -45,6 +45,10 @@ generate:  ## write the generated files under docs/ anew: sample configuration, 
 	    --output-file docs/dfovsdb.conf.sample
 	@.venv/bin/python -c 'import json; from dfovsdb.json_v1 import json_schema; \
 	    print(json.dumps(json_schema(), indent=2))' >docs/events.schema.json
+
+pictures:  ## take the pictures of docs/operating.md anew, of what the commands really print
+	@tools/python-env.sh test
+	@tools/openvswitch.sh .venv/bin/python tools/pictures.py docs/pictures
 
 wheel:  ## set up, then build a wheel into dist/
 	@tools/python-env.sh run

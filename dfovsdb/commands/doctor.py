@@ -49,5 +49,5 @@ def doctor(args: argparse.Namespace) -> int:
         terminal.write(f"{shown}  {subject:<12}  {words}")
         if remedy:
             terminal.write(f"{'':<19}  -> {remedy}")
-    terminal.write(f"{wrong} findings are wrong" if wrong else "nothing is wrong")
+    terminal.write(f"{wrong} wrong" if wrong else "nothing is wrong")
     return common.FAILED if wrong else common.DONE
