@@ -212,7 +212,7 @@ class Inbox:
     def _gather(self) -> None:
         """Where rings come thick, let facts gather: a thread's wake-up costs more than a fact.
 
-        At full speed that leaves 0.83 of the CPU time (`make bench`, churn); a change that comes
+        At full speed that leaves 0.93 of the CPU time (docs/performance.md); a change that comes
         RINGS_THICK seconds or more after the one before is not delayed.
         """
         now = self.bell.now()
