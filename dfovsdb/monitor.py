@@ -7,15 +7,13 @@ is on a thread of its own (dispatcher.py), so nothing here ever waits for one.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import re
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, Self
 
@@ -27,19 +25,17 @@ from dfovsdb.dispatcher import Dispatcher
 from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError, WaitTimeout
 from dfovsdb.inbox import Resync
 from dfovsdb.logs import get_logger
-from dfovsdb.model import Port, PortEvent
+from dfovsdb.model import Port
 from dfovsdb.reader import Reader
 from dfovsdb.session import Session, Snapshot
 from dfovsdb.sinks.base import Sink
 from dfovsdb.status import Status
 from dfovsdb.tls import Tls
 from dfovsdb.transport import Transport
+from dfovsdb.trouble import Trouble
+from dfovsdb.waiter import Waiter
 
-_RELAPSE = 60.0  # seconds after a sync within which a protocol error is the old one again
 _PULSE = 5.0  # seconds between two turns of the loop at most, so that it is seen to live
-_MOST_SAID = 20  # different troubles in one outage, before they may be said again
-#: What differs between two reports of the same trouble.
-_VARIABLE = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+")
 
 LOG = get_logger(__name__)
 
@@ -111,9 +107,7 @@ class Monitor:
         self._stop_timeout = stop_timeout
         self._stopping = False
         self._synced = threading.Event()
-        self._trouble = ""  # why there is no connection
-        self._said: set[str] = set()  # what the log has been told of the present outage
-        self._synced_at = 0.0  # monotonic seconds
+        self._trouble = Trouble()
         self._connected_at = 0.0  # monotonic seconds
         self._turned_at = 0.0  # monotonic seconds
         self._syncs = 0
@@ -128,7 +122,7 @@ class Monitor:
                 if lost := self._turn(self._session, transport):
                     transport.close()
                     self._session.lost(lost, time.monotonic())
-                    self._say(lost)
+                    self._trouble.say(lost, time.monotonic())
 
     def _turn(self, session: Session, transport: Transport) -> ConnectionLost | None:
         """Connect if it is time to, then read once and publish what it means."""
@@ -160,26 +154,12 @@ class Monitor:
         return None
 
     def _is_synced(self) -> None:
-        self._trouble = ""
-        self._synced_at = time.monotonic()
-        self._sync_seconds = self._synced_at - self._connected_at
+        now = time.monotonic()
+        self._trouble.over(now)
+        self._sync_seconds = now - self._connected_at
         self._syncs += 1
         self._synced.set()
         LOG.info("%s: synced, %d interfaces", self._address, self._reader.rows)
-
-    def _say(self, lost: ConnectionLost) -> None:
-        """Each trouble once, not once a second; nor once a sync, where every sync leads to it."""
-        relapse = isinstance(lost, ProtocolError) and time.monotonic() - self._synced_at < _RELAPSE
-        if (not self._trouble and not relapse) or len(self._said) > _MOST_SAID:
-            self._said.clear()
-        self._trouble = str(lost)
-        words = _VARIABLE.sub("#", self._trouble)
-        known = words in self._said
-        self._said.add(words)
-        LOG.log(
-            logging.DEBUG if known else logging.WARNING,
-            "waiting for the server: %s", lost, exc_info=None if known else lost.__cause__,
-        )  # fmt: skip
 
     # The handle.
 
@@ -220,7 +200,7 @@ class Monitor:
     @property
     def trouble(self) -> str:
         """Why there is no connection, in one line; empty while there is one."""
-        return self._trouble
+        return self._trouble.words
 
     @property
     def address(self) -> str:
@@ -230,8 +210,8 @@ class Monitor:
     @property
     def condition(self) -> str:
         """How it is with the server, in one line: `synced`, or what is waited for."""
-        if self._trouble:
-            return f"waiting: {self._trouble}"
+        if self.trouble:
+            return f"waiting: {self.trouble}"
         return "synced" if self._session.synced else "connecting"
 
     def wait_synced(self, timeout: float | None = None) -> bool:
@@ -259,13 +239,13 @@ class Monitor:
     @contextlib.contextmanager
     def waiter(self, predicate: Callable[[Port], bool]) -> Iterator[Future[Port]]:
         """Within the context, the future of the port that wait_for() waits for."""
-        sink = _Waiter(predicate)
+        sink = Waiter(predicate)
         with self.attached("wait_for", sink):
             yield sink.future
 
     def no_such_port(self, timeout: float | None) -> WaitTimeout:
         """What wait_for() raises after that many seconds."""
-        reason = f": {self._trouble}" if self._trouble else ""
+        reason = f": {self.trouble}" if self.trouble else ""
         return WaitTimeout(f"no such port within {timeout} s{reason}")
 
     @contextlib.contextmanager
@@ -297,7 +277,7 @@ class Monitor:
             alive=self.alive,
             connected=self._session.connected,
             synced=self._session.synced,
-            trouble=self._trouble,
+            trouble=self.trouble,
             message_age=None if heard is None else max(0.0, time.monotonic() - heard),
             losses={str(why): number for why, number in self._session.losses.copy().items()},
             syncs=self._syncs,
@@ -327,29 +307,6 @@ class Monitor:
     def reopen(self) -> None:
         """Have every sink open its files again, as after SIGHUP."""
         self._dispatcher.reopen()
-
-
-class _Waiter(Sink):
-    """Fulfils a future with the first port that fits."""
-
-    def __init__(self, predicate: Callable[[Port], bool]) -> None:
-        self._predicate = predicate
-        self.future: Future[Port] = Future()
-
-    def emit(self, event: PortEvent) -> None:
-        if self.future.done() or event.action == "offline":
-            return
-        try:
-            if self._predicate(event.port):
-                self._settle(lambda: self.future.set_result(event.port))
-        except Exception as error:  # noqa: BLE001 - it belongs to the caller of wait_for()
-            failed = error
-            self._settle(lambda: self.future.set_exception(failed))
-
-    @staticmethod
-    def _settle(settle: Callable[[], None]) -> None:
-        with contextlib.suppress(InvalidStateError):  # who waited has given up meanwhile
-            settle()
 
 
 def _session(record: str | os.PathLike[str] | None, host: str, options: dict[str, Any]) -> Session:
