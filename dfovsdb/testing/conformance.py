@@ -293,9 +293,8 @@ class SinkConformance:
             driven.settle()
 
     def test_reopen_and_poll_may_come_at_any_time(self) -> None:
-        with self._driven() as (sink, driven):
+        with self._driven(poll_interval=0.01) as (sink, driven):
             if sink.poll_interval is not None:
-                sink.poll_interval = 0.01
                 driven.until(lambda: driven.of("poll"))
             driven.reopen()
             driven.until(lambda: driven.of("reopen"))
@@ -341,8 +340,10 @@ class SinkConformance:
             driven.settle()
 
     @contextlib.contextmanager
-    def _driven(self) -> Iterator[tuple[Sink, DrivenSink]]:
+    def _driven(self, *, poll_interval: float | None = None) -> Iterator[tuple[Sink, DrivenSink]]:
         sink = self.make()
+        if poll_interval and sink.poll_interval is not None:
+            sink.poll_interval = poll_interval  # the worker reads it whenever it begins to wait
         with DrivenSink(sink, deadline=self.deadline) as driven:
             yield sink, driven
 
