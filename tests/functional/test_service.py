@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dfovsdb.testing import Sandbox
+from dfovsdb.testing import Sandbox, wait_until
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "contrib" / "dfovsdb.service"
@@ -79,7 +79,7 @@ def test_it_is_ready_and_fed_while_open_vswitch_is_not_there_yet(
     assert "is ovsdb-server running?" in said[-2] or "connect to unix:" in said[-2]
     ovsdb_sandbox.start_database()
     agent.told(lambda said: "STATUS=1 ports" in said)
-    assert "br-int" in (agent.folder / "events").read_text()
+    wait_until(lambda: "br-int" in (agent.folder / "events").read_text())
     agent.process.send_signal(signal.SIGTERM)
     agent.told(lambda said: "STOPPING=1" in said)
     assert agent.process.wait(20) == 0
