@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+from typing import TYPE_CHECKING
 
 from dfovsdb.commands import common
+
+if TYPE_CHECKING:
+    from dfovsdb.model import Port
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -64,7 +68,7 @@ def ports(args: argparse.Namespace) -> int:
 
 
 def wait(args: argparse.Namespace) -> int:
-    from dfovsdb.errors import ConfigurationError
+    from dfovsdb.errors import ConfigurationError, WaitTimeout
     from dfovsdb.json_v1 import encode_port
     from dfovsdb.selection import Selection
 
@@ -75,6 +79,17 @@ def wait(args: argparse.Namespace) -> int:
         kinds=args.kind, states=args.state, names=args.name, iface_ids=args.iface_id
     )
     with common.monitor(args) as monitor:
-        port = monitor.wait_for(selection, timeout=args.timeout)
+        try:
+            port = monitor.wait_for(selection, timeout=args.timeout)
+        except WaitTimeout as error:
+            other = Selection(kinds=args.kind, names=args.name, iface_ids=args.iface_id)
+            there = [_as_it_is(port) for port in monitor.ports().values() if other(port)]
+            raise WaitTimeout("; ".join([str(error), *there])) from None
     common.Terminal().write_json(encode_port(port))
     return common.DONE
+
+
+def _as_it_is(port: Port) -> str:
+    """A port that was waited for in another state."""
+    why = f": {port.error}" if port.state == "failed" and port.error else ""
+    return f"{port.kind} {port.name} is there, {port.state}{why}"

@@ -142,7 +142,10 @@ class Sandbox:
             f"\nTry:  dfovsdb watch {self.connection}\n"
             f"and:  ovs-vsctl --db={self.connection} add-br br-int "
             "-- set bridge br-int datapath_type=dummy\n"
-            "Every bridge needs datapath_type=dummy. Ctrl-C ends it."
+            f"and:  ovs-vsctl --db={self.connection} add-port br-int tap1 "
+            "-- set interface tap1 type=dummy external_ids:iface-id=vif-1\n"
+            "Every bridge needs datapath_type=dummy. Logs are beside the socket. "
+            "Ctrl-C or SIGTERM ends it."
         )
 
     def vsctl(self, *args: str) -> str:

@@ -340,6 +340,18 @@ def test_wait_is_status_1_when_the_time_passes(switch: Sandbox) -> None:
     assert done.stderr == "dfovsdb: no such port within 0.2 s\n"
 
 
+def test_wait_says_of_a_port_in_another_state_how_it_is(ovs_sandbox: Sandbox) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    ovs_sandbox.vsctl("add-port", "br-int", "tap1", "--", "set", "interface", "tap1",
+                      "external_ids:iface-id=v1")  # fmt: skip
+    ovs_sandbox.vsctl("wait-until", "interface", "tap1", "ofport=-1")
+    done = run("wait", ovs_sandbox.connection, "--iface-id", "v1", "--state", "ready",
+               "--timeout", "2")  # fmt: skip
+    assert done.returncode == 1
+    assert "; vm tap1 is there, failed: could not open network device tap1" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_sandbox_prints_its_connection_and_leaves_nothing(
     command: Callable[..., Command],
 ) -> None:
