@@ -17,7 +17,7 @@ from dfovsdb.classifiers.base import Classifier
 from dfovsdb.config import DEFAULT_CONNECTION
 from dfovsdb.errors import WaitTimeout
 from dfovsdb.model import Port, PortEvent, SyncMarker
-from dfovsdb.sinks.base import Sink
+from dfovsdb.watching import BatchSink
 
 _BATCHES = 16  # that may wait for the coroutine; behind them the worker's queue is bounded
 
@@ -176,7 +176,7 @@ class Monitor:
                 raise self._monitor.no_such_port(timeout) from None
 
 
-class _LoopSink(Sink):
+class _LoopSink(BatchSink):
     """Hands batches to the loop, and waits while nobody takes them."""
 
     def __init__(self) -> None:
@@ -200,19 +200,7 @@ class _LoopSink(Sink):
         self._released = True
         self._room.release()
 
-    def emit(self, event: PortEvent) -> None:
-        self._put([event])
-
-    def emit_many(self, events: Sequence[PortEvent]) -> None:
-        self._put(events)
-
-    def sync_started(self, marker: SyncMarker) -> None:
-        self._put([marker])
-
-    def sync_finished(self, marker: SyncMarker) -> None:
-        self._put([marker])
-
-    def _put(self, batch: Sequence[PortEvent | SyncMarker]) -> None:
+    def put(self, batch: Sequence[PortEvent | SyncMarker]) -> None:
         if self._released:
             return
         self._room.acquire()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import queue
 import time
 from collections.abc import Generator, Sequence
@@ -96,24 +97,32 @@ def _next_batch(
         raise WaitTimeout(monitor.trouble or "the first sync takes longer than this") from None
 
 
-class _QueueSink(Sink):
+class BatchSink(Sink):
+    """Puts everything that it is told, in order, where the event loop or a thread takes it."""
+
+    @abc.abstractmethod
+    def put(self, batch: Sequence[PortEvent | SyncMarker]) -> None:
+        """Hand over; wait while nobody takes it."""
+
+    def emit(self, event: PortEvent) -> None:
+        self.put([event])
+
+    def emit_many(self, events: Sequence[PortEvent]) -> None:
+        self.put(events)
+
+    def sync_started(self, marker: SyncMarker) -> None:
+        self.put([marker])
+
+    def sync_finished(self, marker: SyncMarker) -> None:
+        self.put([marker])
+
+
+class _QueueSink(BatchSink):
     """Hands batches to another thread, and waits while it is busy."""
 
     def __init__(self) -> None:
         self.batches: queue.Queue[Sequence[PortEvent | SyncMarker]] = queue.Queue(_BATCHES)
         self._released = False
-
-    def emit(self, event: PortEvent) -> None:
-        self._put([event])
-
-    def emit_many(self, events: Sequence[PortEvent]) -> None:
-        self._put(events)
-
-    def sync_started(self, marker: SyncMarker) -> None:
-        self._put([marker])
-
-    def sync_finished(self, marker: SyncMarker) -> None:
-        self._put([marker])
 
     def release(self) -> None:
         """Nobody listens any more: let a worker that waits go on."""
@@ -124,6 +133,6 @@ class _QueueSink(Sink):
             except queue.Empty:
                 return
 
-    def _put(self, batch: Sequence[PortEvent | SyncMarker]) -> None:
+    def put(self, batch: Sequence[PortEvent | SyncMarker]) -> None:
         if not self._released:
             self.batches.put(batch)

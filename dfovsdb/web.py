@@ -106,7 +106,7 @@ class _Server(socketserver.ThreadingTCPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base's
-        # Called where the exception is handled, so there is one to show.
+        # LOG014: called where the exception is handled, so there is one to show.
         LOG.debug("a request of %s failed", client_address, exc_info=True)  # noqa: LOG014
 
 

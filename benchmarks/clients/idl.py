@@ -15,7 +15,7 @@ import ovs.poller
 from benchmarks.clients.observer import COLUMNS, Observer
 
 
-class Idl(ovs.db.idl.Idl):  # type: ignore[misc]
+class Idl(ovs.db.idl.Idl):  # type: ignore[misc]  # ovs has no types
     """Reads of each change what an observer wants to know."""
 
     observer: Observer

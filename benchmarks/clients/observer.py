@@ -9,7 +9,7 @@ import json
 import sys
 import time
 
-#: The columns that every client asks for.
+#: The columns that every client asks for; written out, as peers run without dfovsdb.
 COLUMNS = (
     "name",
     "type",

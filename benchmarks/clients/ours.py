@@ -47,7 +47,7 @@ def main() -> None:
         sinks.append(Blocked())
     connection = observer.go()
     resync = "diff" if "diff" in words else "replay"
-    with Monitor(connection, sinks=sinks, resync=resync, stop_timeout=0.1):  # type: ignore[arg-type]
+    with Monitor(connection, sinks=sinks, resync=resync, stop_timeout=0.1):  # type: ignore[arg-type]  # argv
         sys.stdin.read()
 
 

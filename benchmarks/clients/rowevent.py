@@ -15,7 +15,7 @@ from ovsdbapp.backend.ovs_idl.event import RowEvent, RowEventHandler
 from benchmarks.clients.observer import COLUMNS, Observer
 
 
-class AnyInterface(RowEvent):  # type: ignore[misc]
+class AnyInterface(RowEvent):  # type: ignore[misc]  # ovsdbapp has no types
     """Matches every change of every Interface."""
 
     def __init__(self, observer: Observer) -> None:
@@ -29,7 +29,7 @@ class AnyInterface(RowEvent):  # type: ignore[misc]
             self._observer.created()
 
 
-class Idl(ovs_connection.OvsdbIdl):  # type: ignore[misc]
+class Idl(ovs_connection.OvsdbIdl):  # type: ignore[misc]  # ovsdbapp has no types
     """As its users write it: every change goes to the handler, which has a thread."""
 
     def __init__(self, connection: str, helper: Any, event: RowEvent) -> None:

@@ -120,7 +120,7 @@ class ClassifierConformance:
     def test_a_row_costs_few_calls(self) -> None:
         classifier = self.make()
         for row in self.rows():
-            calls = _calls(lambda row=row: _classify(classifier, row))  # type: ignore[misc]
+            calls = _calls(lambda row=row: _classify(classifier, row))  # type: ignore[misc]  # row=row
             assert calls <= self.calls_limit, f"{calls} calls for one row; {_shown(row)}"
 
     def test_it_is_not_much_slower_than_the_default_classifiers(self) -> None:

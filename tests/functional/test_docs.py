@@ -170,7 +170,7 @@ def test_tests_and_modules_that_the_docs_name_are_there(file: Path) -> None:
     text = file.read_text()
     for path, name in re.findall(r"`((?:unit|functional)/\w+\.py)::(\w+)`", text):
         assert f"def {name}(" in (ROOT / "tests" / path).read_text(), f"{path}::{name}"
-    exists: Callable[[str], bool] = lambda name: any(ROOT.rglob(name))  # noqa: E731
+    exists: Callable[[str], bool] = lambda name: any(ROOT.rglob(name))  # noqa: E731 - short
     for name in re.findall(r"`(?:\w+/)*(\w+\.py)`", text):
         assert exists(name), name
 

@@ -168,7 +168,7 @@ class Life:
             return written
 
         view.offering = note  # type: ignore[method-assign]  # the test is a bystander
-        state.write = write  # type: ignore[method-assign]
+        state.write = write  # type: ignore[method-assign]  # a tap
 
     def _tick(self) -> None:
         if self.steps_to_crash == 0:
