@@ -23,9 +23,6 @@ Resync = Literal["replay", "diff"]
 #: Which cut comes first where several are due.
 _ORDER: tuple[Origin, ...] = ("initial", "resync", "replay", "catchup")
 
-RINGS_THICK = 0.001  #: seconds between two wake-ups of a worker below which it gathers facts
-GATHER = 0.0005  #: seconds that it gathers
-
 
 class Facts(NamedTuple):
     """What one server message changed; `time` is when it was read."""
@@ -63,10 +60,6 @@ class Bell:
             return False
         return True
 
-    def rest(self, seconds: float) -> None:
-        """Wait, whoever rings."""
-        time.sleep(seconds)
-
     def now(self) -> float:
         return time.monotonic()
 
@@ -102,7 +95,6 @@ class Inbox:
         self._stop_at: float | None = None
         self._stop_seen = False
         self._idle = False
-        self._rung_at = float("-inf")
         self._in_hand: Work | None = None
 
     # Feeding, with the lock held. True: the worker waits, ring the bell.
@@ -207,18 +199,6 @@ class Inbox:
                 return work
             if not self.bell.wait(poll_interval if poll_interval and poll_interval > 0 else None):
                 return "poll"
-            self._gather()
-
-    def _gather(self) -> None:
-        """Where rings come thick, let facts gather: a thread's wake-up costs more than a fact.
-
-        At full speed that leaves 0.93 of the CPU time (docs/performance.md); a change that comes
-        RINGS_THICK seconds or more after the one before is not delayed.
-        """
-        now = self.bell.now()
-        if now - self._rung_at < RINGS_THICK:
-            self.bell.rest(GATHER)
-        self._rung_at = now
 
     def pause(self, seconds: float) -> Literal["reopen", "stop"] | None:
         """Wait out a backoff; a request to reopen, and the first sight of one to stop, end it.

@@ -452,3 +452,85 @@ def test_without_any_socket_the_remedy_is_to_make_it_listen(
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
 def test_a_socket_that_may_not_be_opened_names_the_user(code: int) -> None:
     assert "user of Open vSwitch" in remedy("unix:/run/openvswitch/db.sock", code)
+
+
+# Gathering.
+
+
+class Clock:
+    """Instead of the module `time`: sleeping moves it, and something may happen meanwhile."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept = 0
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept += 1
+        self.meanwhile()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("dfovsdb.transport.time", clock)
+    return clock
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[tuple[Transport, socket.socket]]:
+    """A pair over a unix socket, where what was sent is there to be read."""
+    path = str(tmp_path / "db.sock")
+    peer = Peer(socket.AF_UNIX, path)
+    with peer.listener, Transport(Address.parse(f"unix:{path}")) as transport:
+        stand(transport)
+        with peer.accepted() as other:
+            yield transport, other
+
+
+def test_what_comes_little_and_often_is_read_together(
+    local: tuple[Transport, socket.socket], clock: Clock
+) -> None:
+    transport, other = local
+    other.sendall(b"first")
+    assert transport.wait(DEADLINE) == b"first"
+    other.sendall(b"second")
+    clock.meanwhile = lambda: other.sendall(b"third")
+    assert transport.wait(DEADLINE) == b"secondthird"
+    assert clock.slept == 1
+
+
+def test_what_comes_after_a_pause_is_read_at_once(
+    local: tuple[Transport, socket.socket], clock: Clock
+) -> None:
+    transport, other = local
+    for _ in range(3):
+        other.sendall(b"a change")
+        assert transport.wait(DEADLINE) == b"a change"
+        clock.now += 0.0011
+    assert clock.slept == 0
+
+
+def test_a_snapshot_is_read_as_fast_as_it_comes(
+    local: tuple[Transport, socket.socket], clock: Clock
+) -> None:
+    transport, other = local
+    for _ in range(3):
+        other.sendall(b"x" * 8192)
+        assert len(transport.wait(DEADLINE)) == 8192
+    assert clock.slept == 0
+
+
+def test_a_new_connection_begins_without_a_pause(
+    peer: Peer, connecting: Transport, clock: Clock
+) -> None:
+    for _ in range(2):
+        stand(connecting)
+        with peer.accepted() as other:
+            other.sendall(b"x")
+            assert until(connecting, bool) == b"x"
+    assert clock.slept == 0
