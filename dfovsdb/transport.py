@@ -20,13 +20,13 @@ from dfovsdb.tls import Channel, Tls
 #: Below the size at which malloc maps every block anew, and a full socket buffer's worth.
 _READ_SIZE = 1 << 16
 
-#: Where little comes at a time and often, bytes are let gather before they are read: a turn of
-#: the loop and the wake-up of every sink's thread cost more than the change that caused them.
-#: At full speed that leaves half of the CPU time (docs/performance.md); a change that comes
-#: _OFTEN or more after the one before is not delayed.
-_OFTEN = 0.001  # seconds between two reads
+#: Where little comes at a time and often, bytes are let gather: a turn of the loop and the wake-up
+#: of every sink's thread cost more than the change that caused them. At full speed that leaves
+#: half of the CPU time (docs/performance.md); neither the first change after a pause nor the
+#: second is delayed.
+_OFTEN = 0.002  # seconds from one read to the next
 _LITTLE = 8192  # bytes; a snapshot comes in larger pieces, and as fast as it can be read
-_GATHER = 0.0005  # seconds
+_GATHER = 0.001  # seconds
 
 
 class Transport:
@@ -49,7 +49,8 @@ class Transport:
         self._connected = False
         self._unsent = b""
         self._heard = False  # the server has sent something
-        self._little_at = float("-inf")  # when the last read found little, if it did
+        self._read_at = float("-inf")  # monotonic seconds
+        self._busy = False  # little comes at a time, and often
         self.ready = False  #: the connection stands, and so does TLS
 
     def __enter__(self) -> Self:
@@ -88,7 +89,7 @@ class Transport:
         self._channel = None
         self._unsent = b""
         self._connected = self._heard = self.ready = False
-        self._little_at = float("-inf")
+        self._busy, self._read_at = False, float("-inf")
 
     def wait(self, timeout: float | None) -> bytes:
         """Wait for bytes, for the connection to stand, for a wake-up or for the timeout.
@@ -98,6 +99,9 @@ class Transport:
         :raises ConnectionLost: the connection ended or could not be made.
         """
         data = b""
+        if self._busy:
+            self._busy = False
+            time.sleep(_GATHER)
         for key, _mask in self._selector.select(timeout):
             if key.fileobj is self._woken:
                 with contextlib.suppress(BlockingIOError):
@@ -106,7 +110,6 @@ class Transport:
                 self._finish_connecting()
             else:
                 self._send(b"")
-                self._gather()
                 data = self._receive()
         return data
 
@@ -186,10 +189,6 @@ class Transport:
             self._selector.modify(self._socket, events)
         self._unsent = unsent
 
-    def _gather(self) -> None:
-        if time.monotonic() - self._little_at < _OFTEN:
-            time.sleep(_GATHER)
-
     def _receive(self) -> bytes:
         assert self._socket is not None
         try:
@@ -203,7 +202,9 @@ class Transport:
         if not data:
             raise self._ended()
         self._heard = True
-        self._little_at = time.monotonic() if len(data) < _LITTLE else float("-inf")
+        now = time.monotonic()
+        self._busy = len(data) < _LITTLE and now - self._read_at < _OFTEN
+        self._read_at = now
         return data if self._channel is None else self._decrypted(self._channel, data)
 
     def _decrypted(self, channel: Channel, data: bytes) -> bytes:
