@@ -9,6 +9,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import TypeVar
 
 from dfovsdb.durations import Durations
 from dfovsdb.errors import SinkUnavailable
@@ -17,6 +18,7 @@ from dfovsdb.logs import get_logger
 from dfovsdb.sinks.base import Sink
 
 LOG = get_logger(__name__)
+T = TypeVar("T")
 
 RETRY_FIRST = 0.1  #: seconds after the first SinkUnavailable
 RETRY_MAX = 15.0  #: seconds between two tries at most
@@ -51,23 +53,23 @@ class Destination:
         self._down_since = 0.0
         self._wait = RETRY_FIRST
 
-    def deliver(self, call: Callable[[], object]) -> None:
+    def deliver(self, call: Callable[[T], object], what: T) -> None:
         """Call until the sink takes it.
 
         :raises Refused: it raised something else than SinkUnavailable.
         :raises Stopped: the deadline of stop has passed.
         """
-        while self.attempt(call):
+        while self.attempt(call, what):
             self.back_off()
 
-    def attempt(self, call: Callable[[], object]) -> SinkUnavailable | None:
+    def attempt(self, call: Callable[[T], object], what: T) -> SinkUnavailable | None:
         """Call once; what it raised where the destination is down. Raises as deliver()."""
         if self._inbox.overdue():
             raise Stopped
         if self.times is None or not self.opened:
-            return self._call(call)
+            return self._call(call, what)
         began = time.perf_counter()
-        down = self._call(call)
+        down = self._call(call, what)
         if down is None:
             self.times.observe(time.perf_counter() - began)
         return down
@@ -87,17 +89,17 @@ class Destination:
             self.counters["errors"] += 1
             LOG.error("sink %s failed in %s()", self.name, name, exc_info=refused.error)
 
-    def _call(self, call: Callable[[], object]) -> SinkUnavailable | None:
+    def _call(self, call: Callable[..., object], *what: object) -> SinkUnavailable | None:
         down: SinkUnavailable | None = None
         try:
-            call()
+            call(*what)
         except SinkUnavailable as error:
             down = error  # and logged below: oslo.log adds an exception that is being handled
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it ends no thread of ours
             raise Refused(error) from None
         if down:
             self._went_down(down)
-        else:
+        elif not self.available:
             self._came_back()
         return down
 
@@ -111,7 +113,6 @@ class Destination:
 
     def _came_back(self) -> None:
         self._wait = RETRY_FIRST
-        if not self.available:
-            self.available = True
-            LOG.info("sink %s is available again, after %.1f s", self.name,
-                     self._inbox.bell.now() - self._down_since)  # fmt: skip
+        self.available = True
+        LOG.info("sink %s is available again, after %.1f s", self.name,
+                 self._inbox.bell.now() - self._down_since)  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from dfovsdb.classifiers.base import matches
+from dfovsdb.classifiers.base import like
 
 if TYPE_CHECKING:
     from dfovsdb.model import Port
@@ -25,11 +26,15 @@ class Selection:
     names: Collection[str] = ()
     iface_ids: Collection[str] = ()
 
+    @cached_property
+    def _is_named(self) -> Callable[[str], object]:
+        return like(self.names)
+
     def __call__(self, port: Port) -> bool:
         return (
             (not self.kinds or port.kind in self.kinds)
             and (not self.states or port.state in self.states)
-            and (not self.names or matches(port.name, self.names))
+            and (not self.names or bool(self._is_named(port.name)))
             and (not self.iface_ids or _iface_id(port) in self.iface_ids)
         )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 
 from dfovsdb import lifecycle
 from dfovsdb.destination import Destination, Refused
@@ -50,8 +49,10 @@ class Teller:
         """
         self._begin("update", replaying=False)
         for time, facts in messages:
-            if self._batch and any(uuid in self._batch for uuid, _ in facts):
-                self._flush()
+            for uuid, _ in facts:
+                if uuid in self._batch:
+                    self._flush()
+                    break
             self._add(facts, time)
         self._flush()
 
@@ -115,7 +116,7 @@ class Teller:
         )
         call = self._sink.sync_started if action == "sync_started" else self._sink.sync_finished
         try:
-            self._destination.deliver(partial(call, marker))
+            self._destination.deliver(call, marker)
         except Refused as refused:
             self._refused(marker, refused)
 
@@ -136,7 +137,7 @@ class Teller:
     def _offer_batch(self, events: Sequence[PortEvent]) -> None:
         try:
             while events:
-                down = self._destination.attempt(partial(self._sink.emit_many, events))
+                down = self._destination.attempt(self._sink.emit_many, events)
                 arrived = _arrived(down, len(events))
                 self._accepted(events[:arrived])
                 events = events[arrived:]
@@ -148,10 +149,10 @@ class Teller:
             self._offer_each(events)
 
     def _offer_each(self, events: Sequence[PortEvent]) -> None:
+        attempt, emit = self._destination.attempt, self._sink.emit
         for event in events:
-            emit = partial(self._sink.emit, event)
             try:
-                while (down := self._destination.attempt(emit)) and not _arrived(down, 1):
+                while (down := attempt(emit, event)) and not _arrived(down, 1):
                     self._destination.back_off()
             except Refused as refused:
                 self._told.refused(event)

@@ -111,7 +111,7 @@ class Worker:
     def open(self) -> bool:
         """Open the sink, for as long as it takes; False where it cannot be opened."""
         try:
-            while self._destination.attempt(lambda: self._sink.open(self._context)):
+            while self._destination.attempt(self._sink.open, self._context):
                 self.opened.set()
                 self._destination.back_off()
         except Refused as refused:

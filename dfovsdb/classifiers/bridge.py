@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
-from dfovsdb.classifiers.base import Classifier, matches
+from dfovsdb.classifiers.base import Classifier, like
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,13 +35,13 @@ class BridgeClassifier(Classifier):
     )
 
     def __init__(self, names: Sequence[str] = ("br-*",), local_port: bool = True) -> None:
-        self._names = tuple(names)
+        self._is_named = like(names)
         self._local_port = local_port
 
     def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
         if self._local_port and interface.ofport == OFPP_LOCAL:
             return {}
-        if interface.type == "internal" and matches(interface.name, self._names):
+        if interface.type == "internal" and self._is_named(interface.name):
             return {}
         return None
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
-from dfovsdb.classifiers.base import Classifier, matches
+from dfovsdb.classifiers.base import Classifier, like
 from dfovsdb.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class MatchClassifier(Classifier):
             raise ConfigurationError("option kind is required: the word for these ports")
         self.kind = kind
         self._types = frozenset(types)
-        self._names = tuple(names)
+        self._is_named = like(names)
         self._external_ids = tuple(external_ids)
         self._option_keys = tuple(option_keys)
         self._attributes = tuple((name.replace("-", "_"), name) for name in attributes)
@@ -56,7 +56,7 @@ class MatchClassifier(Classifier):
     def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
         if self._types and (interface.type or "system") not in self._types:
             return None
-        if not matches(interface.name, self._names):
+        if not self._is_named(interface.name):
             return None
         if not all(key in interface.external_ids for key in self._external_ids):
             return None
@@ -72,6 +72,6 @@ class MatchClassifier(Classifier):
         lacks = [f"it has no {what}" for what in missing]
         if self._types and (interface.type or "system") not in self._types:
             lacks.append("its type is not among types")
-        if not matches(interface.name, self._names):
+        if not self._is_named(interface.name):
             lacks.append("its name is not among names")
         return lacks[0] if len(lacks) == 1 else None

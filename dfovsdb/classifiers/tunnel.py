@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
-from dfovsdb.classifiers.base import Classifier, matches
+from dfovsdb.classifiers.base import Classifier, like
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,10 +31,10 @@ class TunnelClassifier(Classifier):
 
     def __init__(self, types: Sequence[str] = TYPES, names: Sequence[str] = ("*",)) -> None:
         self._types = frozenset(types)
-        self._names = tuple(names)
+        self._is_named = like(names)
 
     def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
-        if interface.type not in self._types or not matches(interface.name, self._names):
+        if interface.type not in self._types or not self._is_named(interface.name):
             return None
         option = interface.options.get
         external_id = interface.external_ids.get

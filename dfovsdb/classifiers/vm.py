@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
-from dfovsdb.classifiers.base import Classifier, matches
+from dfovsdb.classifiers.base import Classifier, like
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,17 +39,17 @@ class VmClassifier(Classifier):
     def __init__(
         self, names: Sequence[str] = ("*",), exclude_names: Sequence[str] = EXCLUDE_NAMES
     ) -> None:
-        self._names = tuple(names)
-        self._exclude_names = tuple(exclude_names)
+        self._is_named = like(names)
+        self._is_excluded = like(exclude_names)
 
     def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
         external_id = interface.external_ids.get
         iface_id = external_id("iface-id")
         if not iface_id:
             return None
-        if not matches(interface.name, self._names):
+        if not self._is_named(interface.name):
             return None
-        if matches(interface.name, self._exclude_names):
+        if self._is_excluded(interface.name):
             return None
         return {
             "iface_id": iface_id,
@@ -62,6 +62,6 @@ class VmClassifier(Classifier):
     def nearly(self, interface: Interface) -> str | None:
         if not interface.external_ids.get("iface-id"):
             return "it has no external_ids:iface-id" if interface.type in _TYPES else None
-        if not matches(interface.name, self._names):
+        if not self._is_named(interface.name):
             return "its name is not among names"
         return "its name is among exclude_names"

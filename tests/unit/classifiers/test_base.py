@@ -4,11 +4,11 @@ import inspect
 
 import pytest
 
-from dfovsdb.classifiers.base import Classifier, matches
+from dfovsdb.classifiers.base import Classifier, like
 
 
 @pytest.mark.parametrize(
-    ("name", "patterns", "like"),
+    ("name", "patterns", "is_like"),
     [
         ("tap0", ("*",), True),
         ("tap0", ("qvo*", "tap*"), True),
@@ -24,9 +24,9 @@ from dfovsdb.classifiers.base import Classifier, matches
     ],
 )
 def test_a_name_is_matched_by_shell_patterns(
-    name: str, patterns: tuple[str, ...], like: bool
+    name: str, patterns: tuple[str, ...], is_like: bool
 ) -> None:
-    assert matches(name, patterns) is like
+    assert bool(like(patterns)(name)) is is_like
 
 
 def test_the_base_has_no_init_and_asks_for_one_method() -> None:
