@@ -1,0 +1,148 @@
+"""The promises of a classifier."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from dfovsdb.classifiers.base import Classifier
+from dfovsdb.classifiers.chain import Chain
+from dfovsdb.errors import DfovsdbError
+from dfovsdb.model import Interface
+from dfovsdb.plugins import default_classifiers
+from dfovsdb.testing.conformance import effects
+from dfovsdb.testing.conformance.options import check_options
+from dfovsdb.testing.rows import corpus
+
+
+class ClassifierConformance:
+    """A classifier is pure, total and quick, and answers with strings."""
+
+    #: The class under test.
+    plugin: ClassVar[type[Classifier]]
+    #: Python-level calls that one row may cost.
+    calls_limit: ClassVar[int] = 2000
+    #: How many times as long as the default chain it may take.
+    ratio_limit: ClassVar[float] = 200
+
+    def make(self) -> Classifier:
+        """A fresh instance; override it where the class needs arguments."""
+        return self.plugin()
+
+    def rows(self) -> list[Interface]:
+        """The rows that it is asked about; extend it by what is special to yours."""
+        return corpus(self.make().columns)
+
+    def test_it_names_its_kind_and_columns_that_can_be_monitored(self) -> None:
+        try:
+            Chain([self.make()])
+        except DfovsdbError as error:
+            raise AssertionError(str(error)) from None
+
+    def test_its_options_are_arguments_of_its_init(self) -> None:
+        check_options(type(self.make()))
+
+    def test_it_answers_every_row(self) -> None:
+        classifier = self.make()
+        for row in self.rows():
+            _classify(classifier, row)
+
+    def test_attributes_are_strings_or_none(self) -> None:
+        classifier = self.make()
+        for row in self.rows():
+            answer: object = _classify(classifier, row)
+            if answer is None:
+                continue
+            assert isinstance(answer, Mapping), f"{answer!r:.80} is no mapping; {_shown(row)}"
+            for name, value in answer.items():
+                fine = isinstance(name, str) and (value is None or isinstance(value, str))
+                assert fine, f"attribute {name!r} is {value!r:.80}; {_shown(row)}"
+
+    def test_the_same_row_has_the_same_answer(self) -> None:
+        """Whatever was asked before, of whatever instance, on whatever thread."""
+        classifier, rows = self.make(), self.rows()
+        first = [_copy(_classify(classifier, row)) for row in rows]
+        backwards = [_copy(_classify(classifier, row)) for row in reversed(rows)][::-1]
+        other = self.make()
+        elsewhere: list[Any] = []
+        thread = threading.Thread(
+            target=lambda: elsewhere.extend(_answer_or_error(other, row) for row in rows)
+        )
+        thread.start()
+        thread.join()
+        for row, *answers in zip(rows, first, backwards, elsewhere, strict=True):
+            same = all(answer == answers[0] for answer in answers)
+            assert same, f"the answers differ: {answers}; {_shown(row)}"
+
+    def test_an_answer_is_not_changed_later(self) -> None:
+        classifier, rows = self.make(), self.rows()
+        answers = [(answer := _classify(classifier, row), _copy(answer)) for row in rows]
+        for answer, as_it_was in answers:
+            assert answer == as_it_was, f"{as_it_was} became {answer} by a later question"
+
+    def test_it_changes_no_row(self) -> None:
+        classifier = self.make()
+        for row in self.rows():
+            before = _plain(row)
+            _classify(classifier, row)
+            assert _plain(row) == before, f"the row was changed; {_shown(row)}"
+
+    def test_it_does_no_input_or_output(self) -> None:
+        classifier, rows = self.make(), self.rows()
+        for row in rows:  # what is imported at the first question has been imported now
+            _classify(classifier, row)
+        with effects.watching_io() as seen:
+            for row in rows:
+                _classify(classifier, row)
+        assert not seen, f"classify() runs between socket and replica, and did {seen[0]}"
+
+    def test_a_row_costs_few_calls(self) -> None:
+        classifier = self.make()
+        for row in self.rows():
+            calls = effects.calls(lambda row=row: _classify(classifier, row))  # type: ignore[misc]  # row=row
+            assert calls <= self.calls_limit, f"{calls} calls for one row; {_shown(row)}"
+
+    def test_it_is_not_much_slower_than_the_default_classifiers(self) -> None:
+        classifier, rows = self.make(), self.rows()
+        chain = default_classifiers()
+
+        def reference() -> None:
+            for row in rows:
+                for one in chain:
+                    one.classify(row)
+
+        def ours() -> None:
+            for row in rows:
+                _classify(classifier, row)
+
+        ratio = effects.quickest(ours) / effects.quickest(reference)
+        assert ratio <= self.ratio_limit, f"{ratio:.0f} times as slow as the default classifiers"
+
+
+def _classify(classifier: Classifier, row: Interface) -> Mapping[str, str | None] | None:
+    try:
+        return classifier.classify(row)
+    except Exception as error:
+        raise AssertionError(f"classify() raised {error!r}; {_shown(row)}") from error
+
+
+def _answer_or_error(classifier: Classifier, row: Interface) -> object:
+    try:
+        return _copy(classifier.classify(row))
+    except Exception as error:  # noqa: BLE001 - it is compared with the other answers
+        return repr(error)
+
+
+def _copy(answer: Mapping[str, str | None] | None) -> Any:
+    return dict(answer) if isinstance(answer, Mapping) else answer
+
+
+def _plain(row: Interface) -> Any:
+    return msgspec.to_builtins(row)
+
+
+def _shown(row: Interface) -> str:
+    return f"the row is {row!r:.300}"

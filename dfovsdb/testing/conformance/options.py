@@ -1,0 +1,21 @@
+"""What is asked of the options of every plugin."""
+
+from __future__ import annotations
+
+import inspect
+
+from dfovsdb.classifiers.base import Classifier
+from dfovsdb.sinks.base import Sink
+
+
+def check_options(plugin: type[Classifier | Sink]) -> None:
+    """Assert that each may be passed to `__init__`, which has a default where it needs one."""
+    parameters = inspect.signature(plugin).parameters
+    for option in plugin.options:
+        assert option.dest in parameters, (
+            f"option {option.name} is no argument of {plugin.__name__}.__init__"
+        )
+        parameter = parameters[option.dest]
+        assert option.required or parameter.default is not parameter.empty, (
+            f"option {option.name} is not required, but argument {option.dest} has no default"
+        )

@@ -1,0 +1,264 @@
+"""The promises of a sink."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from dfovsdb.model import PortEvent
+from dfovsdb.sinks.base import Sink
+from dfovsdb.testing.conformance import day
+from dfovsdb.testing.conformance.options import check_options
+from dfovsdb.testing.driven import DrivenSink
+
+
+class SinkConformance:
+    """A sink, behind the real worker, takes what it is told, as often and as it comes.
+
+    Three hooks let the suite look behind the sink; what needs one that is not overridden is
+    skipped. In `make()` and the hooks `self.tmp_path` is a folder of this test's own.
+    """
+
+    #: The class under test.
+    plugin: ClassVar[type[Sink]]
+    #: Seconds that one test may take.
+    deadline: ClassVar[float] = 20.0
+
+    tmp_path: Path
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.tmp_path = tmp_path
+
+    def make(self) -> Sink:
+        """A fresh instance with an empty destination; override it where it needs arguments."""
+        return self.plugin()
+
+    def arrived(self, sink: Sink) -> Sequence[str]:
+        """What the destination was told, in order: `online tap0`, `updated tap0`, …"""
+        raise NotImplementedError
+
+    def believes(self, sink: Sink) -> Iterable[str]:
+        """The names of the ports that the destination believes to be there.
+
+        For a destination that keeps a state; where it keeps events, override arrived().
+        """
+        return day.fold(self.arrived(sink))
+
+    def outage(self, sink: Sink, after: int) -> contextlib.AbstractContextManager[object]:
+        """A context within which the destination takes that many events more and is then down."""
+        raise NotImplementedError
+
+    def test_its_options_are_arguments_of_its_init(self) -> None:
+        check_options(type(self.make()))
+
+    def test_it_takes_every_port_that_a_switch_may_have(self) -> None:
+        ports = day.every_port()
+        with self._driven() as (_sink, driven):
+            driven.sync(ports)
+            driven.settle()
+            driven.publish(*(day.changed(port) for port in ports))
+            driven.settle()
+            driven.publish(*(port.uuid for port in ports))
+        self._check(driven)
+
+    def test_it_changes_nothing_that_it_is_told(self) -> None:
+        with self._driven() as (_sink, driven):
+            driven.sync(day.every_port())
+        assert not driven.changed, f"an event was changed: {driven.changed[0]:.300}"
+
+    def test_events_arrive_in_order(self) -> None:
+        self._needs("arrived")
+        with self._driven() as (sink, driven):
+            day.play(driven)
+        told = driven.accepted()
+        assert list(self.arrived(sink)) == told, f"told: {told}, arrived: {self.arrived(sink)}"
+
+    def test_the_destination_ends_with_the_ports_of_the_switch(self) -> None:
+        self._needs("arrived", "believes")
+        with self._driven() as (sink, driven):
+            day.play(driven)
+            driven.settle()
+            self._check_end(sink, driven)
+
+    def test_a_batch_may_come_again_one_by_one(self) -> None:
+        """Where emit_many raises, its events are offered with emit."""
+        with self._driven() as (sink, driven):
+            driven.refuse_batches = True
+            day.play(driven)
+            driven.settle()
+            self._check_end(sink, driven)
+        self._check(driven)
+
+    def test_what_is_offered_again_is_taken_again(self) -> None:
+        """It arrived, but the answer was lost: delivery is at least once."""
+        with self._driven() as (sink, driven):
+            driven.lost_answers = 2  # the marker, and the first batch
+            driven.sync(day.vms(3))
+            driven.settle()
+            driven.lost_answers = 1
+            driven.publish(day.vms(3)[0].uuid)
+            driven.settle()
+            self._check_end(sink, driven)
+        self._check(driven)
+
+    def test_an_event_that_was_refused_harms_no_other(self) -> None:
+        """Another event may never come: `seq` has gaps, and its port is told later."""
+        with self._driven() as (sink, driven):
+            driven.refused_names = {"tap1"}
+            driven.sync(day.vms(4))
+            driven.until(lambda: driven.of("sync_finished"))
+            driven.refused_names = set()
+            driven.publish(*(day.changed(port) for port in day.vms(4)))
+            driven.settle()
+            self._check_end(sink, driven)
+        self._check(driven)
+
+    def test_an_outage_is_raised_as_sink_unavailable(self) -> None:
+        self._needs("outage")
+        with self._driven() as (_sink, driven):
+            driven.sync([])
+            driven.until(lambda: driven.of("sync_finished"))
+            with self.outage(_sink, 0):
+                driven.publish(*day.vms(3))
+                driven.until(lambda: driven.of("emit", "emit_many")[-1:])
+            driven.settle()
+        self._check(driven)
+        assert driven.worker.counters["outages"], "the destination was down, and nothing raised"
+
+    @pytest.mark.parametrize("after", [0, 1, 3])
+    def test_nothing_is_lost_in_an_outage(self, after: int) -> None:
+        """`delivered=n` is no more than what arrived, and what did arrive was in order."""
+        self._needs("outage")
+        self._needs("arrived", "believes")
+        with self._driven() as (sink, driven):
+            driven.sync([])
+            driven.until(lambda: driven.of("sync_finished"))
+            with self.outage(sink, after):
+                driven.publish(*day.vms(5))
+                driven.until(
+                    lambda: driven.worker.counters["outages"] or not driven.worker.undelivered()
+                )
+            driven.settle()
+            self._check_end(sink, driven)
+
+    def test_every_sync_is_taken_with_its_markers(self) -> None:
+        """The first, one after a reconnect, one on demand, and each marker more than once."""
+        with self._driven() as (sink, driven):
+            driven.lost_answers = 1
+            driven.sync(day.vms(3))
+            driven.settle()
+            driven.sync(day.vms(2))
+            driven.until(lambda: len(driven.of("sync_finished")) >= 2)
+            driven.replay()
+            driven.until(lambda: len(driven.of("sync_finished")) >= 3)
+            driven.sync([])
+            driven.until(lambda: len(driven.of("sync_finished")) >= 4)
+            self._check_end(sink, driven)
+        self._check(driven)
+
+    def test_it_asks_for_no_replays_without_end(self) -> None:
+        with self._driven() as (_sink, driven):
+            driven.sync(day.vms(2))
+            driven.settle()
+            driven.publish(day.changed(day.vms(2)[0]))
+            driven.settle()
+
+    def test_reopen_and_poll_may_come_at_any_time(self) -> None:
+        with self._driven(poll_interval=0.01) as (sink, driven):
+            if sink.poll_interval is not None:
+                driven.until(lambda: driven.of("poll"))
+            driven.reopen()
+            driven.until(lambda: driven.of("reopen"))
+            day.play(driven)
+            driven.reopen()
+            driven.settle()
+            driven.until(lambda: len(driven.of("reopen")) == 2)
+            driven.publish(*day.vms(2))
+            driven.settle()
+            self._check_end(sink, driven)
+        self._check(driven)
+
+    def test_it_is_opened_and_closed_once_and_leaves_nothing_behind(self) -> None:
+        for _ in range(2):  # what is made once in a process has been made now
+            gc.collect()
+            before = (_files(), set(threading.enumerate()))
+            with self._driven() as (_sink, driven):
+                day.play(driven)
+            del _sink
+            gc.collect()
+        assert len(driven.of("open")) == len(driven.of("close")) == 1
+        self._check(driven)
+        left = set(threading.enumerate()) - before[1]
+        assert not left, f"after close() there are still the threads {left}"
+        files = _files() - before[0]
+        assert not files, f"after close() there are still the open files {sorted(files)}"
+
+    def test_it_may_be_closed_before_it_was_told_anything(self) -> None:
+        with self._driven() as (_sink, driven):
+            pass
+        self._check(driven)
+
+    def test_it_works_on_a_thread_that_did_not_make_it(self) -> None:
+        with self._driven() as (_sink, driven):
+            day.play(driven)
+        threads = {call.thread for call in driven.calls}
+        assert threads.isdisjoint({threading.get_ident()})
+        self._check(driven)
+
+    def test_every_call_returns(self) -> None:
+        with self._driven() as (_sink, driven):
+            day.play(driven)
+            driven.settle()
+
+    @contextlib.contextmanager
+    def _driven(self, *, poll_interval: float | None = None) -> Iterator[tuple[Sink, DrivenSink]]:
+        sink = self.make()
+        if poll_interval and sink.poll_interval is not None:
+            sink.poll_interval = poll_interval  # the worker reads it whenever it begins to wait
+        with DrivenSink(sink, deadline=self.deadline) as driven:
+            yield sink, driven
+
+    def _check(self, driven: DrivenSink) -> None:
+        failures = driven.failures()
+        assert not failures, failures[0]
+
+    def _check_end(self, sink: Sink, driven: DrivenSink) -> None:
+        """Where one may look: the destination has the ports that there are."""
+        if not self._overrides("arrived", "believes"):
+            return
+        there = {port.name for port in driven.ports().values()}
+        believed = set(self.believes(sink))
+        assert believed == there, f"it believes in {believed}, there are {there}"
+
+    def _overrides(self, *hooks: str) -> bool:
+        return any(
+            getattr(type(self), hook) is not getattr(SinkConformance, hook) for hook in hooks
+        )
+
+    def _needs(self, *hooks: str) -> None:
+        if not self._overrides(*hooks):
+            pytest.skip(
+                f"override {' or '.join(f'{hook}()' for hook in hooks)} to have it checked"
+            )
+
+
+def _files() -> set[str]:
+    """The open files of this process, by number and what they are."""
+    found: set[str] = set()
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # that of the listing itself
+            found.add(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
+    return found
+
+
+def event_word(event: PortEvent) -> str:
+    """`online tap0`: an event as arrived() says it."""
+    return f"{event.action} {event.port.name}"
