@@ -102,8 +102,7 @@ class DrivenSink:
                 raise AssertionError("it asks for replays without end: request_replay() is for "
                                      "somebody who came late")  # fmt: skip
             if time.monotonic() > self._until:
-                what = f"{self._in_call}() does not return" if self._in_call else "it has ended?"
-                raise AssertionError(f"not in time: {what}; calls so far: {self.story()}")
+                raise AssertionError(f"not in time: {self._stuck()}; calls so far: {self.story()}")
             time.sleep(0.002)
 
     def of(self, *methods: str) -> list[Call]:
@@ -137,6 +136,13 @@ class DrivenSink:
     def ports(self) -> Mapping[str, Port]:
         """What the sink should have in the end."""
         return self._dispatcher.ports()
+
+    def _stuck(self) -> str:
+        if self._in_call:
+            return f"{self._in_call}() does not return"
+        if not self.worker.available:
+            return f"{self.calls[-1].method}() still raises {self.calls[-1].error!r:.300}"
+        return "it has ended?"
 
     def _spy(self, name: str, method: Callable[..., None]) -> Callable[..., None]:
         def call(*args: Any) -> None:

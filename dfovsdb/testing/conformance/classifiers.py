@@ -13,7 +13,7 @@ from dfovsdb.classifiers.chain import Chain
 from dfovsdb.errors import DfovsdbError
 from dfovsdb.model import Interface
 from dfovsdb.plugins import default_classifiers
-from dfovsdb.testing.conformance import effects
+from dfovsdb.testing.conformance import effects, hooks
 from dfovsdb.testing.conformance.options import check_options
 from dfovsdb.testing.rows import corpus
 
@@ -30,29 +30,30 @@ class ClassifierConformance:
 
     def make(self) -> Classifier:
         """A fresh instance; override it where the class needs arguments."""
-        return self.plugin()
+        classifier: Classifier = hooks.built(self)
+        return classifier
 
     def rows(self) -> list[Interface]:
         """The rows that it is asked about; extend it by what is special to yours."""
-        return corpus(self.make().columns)
+        return corpus(self._made().columns)
 
     def test_it_names_its_kind_and_columns_that_can_be_monitored(self) -> None:
         try:
-            Chain([self.make()])
+            Chain([self._made()])
         except DfovsdbError as error:
             raise AssertionError(str(error)) from None
 
     def test_its_options_are_arguments_of_its_init(self) -> None:
-        check_options(type(self.make()))
+        check_options(type(self._made()))
 
     def test_it_answers_every_row(self) -> None:
-        classifier = self.make()
-        for row in self.rows():
+        classifier = self._made()
+        for row in self._rows():
             _classify(classifier, row)
 
     def test_attributes_are_strings_or_none(self) -> None:
-        classifier = self.make()
-        for row in self.rows():
+        classifier = self._made()
+        for row in self._rows():
             answer: object = _classify(classifier, row)
             if answer is None:
                 continue
@@ -63,10 +64,10 @@ class ClassifierConformance:
 
     def test_the_same_row_has_the_same_answer(self) -> None:
         """Whatever was asked before, of whatever instance, on whatever thread."""
-        classifier, rows = self.make(), self.rows()
+        classifier, rows = self._made(), self._rows()
         first = [_copy(_classify(classifier, row)) for row in rows]
         backwards = [_copy(_classify(classifier, row)) for row in reversed(rows)][::-1]
-        other = self.make()
+        other = self._made()
         elsewhere: list[Any] = []
         thread = threading.Thread(
             target=lambda: elsewhere.extend(_answer_or_error(other, row) for row in rows)
@@ -78,20 +79,20 @@ class ClassifierConformance:
             assert same, f"the answers differ: {answers}; {_shown(row)}"
 
     def test_an_answer_is_not_changed_later(self) -> None:
-        classifier, rows = self.make(), self.rows()
+        classifier, rows = self._made(), self._rows()
         answers = [(answer := _classify(classifier, row), _copy(answer)) for row in rows]
         for answer, as_it_was in answers:
             assert answer == as_it_was, f"{as_it_was} became {answer} by a later question"
 
     def test_it_changes_no_row(self) -> None:
-        classifier = self.make()
-        for row in self.rows():
+        classifier = self._made()
+        for row in self._rows():
             before = _plain(row)
             _classify(classifier, row)
             assert _plain(row) == before, f"the row was changed; {_shown(row)}"
 
     def test_it_does_no_input_or_output(self) -> None:
-        classifier, rows = self.make(), self.rows()
+        classifier, rows = self._made(), self._rows()
         for row in rows:  # what is imported at the first question has been imported now
             _classify(classifier, row)
         with effects.watching_io() as seen:
@@ -100,13 +101,13 @@ class ClassifierConformance:
         assert not seen, f"classify() runs between socket and replica, and did {seen[0]}"
 
     def test_a_row_costs_few_calls(self) -> None:
-        classifier = self.make()
-        for row in self.rows():
+        classifier = self._made()
+        for row in self._rows():
             calls = effects.calls(lambda row=row: _classify(classifier, row))  # type: ignore[misc]  # row=row
             assert calls <= self.calls_limit, f"{calls} calls for one row; {_shown(row)}"
 
     def test_it_is_not_much_slower_than_the_default_classifiers(self) -> None:
-        classifier, rows = self.make(), self.rows()
+        classifier, rows = self._made(), self._rows()
         chain = default_classifiers()
 
         def reference() -> None:
@@ -120,6 +121,12 @@ class ClassifierConformance:
 
         ratio = effects.quickest(ours) / effects.quickest(reference)
         assert ratio <= self.ratio_limit, f"{ratio:.0f} times as slow as the default classifiers"
+
+    def _made(self) -> Classifier:
+        return hooks.made(self.make, Classifier)  # type: ignore[type-abstract]  # any of them
+
+    def _rows(self) -> list[Interface]:
+        return hooks.several("rows", self.rows, Interface, "Interface rows")
 
 
 def _classify(classifier: Classifier, row: Interface) -> Mapping[str, str | None] | None:

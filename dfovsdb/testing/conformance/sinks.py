@@ -7,6 +7,7 @@ import gc
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ import pytest
 
 from dfovsdb.model import PortEvent
 from dfovsdb.sinks.base import Sink
-from dfovsdb.testing.conformance import day
+from dfovsdb.testing.conformance import day, hooks
 from dfovsdb.testing.conformance.options import check_options
 from dfovsdb.testing.driven import DrivenSink
 
@@ -39,7 +40,8 @@ class SinkConformance:
 
     def make(self) -> Sink:
         """A fresh instance with an empty destination; override it where it needs arguments."""
-        return self.plugin()
+        sink: Sink = hooks.built(self)
+        return sink
 
     def arrived(self, sink: Sink) -> Sequence[str]:
         """What the destination was told, in order: `online tap0`, `updated tap0`, …"""
@@ -50,14 +52,14 @@ class SinkConformance:
 
         For a destination that keeps a state; where it keeps events, override arrived().
         """
-        return day.fold(self.arrived(sink))
+        return day.fold(self._arrived(sink))
 
     def outage(self, sink: Sink, after: int) -> contextlib.AbstractContextManager[object]:
         """A context within which the destination takes that many events more and is then down."""
         raise NotImplementedError
 
     def test_its_options_are_arguments_of_its_init(self) -> None:
-        check_options(type(self.make()))
+        check_options(type(self._made()))
 
     def test_it_takes_every_port_that_a_switch_may_have(self) -> None:
         ports = day.every_port()
@@ -78,8 +80,8 @@ class SinkConformance:
         self._needs("arrived")
         with self._driven() as (sink, driven):
             day.play(driven)
-        told = driven.accepted()
-        assert list(self.arrived(sink)) == told, f"told: {told}, arrived: {self.arrived(sink)}"
+        told, arrived = driven.accepted(), self._arrived(sink)
+        assert arrived == told, f"told: {told}, arrived: {arrived}"
 
     def test_the_destination_ends_with_the_ports_of_the_switch(self) -> None:
         self._needs("arrived", "believes")
@@ -123,15 +125,17 @@ class SinkConformance:
 
     def test_an_outage_is_raised_as_sink_unavailable(self) -> None:
         self._needs("outage")
-        with self._driven() as (_sink, driven):
+        with self._driven() as (sink, driven):
             driven.sync([])
             driven.until(lambda: driven.of("sync_finished"))
-            with self.outage(_sink, 0):
+            with self._outage(sink, 0):
                 driven.publish(*day.vms(3))
                 driven.until(lambda: driven.of("emit", "emit_many")[-1:])
             driven.settle()
         self._check(driven)
-        assert driven.worker.counters["outages"], "the destination was down, and nothing raised"
+        assert driven.worker.counters["outages"], (
+            "the destination was down, and nothing raised; or your outage() did not take it down"
+        )
 
     @pytest.mark.parametrize("after", [0, 1, 3])
     def test_nothing_is_lost_in_an_outage(self, after: int) -> None:
@@ -141,7 +145,7 @@ class SinkConformance:
         with self._driven() as (sink, driven):
             driven.sync([])
             driven.until(lambda: driven.of("sync_finished"))
-            with self.outage(sink, after):
+            with self._outage(sink, after):
                 driven.publish(*day.vms(5))
                 driven.until(
                     lambda: driven.worker.counters["outages"] or not driven.worker.undelivered()
@@ -220,11 +224,20 @@ class SinkConformance:
 
     @contextlib.contextmanager
     def _driven(self, *, poll_interval: float | None = None) -> Iterator[tuple[Sink, DrivenSink]]:
-        sink = self.make()
+        sink = self._made()
         if poll_interval and sink.poll_interval is not None:
             sink.poll_interval = poll_interval  # the worker reads it whenever it begins to wait
         with DrivenSink(sink, deadline=self.deadline) as driven:
             yield sink, driven
+
+    def _made(self) -> Sink:
+        return hooks.made(self.make, Sink)  # type: ignore[type-abstract]  # any of them
+
+    def _arrived(self, sink: Sink) -> list[str]:
+        return hooks.lines(partial(self.arrived, sink))
+
+    def _outage(self, sink: Sink, after: int) -> contextlib.AbstractContextManager[None]:
+        return hooks.during(partial(self.outage, sink, after))
 
     def _check(self, driven: DrivenSink) -> None:
         failures = driven.failures()
@@ -235,7 +248,8 @@ class SinkConformance:
         if not self._overrides("arrived", "believes"):
             return
         there = {port.name for port in driven.ports().values()}
-        believed = set(self.believes(sink))
+        believes = partial(self.believes, sink)
+        believed = set(hooks.several("believes", believes, str, "names such as 'tap0'"))
         assert believed == there, f"it believes in {believed}, there are {there}"
 
     def _overrides(self, *hooks: str) -> bool:
