@@ -231,7 +231,7 @@ def classifiers_claim(case: Case) -> Iterator[Finding]:
     counts = Counter(port.kind for port in case.ports)
     for classifier in case.classifiers:
         yield Finding("fine", "classifier", f"{clean(classifier.kind)}: {counts[classifier.kind]}")
-    for kind, errors in case.chain.errors.items():
+    for kind, errors in case.chain.failures.by_kind.items():
         words = f"{clean(kind)} failed on {errors} rows"
         yield Finding("wrong", "classifier", words, "its log line has the row and the traceback")
     if not case.classifiers:

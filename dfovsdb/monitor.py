@@ -123,6 +123,7 @@ class Monitor:
                     transport.close()
                     self._session.lost(lost, time.monotonic())
                     self._trouble.say(lost, time.monotonic())
+        self._chain.failures.sum_up()
 
     def _turn(self, session: Session, transport: Transport) -> ConnectionLost | None:
         """Connect if it is time to, then read once and publish what it means."""
@@ -284,7 +285,7 @@ class Monitor:
             sync_seconds=self._sync_seconds,
             rows=rows,
             ports=Counter((port.kind, port.state) for port in self.ports().values()),
-            classifier_errors=dict(self._chain.errors),
+            classifier_errors=dict(self._chain.failures.by_kind),
             sinks=tuple(worker.status() for worker in self._dispatcher.configured),
         )
 

@@ -37,6 +37,8 @@ class Reader:
             self._dispatcher.publish_sync(self._facts(self._table.replace(*message)))
         elif facts := self._facts(self._table.apply(message.updates)):
             self._dispatcher.publish(facts)
+        if self._chain.failures.due or isinstance(message, Snapshot):
+            self._chain.failures.sum_up()
 
     def forget(self) -> None:
         """Hold the rows of which the sinks know, whatever the replica made of them since."""

@@ -37,7 +37,8 @@ class Classifier(abc.ABC):
     def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
         """Return the attributes of the port, or None where the row is not of this kind.
 
-        An exception is logged with the row, counted, and the next classifier is asked.
+        An exception is counted and the next classifier is asked. The log has the traceback
+        and the row of each mistake once, and afterwards how often it came again.
         """
 
     def nearly(self, interface: Interface) -> str | None:  # noqa: ARG002 - for those who can tell

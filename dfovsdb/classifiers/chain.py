@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dfovsdb.classifiers.base import Classifier
+from dfovsdb.classifiers.failures import Failures
 from dfovsdb.errors import ConfigurationError
-from dfovsdb.logs import get_logger
 from dfovsdb.model import Port, port_of
 from dfovsdb.table import CORE_COLUMNS
 
 if TYPE_CHECKING:
     from dfovsdb.model import Interface
-
-LOG = get_logger(__name__)
 
 _REFUSED_COLUMNS = frozenset({"statistics", "status"})
 
@@ -28,7 +25,7 @@ class Chain:
 
     def __init__(self, classifiers: Sequence[Classifier]) -> None:
         self._classifiers = tuple(classifiers)
-        self.errors: Counter[str] = Counter()  #: exceptions by kind
+        self.failures = Failures()
         for classifier in self._classifiers:
             _check(classifier)
 
@@ -46,12 +43,8 @@ class Chain:
                 if attributes is None:
                     continue
                 _check_attributes(attributes)
-            except Exception:
-                self.errors[classifier.kind] += 1
-                LOG.exception(
-                    "classifier %s failed on interface %r (%s); asking the next one",
-                    classifier.kind, interface.name, interface.uuid,
-                )  # fmt: skip
+            except Exception as error:  # noqa: BLE001 - of a plugin; it is said
+                self.failures.add(classifier.kind, interface, error)
                 continue
             return port_of(interface, classifier.kind, attributes, last)
         return None

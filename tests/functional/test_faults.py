@@ -15,14 +15,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dfovsdb import Monitor, PortEvent, Sink
+from dfovsdb import Classifier, Interface, Monitor, PortEvent, Sink
 from dfovsdb.address import Address
+from dfovsdb.classifiers.vm import VmClassifier
 from dfovsdb.dispatcher import Dispatcher
 from dfovsdb.errors import ConnectionLost
 from dfovsdb.session import Session
@@ -219,6 +220,31 @@ def test_an_error_of_our_own_is_counted_said_once_and_followed_by_a_resync(
         assert losses(monitor) == {"internal": 2}
     (said,) = [r for r in caplog.records if "dfovsdb itself" in r.message]
     assert said.exc_info  # with its traceback
+
+
+class FailsOnTaps(Classifier):
+    kind = "broken"
+
+    def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
+        if interface.name.startswith("tap"):
+            raise LookupError(interface.name)
+        return None
+
+
+def test_a_classifier_that_fails_on_every_row_has_one_traceback_and_then_a_number(
+    box: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(20):
+        box.transact(*insert(f"tap{number}", **vm("a")))
+    sink = CaptureSink()
+    with Monitor(box.connection, sinks=[sink], classifiers=[FailsOnTaps(), VmClassifier()]):
+        sink.wait_for_sync()
+        box.transact(*insert("tap20", **vm("a")))
+        sink.wait_until(lambda: sink.of("tap20"))  # the next classifier has it
+    lines = [r for r in caplog.records if "classifier broken failed" in r.message]
+    assert [bool(record.exc_info) for record in lines] == [True, False, False]
+    assert "as before 19 more times: LookupError at test_faults.py:" in lines[1].message
+    assert "as before 1 more times: " in lines[2].message  # at the end
 
 
 def descriptors() -> int:

@@ -176,7 +176,9 @@ class FailsAtEverything(Classifier):
         try:
             raise KeyError(interface.external_ids)
         except KeyError:
-            raise ValueError(interface.name) from OSError(interface.error)
+            # Each of a class of its own: the same mistake is said once.
+            mistake = type(f"No{abs(hash(interface.name))}ValueError", (ValueError,), {})
+            raise mistake(interface.name) from OSError(interface.error)
 
 
 class RefusesEverything(Sink):

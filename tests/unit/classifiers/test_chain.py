@@ -75,7 +75,7 @@ def test_a_classifier_that_fails_is_counted_logged_and_passed_over(
     claimed = chain.port(interface(name="tap\n0"), None)
     assert claimed is not None
     assert claimed.kind == "next"
-    assert chain.errors == {"broken": 1}
+    assert chain.failures.by_kind == {"broken": 1}
     (record,) = caplog.records
     assert "classifier broken failed on interface 'tap\\n0'" in record.getMessage()
     assert record.exc_info is not None
