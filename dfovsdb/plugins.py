@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from stevedore.named import NamedExtensionManager
 
 from dfovsdb import config
+from dfovsdb.classifiers import chain
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.errors import ConfigurationError, DfovsdbError
 from dfovsdb.sinks.base import Sink
@@ -33,10 +34,11 @@ class Found(NamedTuple):
 class Finder(Generic[P]):
     """The plugins of one kind: classifiers or sinks."""
 
-    def __init__(self, what: str, base: type[P]) -> None:
+    def __init__(self, what: str, base: type[P], check: Callable[[P], None]) -> None:
         self.what = what
         self.namespace = f"dfovsdb.{what}s"
         self._base = base
+        self._check = check
 
     def group(self, instance: str) -> str:
         """The configuration group of an instance."""
@@ -50,19 +52,36 @@ class Finder(Generic[P]):
         ]
         return sorted(found)
 
-    def table(self, enabled: Sequence[str]) -> Iterator[str]:
-        """A line for each enabled instance in its order, then for each that is not enabled."""
+    def table(self, enabled: Sequence[str], conf: cfg.ConfigOpts | None = None) -> Iterator[str]:
+        """A line for each enabled instance in its order, then for each that is not enabled.
+
+        One that stops the start has `!` for its place, and a line that says why. To know, what
+        is enabled is imported and built; nothing is opened.
+        """
         installed = self.installed()
         instances = [_instance(name) for name in enabled]
         used = {entry_point for _, entry_point in instances}
         width = max(map(len, [plugin.name for plugin in installed] + list(enabled)), default=0)
         for place, (instance, name) in enumerate(instances, start=1):
+            same = [f"{one}={of}" for one, of in instances if one == instance]
+            why = self._why_not(same, conf)
+            mark = f"{place:>2}" if why is None else " !"
             shown = name if instance == name else f"{instance}={name}"
             for plugin in [p for p in installed if p.name == name] or [_missing(name)]:
-                yield f"{place:>2}  {shown:<{width}}  {plugin.package}  {plugin.target}".rstrip()
+                yield f"{mark}  {shown:<{width}}  {plugin.package}  {plugin.target}".rstrip()
+            if why is not None:
+                yield f"    {why}"
         for plugin in installed:
             if plugin.name not in used:
                 yield f" -  {plugin.name:<{width}}  {plugin.package}  {plugin.target}"
+
+    def _why_not(self, names: Sequence[str], conf: cfg.ConfigOpts | None) -> str | None:
+        """The line with which they stop the start, None where they can be built."""
+        try:
+            self.build(names, conf)
+        except ConfigurationError as error:
+            return str(error)
+        return None
 
     def ours(self) -> Iterator[tuple[str, type[P]]]:
         """The plugins of this package, by name, imported."""
@@ -111,23 +130,33 @@ class Finder(Generic[P]):
         return loaded
 
     def _build(self, plugin: type[P], instance: str, name: str, conf: cfg.ConfigOpts | None) -> P:
-        values = {} if conf is None else self._options(plugin, instance, conf)
+        group = self.group(instance)
         try:
-            return plugin(**values)
-        except DfovsdbError as error:
-            raise ConfigurationError(f"[{self.group(instance)}] {error}") from None
+            options = tuple(plugin.options)
+            if conf is not None:
+                conf.register_opts(options, group=group)
         except Exception as error:
-            package = next((f.package for f in self.installed() if f.name == name), "?")
-            raise ConfigurationError(
-                f"{self.what} {instance!r} of package {package} cannot be built: "
-                f"{config.one_line(repr(error))}"
-            ) from error
+            raise self._cannot_be_built(instance, name, "its options are no list of "
+                                        f"oslo.config options: {error!r}") from error  # fmt: skip
+        values: dict[str, Any] = {}
+        if conf is not None:
+            config.check(conf, {group: options})
+            values = {option.dest: conf[group][option.dest] for option in options}
+        try:
+            built = plugin(**values)
+            self._check(built)
+        except DfovsdbError as error:
+            raise ConfigurationError(f"[{group}] {error}") from None
+        except Exception as error:
+            raise self._cannot_be_built(instance, name, repr(error)) from error
+        return built
 
-    def _options(self, plugin: type[P], instance: str, conf: cfg.ConfigOpts) -> Mapping[str, Any]:
-        group, options = self.group(instance), tuple(plugin.options)
-        conf.register_opts(options, group=group)
-        config.check(conf, {group: options})
-        return {option.dest: conf[group][option.dest] for option in options}
+    def _cannot_be_built(self, instance: str, name: str, why: str) -> ConfigurationError:
+        package = next((f.package for f in self.installed() if f.name == name), "?")
+        return ConfigurationError(
+            f"{self.what} {instance!r} of package {package} cannot be built: "
+            f"{config.one_line(why)}"
+        )
 
 
 class _Manager(NamedExtensionManager[Any]):
@@ -137,12 +166,15 @@ class _Manager(NamedExtensionManager[Any]):
         return list(importlib.metadata.entry_points(group=self.namespace))
 
 
-CLASSIFIERS: Finder[Classifier] = Finder("classifier", Classifier)  # type: ignore[type-abstract]  # the base itself is meant
-SINKS: Finder[Sink] = Finder("sink", Sink)  # type: ignore[type-abstract]  # the base itself is meant
+CLASSIFIERS: Finder[Classifier] = Finder("classifier", Classifier, chain.check)  # type: ignore[type-abstract]  # the base itself is meant
+SINKS: Finder[Sink] = Finder("sink", Sink, lambda _sink: None)  # type: ignore[type-abstract]  # the base itself is meant
 
 
 def default_classifiers() -> list[Classifier]:
-    """The default chain, with default options."""
+    """The classifiers that a Monitor has where it is given none, in their order; fresh instances.
+
+    `[MyClassifier(), *default_classifiers()]` adds one to them: the first that claims wins.
+    """
     return list(CLASSIFIERS.build(config.DEFAULT_CLASSIFIERS).values())
 
 

@@ -27,7 +27,7 @@ class Chain:
         self._classifiers = tuple(classifiers)
         self.failures = Failures()
         for classifier in self._classifiers:
-            _check(classifier)
+            check(classifier)
 
     @property
     def extra_columns(self) -> frozenset[str]:
@@ -50,7 +50,11 @@ class Chain:
         return None
 
 
-def _check(classifier: Classifier) -> None:
+def check(classifier: Classifier) -> None:
+    """What can be known of a classifier before it is asked.
+
+    :raises ConfigurationError: it is none, names no kind, or wants columns that are refused.
+    """
     if not isinstance(classifier, Classifier):
         raise ConfigurationError(
             f"{classifier!r:.80} is no classifier: it must be an instance of Classifier"

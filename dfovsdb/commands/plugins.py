@@ -11,13 +11,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "plugins", help="every installed classifier and sink",
         description="Lists every installed classifier and sink, which are enabled, in what "
-        "order, and from which package.",
+        "order, and from which package; and why an enabled one cannot be used.",
     )  # fmt: skip
     parser.set_defaults(command=plugins)
 
 
 def plugins(args: argparse.Namespace) -> int:
     from dfovsdb.plugins import CLASSIFIERS, SINKS
+    from dfovsdb.text import clean
 
     conf = common.configuration(args)
     for finder, enabled in (
@@ -25,6 +26,6 @@ def plugins(args: argparse.Namespace) -> int:
         (SINKS, conf.dfovsdb.sinks),
     ):
         print(f"{finder.what}s")
-        for line in finder.table(enabled):
-            print(f"  {line}")
+        for line in finder.table(enabled, conf):
+            print(f"  {clean(line, 2000)}")
     return common.DONE

@@ -391,6 +391,7 @@ def test_the_demo_plays_to_its_end() -> None:
 
 def test_plugins_lists_what_is_enabled_in_its_order(tmp_path: Path) -> None:
     text = "[dfovsdb]\nclassifiers = vm, dhcp=match, bridge\nsinks = audit=jsonl\n"
+    text += "[classifier_dhcp]\nkind = dhcp\n"
     conf = configuration(tmp_path, "tcp:127.0.0.1:6640", text)
     done = run("--config-file", conf, "plugins")
     lines = [line.split() for line in done.stdout.splitlines()]
@@ -401,6 +402,16 @@ def test_plugins_lists_what_is_enabled_in_its_order(tmp_path: Path) -> None:
     ]
     assert ["-", "tunnel", "dfovsdb", "dfovsdb.classifiers.tunnel:TunnelClassifier"] in lines
     assert ["1", "audit=jsonl", "dfovsdb", "dfovsdb.sinks.jsonl:JsonlSink"] in lines
+
+
+def test_plugins_says_what_would_stop_the_start_and_why(tmp_path: Path) -> None:
+    text = "[dfovsdb]\nclassifiers = vm, dhcp=match\nsinks = nosuch\n"
+    done = run("--config-file", configuration(tmp_path, "tcp:127.0.0.1:6640", text), "plugins")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[2].split()[:2] == ["!", "dhcp=match"]
+    assert lines[3].strip() == "[classifier_dhcp] kind is required"
+    assert "sink 'nosuch' is not installed" in done.stdout
 
 
 @pytest.mark.parametrize(

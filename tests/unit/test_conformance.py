@@ -54,6 +54,10 @@ class OptionWithoutDefault(Good):
         self.colour = colour
 
 
+class OptionsThatAreOne(Good):
+    options = cfg.StrOpt("colour")  # type: ignore[assignment]  # the comma is forgotten
+
+
 class Partial(Good):
     def classify(self, interface: Interface) -> Answer:
         return {"iface_id": interface.external_ids["iface-id"]}
@@ -131,6 +135,7 @@ CLASSIFIERS: Sequence[tuple[type[Classifier], str, str]] = [
     (WantsStatistics, "test_it_names_its_kind_and_columns_that_can_be_monitored", "statistics"),
     (OptionNobodyTakes, "test_its_options_are_arguments_of_its_init", "no argument"),
     (OptionWithoutDefault, "test_its_options_are_arguments_of_its_init", "no default"),
+    (OptionsThatAreOne, "test_its_options_are_arguments_of_its_init", "no list of oslo.config"),
     (Partial, "test_it_answers_every_row", "KeyError.*the row is"),
     (TrustsItsColumn, "test_it_answers_every_row", "AttributeError"),
     (ReadsWhatItDidNotDeclare, "test_it_answers_every_row", "KeyError"),

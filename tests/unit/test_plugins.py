@@ -120,18 +120,70 @@ def test_the_table_has_what_is_enabled_in_order_and_then_the_others(install: Ins
     lines = list(SINKS.table(["audit=jsonl", "nosuch", "log"]))
     cells = [line.split() for line in lines]
     assert cells[0] == ["1", "audit=jsonl", "dfovsdb", "dfovsdb.sinks.jsonl:JsonlSink"]
-    assert cells[1] == ["2", "nosuch", "not", "installed"]
-    assert cells[2] == ["3", "log", "dfovsdb", "dfovsdb.sinks.log:LogSink"]
-    assert ["-", "far", "far-away", "installed_far_away:ASink"] in cells[3:]
-    assert not any("jsonl" in cell for cell in cells[3:])
-    assert len({line.index(line.split()[1]) for line in lines}) == 1
+    assert cells[1] == ["!", "nosuch", "not", "installed"]
+    assert lines[2].startswith("    sink 'nosuch' is not installed; there are ")
+    assert cells[3] == ["3", "log", "dfovsdb", "dfovsdb.sinks.log:LogSink"]
+    assert ["-", "far", "far-away", "installed_far_away:ASink"] in cells[4:]
+    assert not any("jsonl" in cell for cell in cells[4:])
+    assert len({line.index(line.split()[1]) for line in lines if line != lines[2]}) == 1
 
 
 def test_the_table_shows_both_packages_of_a_doubled_plugin(install: Install) -> None:
     install("one", A_SINK, sinks="double=ASink")
     install("two", A_SINK, sinks="double=ASink")
-    packages = [line.split()[2] for line in SINKS.table(["double"]) if "double" in line]
-    assert packages == ["one", "two"]
+    one, two, why, *_ = SINKS.table(["double"])
+    assert one.split()[:3] == ["!", "double", "one"]
+    assert two.split()[:3] == ["!", "double", "two"]
+    assert why == "    sink 'double' is offered by one and two; uninstall one of them"
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import no_such_module_at_all", "cannot be imported from installed_broken:ASink: Module"),
+        (A_SINK + "\n        def __init__(self): raise KeyError('no\\nluck')\n", "KeyError('no"),
+        ("class ASink: pass", "does not implement the contract"),
+        (A_SINK + "\n        options = 5\n", "no list of oslo.config options"),
+    ],
+)
+def test_the_table_says_why_an_enabled_plugin_cannot_be_used(
+    install: Install, code: str, why: str
+) -> None:
+    install("broken", code, sinks="broken=ASink")
+    first, broken, reason, last, *_ = SINKS.table(["jsonl", "mine=broken", "log"])
+    assert first.split()[:2] == ["1", "jsonl"]
+    assert broken.split() == ["!", "mine=broken", "broken", "installed_broken:ASink"]
+    assert reason.startswith("    sink '")
+    assert why in reason
+    assert "\n" not in reason
+    assert last.split()[:2] == ["3", "log"]
+
+
+def test_the_table_says_what_is_wrong_with_an_option(
+    configured: Callable[[str], cfg.ConfigOpts],
+) -> None:
+    conf = configured("[classifier_odd]\nlocal_port = perhaps\n")
+    lines = list(CLASSIFIERS.table(["vm", "odd=bridge", "mine=match", "vm"], conf))
+    assert [line.split()[0] for line in lines[:8:2]] == ["!", "!", "!", "!"]
+    assert lines[1] == lines[7] == "    [dfovsdb] classifiers: vm is there twice"
+    assert lines[3].startswith("    [classifier_odd] local_port: ")
+    assert lines[5] == "    [classifier_mine] kind is required"
+
+
+def test_a_classifier_that_could_not_start_is_found_when_it_is_built(install: Install) -> None:
+    code = """
+        from dfovsdb import Classifier
+
+        class AClassifier(Classifier):
+            kind = "flow"
+            columns = frozenset({"statistics"})
+
+            def classify(self, interface):
+                return None
+        """
+    install("flows", code, classifiers="flow=AClassifier")
+    _, why, *_ = CLASSIFIERS.table(["flow"])
+    assert why.startswith("    [classifier_flow] classifier flow declares the column statistics")
 
 
 # Instances.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+
+from oslo_config import cfg
 
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.sinks.base import Sink
@@ -10,6 +13,10 @@ from dfovsdb.sinks.base import Sink
 
 def check_options(plugin: type[Classifier | Sink]) -> None:
     """Assert that each may be passed to `__init__`, which has a default where it needs one."""
+    fine = isinstance(plugin.options, Sequence) and all(
+        isinstance(option, cfg.Opt) for option in plugin.options
+    )
+    assert fine, f"options is no list of oslo.config options: {plugin.options!r:.80}"
     parameters = inspect.signature(plugin).parameters
     for option in plugin.options:
         assert option.dest in parameters, (
