@@ -49,6 +49,7 @@ def run(name: str, switch: Sandbox) -> str:
 def test_there_is_an_example_of_each_way() -> None:
     assert list(EXAMPLES) == [
         "A loop", "A thread", "asyncio", "A Dragonflow controller", "Waiting for one VIF",
+        "A kind of your own",
     ]  # fmt: skip
 
 
@@ -80,6 +81,14 @@ def test_the_controller_is_called_back(switch: Sandbox) -> None:
 
 def test_one_vif_is_waited_for(switch: Sandbox) -> None:
     assert re.fullmatch(r"tap0 has port number \d+\n", run("Waiting for one VIF", switch))
+
+
+def test_a_kind_of_ones_own_goes_before_the_built_in_ones(switch: Sandbox) -> None:
+    switch.vsctl("add-port", "br-int", "stor0", "--", "set", "interface", "stor0",
+                 "type=dummy", "external_ids:iface-id=s1")  # fmt: skip
+    assert set(run("A kind of your own", switch).splitlines()) == {
+        "online bridge br-int", "online vm tap0", "online storage stor0",
+    }  # fmt: skip
 
 
 def test_a_change_is_awaited(switch: Sandbox) -> None:

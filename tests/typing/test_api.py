@@ -7,11 +7,14 @@ ignore that is not needed is an error itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import assert_type
 
 import pytest
 from oslo_config import cfg
+from testtools.assertions import assert_that
 
 import dfovsdb
 from dfovsdb import (
@@ -30,9 +33,19 @@ from dfovsdb import (
     to_json,
     watch,
 )
+from dfovsdb.plugins import default_classifiers
 from dfovsdb.recording import replay
 from dfovsdb.sinks.dragonflow import DragonflowSink
-from dfovsdb.testing import CaptureSink, ClassifierConformance, SinkConformance, interface
+from dfovsdb.testing import (
+    CaptureSink,
+    ClassifierConformance,
+    EndsAs,
+    IsOnline,
+    Sandbox,
+    SinkConformance,
+    interface,
+)
+from dfovsdb.testing.conformance import event_word
 
 SOMEWHERE = "tcp:127.0.0.1:1"  # where nobody listens
 
@@ -105,7 +118,13 @@ class TestCaptureSink(SinkConformance):
 
     def arrived(self, sink: Sink) -> list[str]:
         assert isinstance(sink, CaptureSink)
-        return [f"{event.action} {event.port.name}" for event in sink.events]
+        return [event_word(event) for event in sink.events]
+
+    @contextlib.contextmanager
+    def outage(self, sink: Sink, after: int) -> Iterator[None]:
+        assert_type(self.tmp_path, Path)
+        pytest.skip(f"{type(sink).__name__} is never down, after {after} events or any")
+        yield
 
 
 def first(events: Iterator[PortEvent]) -> Port:
@@ -142,6 +161,25 @@ def test_monitoring() -> None:
             assert_type(monitor.wait_for(lambda port: port.state == "ready", timeout=0), Port)
     with pytest.raises(DfovsdbError, match="resync"):
         Monitor(SOMEWHERE, resync="sometimes")  # type: ignore[arg-type]  # replay or diff
+
+
+def test_a_kind_may_be_put_before_the_default_ones() -> None:
+    assert_type(default_classifiers(), list[Classifier])
+    kinds = [SmallClassifier(), *default_classifiers()]
+    Monitor(SOMEWHERE, classifiers=kinds)
+    watch(SOMEWHERE, classifiers=kinds).close()
+
+
+def test_fixtures_and_matchers_have_types(
+    ovsdb_sandbox: Sandbox, capture_sink: CaptureSink, make_interface: Callable[..., Interface]
+) -> None:
+    ovsdb_sandbox.vsctl("add-br", "br-int")
+    with Monitor(ovsdb_sandbox.connection, sinks=[capture_sink]) as monitor:
+        capture_sink.wait_for_sync()
+        assert_type(capture_sink.of("br-int"), list[PortEvent])
+        assert_that(capture_sink, EndsAs(monitor.ports()))
+        assert_that(capture_sink.events[0], IsOnline("br-int", kind="bridge"))
+    assert_type(make_interface("tap0"), Interface)
 
 
 def test_sinks_may_be_named() -> None:
