@@ -5,6 +5,7 @@ The types below are the format; the JSON Schema under docs/ is generated from th
 
 from __future__ import annotations
 
+import inspect
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -181,6 +182,9 @@ def json_schema() -> dict[str, Any]:
     either, components = msgspec.json.schema_components(
         [PortEventJson, SyncMarkerJson], ref_template="#/$defs/{name}"
     )
+    for component in components.values():  # before Python 3.13 a docstring kept its indentation
+        if "description" in component:
+            component["description"] = inspect.cleandoc(component["description"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "dfovsdb events, JSON version 1",

@@ -304,6 +304,9 @@ class BelongsToItsThread(Remembers):
     def __init__(self) -> None:
         super().__init__()
         self.db = sqlite3.connect(":memory:")
+        self.kept.append(self.db)
+
+    kept: ClassVar[list[Any]] = []
 
     def emit(self, event: PortEvent) -> None:
         self.db.execute("SELECT 1")
@@ -391,8 +394,9 @@ def leave() -> Iterator[threading.Event]:
     event = LeavesAThread.leave = Hangs.leave = threading.Event()
     yield event
     event.set()
-    while LeavesAFile.kept:
-        LeavesAFile.kept.pop().close()
+    for kept in (LeavesAFile.kept, BelongsToItsThread.kept):
+        while kept:
+            kept.pop().close()
 
 
 @pytest.mark.usefixtures("leave")
