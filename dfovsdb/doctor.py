@@ -245,7 +245,7 @@ def unclaimed_rows(case: Case) -> Iterator[Finding]:
         near = (
             f"{clean(classifier.kind)}: {clean(why)}"
             for classifier in case.classifiers
-            if (why := classifier.nearly(row))
+            if (why := _nearly(classifier, row))
         )
         words = f"{clean(row.name)} (type {clean(row.type or 'system')}) is of no kind"
         yield Finding("note", "unclaimed", words, "; ".join(near))
@@ -355,6 +355,15 @@ def _runs(pid_file: Path) -> bool:
         return Path("/proc", str(int(pid_file.read_text())), "stat").exists()
     except (OSError, ValueError):
         return False
+
+
+def _nearly(classifier: Classifier, row: Interface) -> str | None:
+    """What a row lacks to be of a kind, as its classifier says it; it is somebody's code."""
+    try:
+        words = classifier.nearly(row)
+        return words and str(words)
+    except Exception as error:  # noqa: BLE001 - said in its place
+        return f"nearly() raised {error!r}"
 
 
 def _names(rows: Sequence[Interface]) -> str:

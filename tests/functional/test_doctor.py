@@ -214,6 +214,26 @@ class Broken(Classifier):
         raise ValueError(interface.name)
 
 
+class CannotSay(Classifier):
+    kind = "mute"
+
+    def classify(self, interface: Interface) -> None:
+        """Claims nothing."""
+
+    def nearly(self, interface: Interface) -> str:
+        return interface.options["peer"]
+
+
+def test_a_classifier_that_cannot_say_what_a_row_lacks_ends_no_examination(
+    ovs_sandbox: Sandbox,
+) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    found = list(examine(Case(ovs_sandbox.connection, [CannotSay()], {})))
+    (unclaimed,) = of(found, "unclaimed")
+    assert unclaimed.remedy == "mute: nearly() raised KeyError('peer')"
+    assert of(found, "iface-id")  # the last check
+
+
 def test_a_classifier_that_fails_is_told_with_the_number_of_rows(ovs_sandbox: Sandbox) -> None:
     ovs_sandbox.add_bridge("br-int")
     case = Case(ovs_sandbox.connection, [Broken()], {})

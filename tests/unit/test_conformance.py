@@ -85,6 +85,16 @@ class AnswersTrue(Good):
         return True
 
 
+class NearlyFails(Good):
+    def nearly(self, interface: Interface) -> str | None:
+        return "its peer is " + interface.options["peer"]
+
+
+class NearlyAnswersTrue(Good):
+    def nearly(self, interface: Interface) -> Any:
+        return True
+
+
 class Counts(Good):
     def __init__(self) -> None:
         self.count = 0
@@ -141,6 +151,12 @@ CLASSIFIERS: Sequence[tuple[type[Classifier], str, str]] = [
     (ReadsWhatItDidNotDeclare, "test_it_answers_every_row", "KeyError"),
     (AnswersNumbers, "test_attributes_are_strings_or_none", "'number' is 65534"),
     (AnswersTrue, "test_attributes_are_strings_or_none", "no mapping"),
+    (
+        NearlyFails,
+        "test_what_a_row_lacks_is_words_or_none",
+        "nearly.. raised KeyError.*the row is",
+    ),
+    (NearlyAnswersTrue, "test_what_a_row_lacks_is_words_or_none", "nearly.. returned True"),
     (Counts, "test_the_same_row_has_the_same_answer", "the answers differ"),
     (AsksItsThread, "test_the_same_row_has_the_same_answer", "the answers differ"),
     (ReusesItsAnswer, "test_an_answer_is_not_changed_later", "by a later question"),

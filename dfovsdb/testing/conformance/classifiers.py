@@ -62,6 +62,16 @@ class ClassifierConformance:
                 fine = isinstance(name, str) and (value is None or isinstance(value, str))
                 assert fine, f"attribute {name!r} is {value!r:.80}; {_shown(row)}"
 
+    def test_what_a_row_lacks_is_words_or_none(self) -> None:
+        """nearly() is asked by `dfovsdb doctor`."""
+        classifier = self._made()
+        for row in self._rows():
+            try:
+                words: object = classifier.nearly(row)
+            except Exception as error:
+                raise AssertionError(f"nearly() raised {error!r}; {_shown(row)}") from error
+            assert words is None or isinstance(words, str), f"nearly() returned {words!r:.80}"
+
     def test_the_same_row_has_the_same_answer(self) -> None:
         """Whatever was asked before, of whatever instance, on whatever thread."""
         classifier, rows = self._made(), self._rows()
