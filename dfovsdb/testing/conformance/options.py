@@ -16,7 +16,10 @@ def check_options(plugin: type[Classifier | Sink]) -> None:
     fine = isinstance(plugin.options, Sequence) and all(
         isinstance(option, cfg.Opt) for option in plugin.options
     )
-    assert fine, f"options is no list of oslo.config options: {plugin.options!r:.80}"
+    assert fine, (
+        "options is no list of oslo.config options; a single one needs its comma, "
+        "`options = (cfg.StrOpt(…),)`"
+    )
     parameters = inspect.signature(plugin).parameters
     for option in plugin.options:
         assert option.dest in parameters, (
