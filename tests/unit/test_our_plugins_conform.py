@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -52,8 +53,31 @@ class TestMatch(ClassifierConformance):
         )  # fmt: skip
 
 
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[list[str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage().split(" "))
+
+
 class TestLog(SinkConformance):
     plugin = LogSink
+
+    @pytest.fixture(autouse=True)
+    def _log(self) -> Iterator[None]:
+        self.log = _Lines()
+        logger = logging.getLogger("dfovsdb.events")
+        logger.addHandler(self.log)
+        logger.setLevel(logging.INFO)
+        yield
+        logger.setLevel(logging.NOTSET)
+        logger.removeHandler(self.log)
+
+    def arrived(self, sink: Sink) -> Sequence[str]:
+        events = [words for words in self.log.lines if not words[0].startswith("sync_")]
+        return [f"{action} {name}" for action, _kind, name, *_facts in events]
 
 
 class TestJsonl(SinkConformance):
