@@ -199,6 +199,8 @@ def check(conf: cfg.ConfigOpts, groups: Mapping[str, Sequence[cfg.Opt]]) -> None
                 value = conf[group][option.dest]
             except (cfg.Error, ValueError) as error:
                 _, _, reason = one_line(error).rpartition(" is not valid: ")
+                if option.secret:
+                    reason = "this value is not allowed; it is a secret, and not shown"
                 raise ConfigurationError(f"[{group}] {option.dest}: {reason}") from None
             if option.required and value in (None, ""):
                 raise ConfigurationError(f"[{group}] {option.dest} is required")

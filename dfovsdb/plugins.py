@@ -142,13 +142,16 @@ class Finder(Generic[P]):
         if conf is not None:
             config.check(conf, {group: options})
             values = {option.dest: conf[group][option.dest] for option in options}
+        secrets = [str(values[o.dest]) for o in options if o.secret and values.get(o.dest)]
         try:
             built = plugin(**values)
             self._check(built)
         except DfovsdbError as error:
-            raise ConfigurationError(f"[{group}] {error}") from None
-        except Exception as error:
-            raise self._cannot_be_built(instance, name, repr(error)) from error
+            raise ConfigurationError(f"[{group}] {_hidden(str(error), secrets)}") from None
+        except Exception as error:  # noqa: BLE001 - it is raised as ours
+            why = _hidden(repr(error), secrets)
+            cause = None if secrets else error  # whose text a traceback would show
+            raise self._cannot_be_built(instance, name, why) from cause
         return built
 
     def _cannot_be_built(self, instance: str, name: str, why: str) -> ConfigurationError:
@@ -181,6 +184,12 @@ def default_classifiers() -> list[Classifier]:
 def _instance(name: str) -> tuple[str, str]:
     instance, equals, entry_point = name.partition("=")
     return (instance.strip(), entry_point.strip()) if equals else (name.strip(), name.strip())
+
+
+def _hidden(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
 
 
 def _package(entry_point: importlib.metadata.EntryPoint) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -349,6 +350,40 @@ def test_a_required_option_that_is_missing_is_one_line(
             CLASSIFIERS.build(["mine=match"], configured(text))
     with pytest.raises(ConfigurationError, match="match"):
         CLASSIFIERS.build(["match"])
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        ("KeyError(token)", "KeyError('***')"),
+        ("DfovsdbError('bad: ' + token)", "[sink_far] bad: ***"),
+    ],
+)
+def test_a_secret_is_in_no_error(
+    install: Install, configured: Callable[[str], cfg.ConfigOpts], error: str, shown: str
+) -> None:
+    install(
+        "far-away",
+        A_SINK
+        + f"""
+        from dfovsdb import DfovsdbError
+        from oslo_config import cfg
+        options = (cfg.StrOpt("token", secret=True), cfg.IntOpt("pin", secret=True))
+
+        def __init__(self, token=None, pin=None):
+            from dfovsdb import DfovsdbError
+            raise {error}
+        """,
+        sinks="far=ASink",
+    )
+    conf = configured("[sink_far]\ntoken = hunter2\n")
+    with pytest.raises(ConfigurationError) as raised:
+        SINKS.build(["far"], conf)
+    assert shown in str(raised.value)
+    assert "hunter2" not in "".join(traceback.format_exception(raised.value))
+    assert "hunter2" not in "\n".join(SINKS.table(["far"], conf))
+    words = refusal("far", conf=configured("[sink_far]\npin = hunter2\n"))
+    assert words == "[sink_far] pin: this value is not allowed; it is a secret, and not shown"
 
 
 def test_an_option_of_a_third_party_reaches_its_plugin(
