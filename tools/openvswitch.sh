@@ -4,12 +4,12 @@
 #   tools/openvswitch.sh [COMMAND [ARGUMENT...]]
 #
 # They are the machine's own if it has them. If not, the distribution's packages are unpacked into
-# .ovs/ (nothing is installed or started), with a small script for each program in .ovs/bin.
+# .ovs/ (nothing is installed or started), with a small script for each program in .ovs/wrapped.
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 
 needed="ovsdb-server ovs-vswitchd ovs-vsctl ovsdb-client ovsdb-tool ovs-appctl ovs-ofctl"
-stamp=$(cksum <tools/openvswitch.sh)
+stamp=$(cat tools/openvswitch.sh tools/wrap-programs.sh | cksum)
 
 # The daemons are often not on a user's PATH, and Debian's ovs-vswitchd may be on nobody's.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/lib/openvswitch-switch
@@ -32,29 +32,7 @@ have_all() {
 
 # Running it tells more than a file: .ovs may come from another machine.
 usable() {
-    [ "$(cat .ovs/stamp)" = "$stamp" ] && .ovs/bin/ovs-vswitchd --version
-}
-
-# Each script sets the environment for its own program only, and exec keeps the pid the program's.
-write_wrappers() { # FOLDER
-    # shellcheck disable=SC2016  # $root is for the script to expand
-    libs=$(cd "$1" && { echo ./usr/lib/. && find . -name '*.so.*'; } |
-        sed 's|^\.\(.*\)/[^/]*$|$root\1|' | sort -u | paste -s -d :)
-    mkdir "$1/bin"
-    for tool in $needed ovs-pki openssl; do
-        for path in usr/bin usr/sbin usr/lib/openvswitch-switch; do
-            [ -x "$1/$path/$tool" ] || continue
-            cat >"$1/bin/$tool" <<EOF
-#!/bin/sh
-root=\$(CDPATH='' cd -- "\${0%/*}/.." && pwd) || exit
-export LD_LIBRARY_PATH="$libs\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
-export OVS_PKGDATADIR="\$root/usr/share/openvswitch"
-exec "\$root/$path/$tool" "\$@"
-EOF
-            chmod +x "$1/bin/$tool"
-            break
-        done
-    done
+    [ "$(cat .ovs/stamp)" = "$stamp" ] && .ovs/wrapped/ovs-vswitchd --version
 }
 
 if ! have_all; then
@@ -65,8 +43,9 @@ if ! have_all; then
         new=.cache/openvswitch
         rm -rf .ovs $new
         tools/fetch-debs.sh $new openvswitch-switch openvswitch-common
-        write_wrappers $new
-        PATH=$PWD/$new/bin:$PATH
+        # shellcheck disable=SC2086  # a word for each program
+        tools/wrap-programs.sh $new OVS_PKGDATADIR=usr/share/openvswitch $needed ovs-pki openssl
+        PATH=$PWD/$new/wrapped:$PATH
         for tool in $needed; do
             "$tool" --version >/dev/null 2>.cache/error ||
                 die "the $tool that was fetched does not run: $(head -n1 .cache/error)"
@@ -74,7 +53,7 @@ if ! have_all; then
         echo "$stamp" >$new/stamp
         mv $new .ovs
     fi
-    PATH=$PWD/.ovs/bin:$PATH
+    PATH=$PWD/.ovs/wrapped:$PATH
     export OVS_PKGDATADIR="$PWD/.ovs/usr/share/openvswitch"
 fi
 
