@@ -74,22 +74,45 @@ class Destination:
             self.times.observe(time.perf_counter() - began)
         return down
 
-    def back_off(self) -> None:
-        """Wait until it is time for another attempt; a request to reopen is answered."""
+    def back_off(self) -> bool:
+        """Wait until it is time for another attempt; a request to reopen is answered.
+
+        :returns: False where the worker is asked to stop.
+        """
         why = self._inbox.pause(self._wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
         if why == "reopen" and self.opened:
             self.ask("reopen", self.sink.reopen)  # which may be the cure
         self._wait = RETRY_FIRST if why else min(self._wait * 2, RETRY_MAX)
+        return why != "stop" and not self._inbox.stopping
 
-    def ask(self, name: str, call: Callable[[], object]) -> None:
-        """Call once what delivers nothing: an error is logged and counted."""
+    def reopen(self) -> None:
+        """Have the sink open its files again; where that is an outage, until it can.
+
+        Waiting for an event to be offered would leave a quiet host in it long after its end.
+        At a stop, what is left is offered all the same.
+        """
+        while self.ask("reopen", self.sink.reopen) and self.back_off():
+            pass
+
+    def ask(self, name: str, call: Callable[[], object]) -> SinkUnavailable | None:
+        """Call once what delivers nothing: an error is logged and counted.
+
+        :returns: what it raised where the destination is down.
+        """
         try:
-            self._call(call)
+            return self._call(call, proves=name != "close")
         except Refused as refused:
             self.counters["errors"] += 1
             LOG.error("sink %s failed in %s()", self.name, name, exc_info=refused.error)
+            return None
 
-    def _call(self, call: Callable[..., object], *what: object) -> SinkUnavailable | None:
+    def _call(
+        self, call: Callable[..., object], *what: object, proves: bool = True
+    ) -> SinkUnavailable | None:
+        """Call once.
+
+        :param proves: that it returns says that the destination is there.
+        """
         down: SinkUnavailable | None = None
         try:
             call(*what)
@@ -99,7 +122,7 @@ class Destination:
             raise Refused(error) from None
         if down:
             self._went_down(down)
-        elif not self.available:
+        elif proves and not self.available:
             self._came_back()
         return down
 

@@ -220,6 +220,11 @@ class Inbox:
             if left <= 0 or not self.bell.wait(left):
                 return None
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker was asked to stop."""
+        return self._stop_at is not None
+
     def overdue(self) -> bool:
         """Whether the deadline of stop has passed."""
         return self._stop_at is not None and self.bell.now() >= self._stop_at

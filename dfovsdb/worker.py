@@ -140,7 +140,7 @@ class Worker:
             elif work == "poll":
                 self._destination.ask("poll", self._sink.poll)
             elif work == "reopen":
-                self._destination.ask("reopen", self._sink.reopen)
+                self._destination.reopen()
             return work != "leave"
         except Stopped:
             raise
@@ -148,5 +148,5 @@ class Worker:
             LOG.exception("sink %s: an error of dfovsdb itself; all is told again", self.name)
             self.inbox.request_resync()
             if self.inbox.pause(RETRY_MAX) == "reopen":
-                self._destination.ask("reopen", self._sink.reopen)
+                self._destination.reopen()
             return True

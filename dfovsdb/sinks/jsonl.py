@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oslo_config import cfg
@@ -38,12 +41,19 @@ class JsonlSink(Sink):
         self._fd = -1
 
     def open(self, context: SinkContext) -> None:
-        self._open()
+        try:
+            self._open()
+        except OSError as error:
+            raise ConfigurationError(self._words(error)) from None
 
     def reopen(self) -> None:
-        if self._path != "-":
-            self.close()
+        if self._path == "-":
+            return
+        self.close()
+        try:
             self._open()
+        except OSError as error:
+            raise SinkUnavailable(self._words(error)) from None
 
     def emit(self, event: PortEvent) -> None:
         self._write([to_json(event)])
@@ -82,4 +92,19 @@ class JsonlSink(Sink):
             if self._path != "-" and written > whole:  # take back the line that was cut off
                 os.ftruncate(self._fd, os.fstat(self._fd).st_size - (written - whole))
             delivered = text.count(b"\n", 0, whole)
-            raise SinkUnavailable(f"{self._path}: {error.strerror}", delivered) from None
+            raise SinkUnavailable(self._words(error), delivered) from None
+
+    def _words(self, error: OSError) -> str:
+        """What is wrong with the file, and what to do."""
+        words = f"{self._path}: {error.strerror}"
+        if error.errno == errno.ENOENT:
+            folder = shlex.quote(str(Path(self._path).parent))
+            words += f"; make its folder, for this user to write: mkdir -p {folder}"
+        elif error.errno == errno.EACCES:
+            words += f"; uid {os.geteuid()} must be able to write there"
+        elif error.errno == errno.EROFS:
+            words += (
+                "; a systemd unit may write only to the folders that it names, and has to be "
+                "restarted where one was made anew"
+            )
+        return words

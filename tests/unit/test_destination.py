@@ -117,9 +117,8 @@ def test_a_stop_lets_a_destination_that_is_back_have_everything() -> None:
     assert delivery.worker.undelivered() == 0
 
 
-@pytest.mark.parametrize("method", ["poll", "reopen"])
-def test_an_outage_seen_by_poll_or_reopen_is_two_lines_however_long_it_is(
-    method: str, caplog: pytest.LogCaptureFixture
+def test_an_outage_seen_by_poll_is_two_lines_however_long_it_is(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
     answers = [SinkUnavailable("no route")] * 20
@@ -129,15 +128,12 @@ def test_an_outage_seen_by_poll_or_reopen_is_two_lines_however_long_it_is(
             raise answers.pop()
 
     sink = ScriptedSink()
-    setattr(sink, method, answer)
+    sink.poll = answer  # type: ignore[method-assign]  # it answers from a list
     delivery = Delivery(sink)
     delivery.sync()
     delivery.run()
-    if method == "poll":
-        sink.poll_interval = 5
+    sink.poll_interval = 5
     while answers:
-        if method == "reopen":
-            delivery.dispatcher.reopen()
         delivery.step(delivery.worker)
     assert not delivery.worker.available
     delivery.publish(fact("a"))
@@ -148,6 +144,53 @@ def test_an_outage_seen_by_poll_or_reopen_is_two_lines_however_long_it_is(
         "sink sink0 is available again,",
     ]
     assert delivery.worker.counters["errors"] == 0
+
+
+def cannot_reopen(sink: ScriptedSink, times: int) -> None:
+    """Have its reopen() be an outage that many times."""
+    answers = [SinkUnavailable("no folder")] * times
+
+    def reopen() -> None:
+        sink.calls.append("reopen")
+        if answers:
+            raise answers.pop()
+
+    sink.reopen = reopen  # type: ignore[method-assign]  # it answers from a list
+
+
+def test_an_outage_seen_by_reopen_ends_with_it_though_nothing_is_to_be_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    sink = ScriptedSink()
+    delivery = Delivery(sink)
+    delivery.sync()
+    delivery.run()
+    cannot_reopen(sink, 20)
+    delivery.dispatcher.reopen()
+    delivery.run()
+    assert sink.calls.count("reopen") == 21
+    assert delivery.worker.available
+    assert [line.split(" after")[0].split(":")[0] for line in outages(caplog)] == [
+        "sink sink0 is unavailable",
+        "sink sink0 is available again,",
+    ]
+    assert delivery.bell.waits[-1] <= RETRY_MAX
+    assert delivery.worker.counters["errors"] == 0
+
+
+def test_a_stop_while_a_sink_cannot_reopen_offers_what_is_left_at_once() -> None:
+    sink = ScriptedSink()
+    delivery = Delivery(sink)
+    delivery.sync()
+    delivery.run()
+    cannot_reopen(sink, 1000)
+    delivery.dispatcher.reopen()
+    delivery.publish(fact("a"))
+    delivery.worker.inbox.request_stop(10_000.0)
+    delivery.run()
+    assert story(sink.accepted)[-1] == "online a"
+    assert sink.calls.count("reopen") == 1
 
 
 def test_an_error_in_poll_is_logged_and_counted_and_hurts_nothing(

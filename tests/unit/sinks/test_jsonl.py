@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 from collections.abc import Iterator
@@ -96,7 +97,7 @@ def test_a_file_that_cannot_be_reopened_is_an_outage_until_it_can(file: Path) ->
     sink.open(CONTEXT)
     file.unlink()
     file.mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(SinkUnavailable, match="Is a directory"):
         sink.reopen()
     with pytest.raises(SinkUnavailable, match="Is a directory") as raised:
         sink.emit(EVENTS[0])
@@ -108,8 +109,19 @@ def test_a_file_that_cannot_be_reopened_is_an_outage_until_it_can(file: Path) ->
 
 
 def test_a_file_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No such file or directory"):
-        JsonlSink(path=str(tmp_path / "none" / "events.jsonl")).open(CONTEXT)
+    folder = tmp_path / "no ne"
+    with pytest.raises(ConfigurationError) as raised:
+        JsonlSink(path=f"{folder}/events.jsonl").open(CONTEXT)
+    assert str(raised.value) == (
+        f"{folder}/events.jsonl: No such file or directory; make its folder, for this user to "
+        f"write: mkdir -p '{folder}'"
+    )
+
+
+def test_a_file_system_that_is_read_only_says_what_a_service_may_write() -> None:
+    sink = JsonlSink(path="/var/log/dfovsdb/events.jsonl")
+    words = sink._words(OSError(errno.EROFS, "Read-only file system"))
+    assert words.startswith("/var/log/dfovsdb/events.jsonl: Read-only file system; a systemd unit")
 
 
 @pytest.mark.parametrize("room", [0, 1, 40])
