@@ -89,6 +89,19 @@ class Finder(Generic[P]):
             if found.package == OUR_PACKAGE:
                 yield found.name, self._load(found.name)
 
+    def groups(self, names: Sequence[str]) -> dict[str, Sequence[cfg.Opt]]:
+        """The options of each named instance by its configuration group; they are imported.
+
+        :param names: NAME or INSTANCE=NAME.
+        :raises ConfigurationError: one cannot be imported.
+        """
+        instances = (_instance(name) for name in names)
+        return {self.group(instance): self._load(name).options for instance, name in instances}
+
+    def instances(self, entry_point: str, names: Sequence[str]) -> list[str]:
+        """Those of the named instances that are of this entry point."""
+        return [instance for instance, name in map(_instance, names) if name == entry_point]
+
     def build(self, names: Sequence[str], conf: cfg.ConfigOpts | None = None) -> dict[str, P]:
         """Import and build the named plugins, in order, by instance name.
 
