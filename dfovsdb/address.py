@@ -16,6 +16,9 @@ _SOCKETS = (
     "/var/run/openvswitch/db.sock",
     "/usr/local/var/run/openvswitch/db.sock",
 )
+#: Makes a server listen on tcp, and what that means.
+LISTEN = "`ovs-vsctl set-manager ptcp:6640:127.0.0.1`"
+OPEN_TO_ALL = "every user of this host may then change the database"
 
 
 class Address(NamedTuple):
@@ -57,11 +60,10 @@ class Address(NamedTuple):
 
         :param code: errno of the attempt.
         """
-        listen = "`ovs-vsctl set-manager ptcp:6640:127.0.0.1`"
         if code in (errno.EACCES, errno.EPERM):
             return (
-                ": this user may not open it; run as the user of Open vSwitch, or "
-                f"{listen} and connect to tcp:127.0.0.1:6640"
+                f": this user may not open it; run as the user of Open vSwitch, or {LISTEN} and "
+                f"connect to tcp:127.0.0.1:6640 ({OPEN_TO_ALL})"
             )
         if code in (errno.EMFILE, errno.ENFILE):
             return ": too many descriptors are open, see `ulimit -n`"
@@ -71,8 +73,14 @@ class Address(NamedTuple):
         if self.method == "unix":
             return f": connect to unix:{there}" if there else ": is ovsdb-server running?"
         if there:
-            return f": connect to unix:{there}, which is there, or make it listen with {listen}"
-        return f": is ovsdb-server running? {listen} makes it listen on tcp:127.0.0.1:6640"
+            return (
+                f": connect to unix:{there}, which is there, or make it listen with {LISTEN} "
+                f"({OPEN_TO_ALL})"
+            )
+        return (
+            f": is ovsdb-server running? {LISTEN} makes it listen on tcp:127.0.0.1:6640 "
+            f"({OPEN_TO_ALL})"
+        )
 
 
 def _is_host(host: str) -> bool:

@@ -15,7 +15,6 @@ from typing import Any, Literal, Self, TypeVar, overload
 from dfovsdb import monitor as threaded
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.config import DEFAULT_CONNECTION
-from dfovsdb.errors import WaitTimeout
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.watching import BatchSink
 
@@ -102,7 +101,7 @@ async def _next_batch(
         async with asyncio.timeout_at(deadline):
             return await sink.next()
     except TimeoutError:
-        raise WaitTimeout(monitor.trouble or "the first sync takes longer than this") from None
+        raise monitor.no_sync() from None
 
 
 class Monitor:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from dfovsdb.model import Action, Port, PortEvent, SyncMarker
 from dfovsdb.sinks.base import Sink
-from dfovsdb.text import clean, port_facts
+from dfovsdb.text import clean, counted, port_facts
 
 MOMENT = 3.0  #: seconds for which a change is highlighted, and a port that left still shown
 _RATE_OVER = 10.0  # seconds
@@ -109,7 +109,7 @@ def _counts(ports: list[Port]) -> str:
     kinds = Counter(port.kind for port in ports)
     return "  ".join(
         [
-            f"{len(ports):,} ports",
+            counted(len(ports), "port"),
             *(f"{clean(kind, 16)} {kinds[kind]:,}" for kind in sorted(kinds)),
         ]
     )

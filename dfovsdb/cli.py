@@ -16,12 +16,18 @@ from dfovsdb.version import __version__
 #: In the order of the help.
 COMMANDS = (run, watch, replay, ports, doctor, plugins, new_plugin, sandbox)
 
+#: Options of the program itself, and what they take.
+_OPTIONS = {"--config-file": "FILE", "--config-dir": "DIR", "--debug": ""}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 done, 1 failed, 2 wrong use."""
     from dfovsdb.errors import ConfigurationError, DfovsdbError
 
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        parser.error(_unknown(unknown, args.command_name))
     try:
         status: int = args.command(args)
     except DfovsdbError as error:
@@ -39,6 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return DONE if args.ends_with_ctrl_c else FAILED
     return status
+
+
+def _unknown(args: Sequence[str], command: str) -> str:
+    """What to say of arguments that a command does not have; some are the program's own."""
+    for arg in args:
+        option = arg.partition("=")[0]
+        if option in _OPTIONS:
+            use = " ".join(filter(None, ("dfovsdb", option, _OPTIONS[option], command)))
+            return f"{option} goes before the command: `{use}`"
+    return f"unrecognized arguments: {' '.join(args)}"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -65,7 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         help="read every *.conf of a folder, after the files",
     )  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command_name", required=True
+    )
 
     parser.set_defaults(ends_with_ctrl_c=False)
     for module in COMMANDS:

@@ -18,6 +18,7 @@ from dfovsdb.inbox import Fact, Facts, Inbox, Resync
 from dfovsdb.logs import get_logger
 from dfovsdb.model import Port
 from dfovsdb.sinks.base import Sink
+from dfovsdb.text import counted
 from dfovsdb.told import StateFile, ToldView
 from dfovsdb.worker import Worker
 
@@ -153,22 +154,28 @@ class Dispatcher:
             self._workers = tuple(w for w in self._workers if w is not worker)
         worker.inbox.request_stop(time.monotonic())
 
-    def stop(self, timeout: float) -> None:
+    def stop(self, timeout: float) -> bool:
         """Let every worker tell what is left, close its sink and end; bounded.
 
         :param timeout: seconds for all of them together.
+        :returns: whether all of them did.
         """
+        well = True
         deadline = time.monotonic() + timeout
         for worker in self._workers:
             worker.inbox.request_stop(deadline)
         for worker in self._workers:
             ended = worker.join(deadline + _GRACE - time.monotonic())
             if left := worker.undelivered():
-                LOG.warning("sink %s: %d ports were left undelivered", worker.name, left)
+                well = False
+                words = counted(left, "port was", "ports were")
+                LOG.warning("sink %s: %s left undelivered", worker.name, words)
             if not ended:
+                well = False
                 LOG.warning("sink %s hangs, and was left behind", worker.name)
         if self._state:
             self._state.close()
+        return well
 
     def _worker(self, name: str, sink: Sink, told: ToldView) -> Worker:
         inbox = Inbox(

@@ -7,9 +7,14 @@ Nothing here changes a database: what is asked reads.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
+import grp
 import json
 import os
+import pwd
+import shlex
 import socket
 import stat
 import tempfile
@@ -20,9 +25,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from oslo_config import cfg
 
-from dfovsdb import jsonrpc
-from dfovsdb.address import Address
+from dfovsdb import jsonrpc, unread
+from dfovsdb.address import LISTEN, OPEN_TO_ALL, Address
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.chain import Chain
 from dfovsdb.errors import ConnectionLost, DfovsdbError
@@ -30,7 +36,7 @@ from dfovsdb.model import Interface, Port
 from dfovsdb.monitor import Monitor
 from dfovsdb.session import DATABASE
 from dfovsdb.table import CORE_COLUMNS, REQUIRED_COLUMNS, TABLE
-from dfovsdb.text import clean
+from dfovsdb.text import clean, counted
 from dfovsdb.tls import Tls
 from dfovsdb.transport import Transport
 
@@ -97,19 +103,22 @@ class Case:
         """Every row that a classifier claims."""
         return [port for _, port in self.claims if port is not None]
 
+    @functools.cached_property
+    def tls(self) -> Tls | None:
+        """What secures the connection, as a Monitor makes it of the same options."""
+        if self.address.method != "ssl":
+            return None
+        files = (self.options.get(f"ssl_{name}_file") for name in ("key", "cert", "ca_cert"))
+        return Tls(*files, check_hostname=self.options.get("ssl_check_hostname", True))
+
     def ask(self, method: str, params: list[Any]) -> Any:
         """One request on a connection of its own; its result.
 
         :raises ConnectionLost: there is no answer.
         """
-        tls = None
-        if self.address.method == "ssl":
-            files = (f"ssl_{name}_file" for name in ("key", "cert", "ca_cert"))
-            check = self.options.get("ssl_check_hostname", True)
-            tls = Tls(*(self.options.get(name) for name in files), check_hostname=check)
         decoder = jsonrpc.Decoder(256 << 20)
         deadline = time.monotonic() + self.timeout
-        with Transport(self.address, tls) as transport:
+        with Transport(self.address, self.tls) as transport:
             transport.open()
             unsent = jsonrpc.encode(method, params, 1)
             while (left := deadline - time.monotonic()) > 0:
@@ -135,6 +144,21 @@ def examine(case: Case, *, verify: bool = False) -> Iterator[Finding]:
         case.monitor.stop()
 
 
+def options_are_read(conf: cfg.ConfigOpts) -> Iterator[Finding]:
+    """Every name in the configuration has an effect."""
+    try:
+        names = list(unread.unread(conf))
+    except DfovsdbError as error:
+        yield Finding("wrong", "options", clean(str(error), 1000))
+        return
+    for words, mistaken in names:
+        yield Finding("wrong" if mistaken else "note", "options", clean(words, 1000))
+    if not names:
+        files = ", ".join(map(clean, unread.files(conf)))
+        words = f"every name is known in {files}" if files else "no file is read: the defaults"
+        yield Finding("fine", "options", words)
+
+
 # The checks, in their order.
 
 
@@ -153,8 +177,16 @@ def socket_may_be_opened(case: Case) -> Iterator[Finding]:
         raise Hopeless(Finding("wrong", "socket", f"{path} is no socket"))
     with socket.socket(socket.AF_UNIX) as client:
         if code := client.connect_ex(str(path)):
-            words = f"{path} (uid {mode.st_uid}, mode {mode.st_mode & 0o777:04o}): "
+            user, group = _names_of(mode)
+            words = f"{path} belongs to {user}:{group}, mode {mode.st_mode & 0o777:04o}: "
             remedy = case.address.remedy(code).removeprefix(": ")
+            if code == errno.EACCES:
+                as_user = "" if mode.st_uid == 0 else f"run as {user}, or "
+                remedy = (
+                    f"{as_user}let a group of this user write to it, at each start of its server: "
+                    f"`chgrp GROUP {path}; chmod 0770 {path}`; or {LISTEN} and connect to "
+                    f"tcp:127.0.0.1:6640 ({OPEN_TO_ALL})"
+                )
             raise Hopeless(Finding("wrong", "socket", words + os.strerror(code), remedy))
     yield Finding("fine", "socket", f"{path} is there and may be opened")
 
@@ -204,7 +236,7 @@ def table_is_read(case: Case) -> Iterator[Finding]:
         words = case.monitor.trouble or f"not read within {case.timeout:g} s"
         raise Hopeless(Finding("wrong", "table", clean(words, 1000)))
     rows = len(case.rows())
-    yield Finding("fine", "table", f"read: {rows} interfaces")
+    yield Finding("fine", "table", f"read: {counted(rows, 'interface')}")
     if not rows:
         yield Finding("note", "table", "there is no interface yet", "`ovs-vsctl add-br br-int`")
 
@@ -218,7 +250,8 @@ def switch_lives(case: Case) -> Iterator[Finding]:
     deadline = time.monotonic() + case.timeout
     while pending := [row for row in case.rows() if row.ofport is None]:
         if alive is False or time.monotonic() > deadline:
-            words = f"{len(pending)} interfaces wait for it: {_names(pending)}"
+            waiting = counted(len(pending), "interface waits", "interfaces wait")
+            words = f"{waiting} for it: {_names(pending)}"
             yield Finding("wrong", "ovs-vswitchd", words, "" if alive is False else remedy)
             return
         time.sleep(_POLL)
@@ -232,7 +265,7 @@ def classifiers_claim(case: Case) -> Iterator[Finding]:
     for classifier in case.classifiers:
         yield Finding("fine", "classifier", f"{clean(classifier.kind)}: {counts[classifier.kind]}")
     for kind, errors in case.chain.failures.by_kind.items():
-        words = f"{clean(kind)} failed on {errors} rows"
+        words = f"{clean(kind)} failed on {counted(errors, 'row')}"
         yield Finding("wrong", "classifier", words, "its log line has the row and the traceback")
     if not case.classifiers:
         yield Finding("wrong", "classifier", "none is enabled", "set [dfovsdb] classifiers")
@@ -259,7 +292,9 @@ def ports_failed(case: Case) -> Iterator[Finding]:
     failed = [port for port in case.ports if port.state == "failed"]
     for port in failed[:_MOST]:
         words = f"{clean(port.kind)} {clean(port.name)}: {clean(port.error or 'no reason given')}"
-        yield Finding("wrong", "failed port", words)
+        show = f"`ovs-vsctl list Interface {shlex.quote(clean(port.name))}`"
+        remedy = f"put that right and it is taken; {show} has all of it"
+        yield Finding("wrong", "failed port", words, remedy)
     if (more := len(failed) - _MOST) > 0:
         yield Finding("wrong", "failed port", f"and {more} more")
     if not failed:
@@ -281,7 +316,7 @@ def iface_ids_are_unique(case: Case) -> Iterator[Finding]:
         else:
             yield Finding("note", "iface-id", words, "one is active: a live migration?")
     if not several:
-        yield Finding("fine", "iface-id", f"none of {len(rows)} is on two interfaces")
+        yield Finding("fine", "iface-id", "none is on two interfaces")
 
 
 CHECKS: tuple[Callable[[Case], Iterable[Finding]], ...] = (
@@ -299,29 +334,35 @@ CHECKS: tuple[Callable[[Case], Iterable[Finding]], ...] = (
 
 def equals_the_reference(case: Case) -> Iterator[Finding]:
     """Our replica and that of ovs.db.idl, which shares nothing with it but the classifier."""
+    from dfovsdb.relay import Relay
     from dfovsdb.testing.reference import Reference, differences
 
-    if case.address.method == "ssl":
-        yield Finding("note", "verify", "the reference is not run on ssl:", "use unix: or tcp:")
-        return
-    with tempfile.NamedTemporaryFile("w", suffix=".ovsschema") as file:
+    with contextlib.ExitStack() as stack:
+        connection = case.connection
+        if case.tls is not None:  # ovs.stream would not check what we check
+            connection = stack.enter_context(Relay(case.address, case.tls)).connection
+        file = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".ovsschema"))
         json.dump(case.schema, file)
         file.flush()
-        with Reference(case.connection, Path(file.name), [case.everything]) as reference:
-            deadline = time.monotonic() + case.timeout
-            while True:  # both read a switch that goes on changing
+        reference = stack.enter_context(Reference(connection, Path(file.name), [case.everything]))
+        deadline = time.monotonic() + case.timeout
+        while True:  # both read a switch that goes on changing
+            try:
                 reference.refresh(case.timeout)
-                ours, theirs = case.monitor.ports(), reference.ports()
-                different = differences(ours, theirs)
-                if not different or time.monotonic() > deadline:
-                    break
+            except TimeoutError as error:
+                raise Hopeless(Finding("wrong", "verify", str(error))) from None
+            ours, theirs = case.monitor.ports(), reference.ports()
+            different = differences(ours, theirs)
+            if not different or time.monotonic() > deadline:
+                break
     if different:
-        words = f"{len(different)} differences to ovs.db.idl"
+        words = f"{counted(len(different), 'difference')} to ovs.db.idl"
         yield Finding("wrong", "verify", words, "this is a mistake of dfovsdb: report it, please")
         for line in different[:_MOST]:
             yield Finding("wrong", "verify", clean(line, 500))
     else:
-        yield Finding("fine", "verify", f"{len(ours)} interfaces are equal to those of ovs.db.idl")
+        equal = counted(len(ours), "interface is equal", "interfaces are equal")
+        yield Finding("fine", "verify", f"{equal} to what ovs.db.idl reads")
 
 
 class _Everything(Classifier):
@@ -338,6 +379,16 @@ class _Everything(Classifier):
                               ("options", interface.options)):  # fmt: skip
             facts |= {f"{column}:{key}": value for key, value in pairs.items()}
         return facts
+
+
+def _names_of(file: os.stat_result) -> tuple[str, str]:
+    """The user and the group that a file belongs to, by number where they have no name."""
+    user, group = str(file.st_uid), str(file.st_gid)
+    with contextlib.suppress(KeyError):
+        user = pwd.getpwuid(file.st_uid).pw_name
+    with contextlib.suppress(KeyError):
+        group = grp.getgrgid(file.st_gid).gr_name
+    return user, group
 
 
 def _vswitchd_lives(case: Case) -> bool | None:

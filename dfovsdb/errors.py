@@ -27,6 +27,14 @@ class ConfigurationError(DfovsdbError):
     """Wrong use: an option, a connection string or a plugin. Nothing was started."""
 
 
+def needs_extra(what: str, extra: str) -> ConfigurationError:
+    """What to raise where the library of an extra is not installed."""
+    return ConfigurationError(
+        f"{what} needs an extra: install dfovsdb[{extra}] "
+        f"(pip install 'WHEEL[{extra}]' where dfovsdb is from a wheel)"
+    )
+
+
 class ConnectionLost(DfovsdbError):
     """This connection is over. The monitor reconnects and starts over.
 

@@ -6,7 +6,7 @@ Everything is read when it is asked for; nothing is labelled by port.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -19,6 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from dfovsdb.durations import Durations, Histogram
+from dfovsdb.errors import LossReason
 from dfovsdb.observer import Observer
 from dfovsdb.status import SinkStatus, Status
 from dfovsdb.version import __version__
@@ -84,7 +85,7 @@ def _connection(status: Status) -> Iterator[Metric]:
         )
     yield _counter(
         "dfovsdb_reconnects", "Connections and attempts that ended, by reason.", ("reason",),
-        {(reason,): count for reason, count in status.losses.items()},
+        {(reason,): status.losses.get(reason, 0) for reason in get_args(LossReason)},
     )  # fmt: skip
     yield CounterMetricFamily("dfovsdb_syncs", "Times that the table was read.", status.syncs)
     if status.sync_seconds is not None:

@@ -30,6 +30,7 @@ from dfovsdb.reader import Reader
 from dfovsdb.session import Session, Snapshot
 from dfovsdb.sinks.base import Sink
 from dfovsdb.status import Status
+from dfovsdb.text import counted
 from dfovsdb.tls import Tls
 from dfovsdb.transport import Transport
 from dfovsdb.trouble import Trouble
@@ -106,10 +107,13 @@ class Monitor:
         self._transport: Transport | None = None
         self._stop_timeout = stop_timeout
         self._stopping = False
+        self._ended_well = False
         self._synced = threading.Event()
         self._trouble = Trouble()
         self._connected_at = 0.0  # monotonic seconds
         self._turned_at = 0.0  # monotonic seconds
+        self._unsynced_since: float | None = None  # monotonic seconds
+        self._next_try_at: float | None = None  # monotonic seconds
         self._syncs = 0
         self._sync_seconds: float | None = None
         self._thread: threading.Thread | None = None
@@ -121,8 +125,7 @@ class Monitor:
             while not self._stopping:
                 if lost := self._turn(self._session, transport):
                     transport.close()
-                    self._session.lost(lost, time.monotonic())
-                    self._trouble.say(lost, time.monotonic())
+                    self._is_lost(lost, time.monotonic())
         self._chain.failures.sum_up()
 
     def _turn(self, session: Session, transport: Transport) -> ConnectionLost | None:
@@ -131,6 +134,7 @@ class Monitor:
             self._turned_at = time.monotonic()
             step = session.next_step(self._turned_at)
             if step == "connect":
+                self._next_try_at = None
                 session.connecting(time.monotonic())
                 transport.open()
             elif step == "disconnect":
@@ -154,13 +158,22 @@ class Monitor:
             return mistake
         return None
 
+    def _is_lost(self, lost: ConnectionLost, now: float) -> None:
+        if self._session.synced:
+            self._unsynced_since = now
+        self._session.lost(lost, now)
+        wait = self._session.timeout(now)
+        self._next_try_at = None if wait is None else now + wait
+        self._trouble.say(lost, now)
+
     def _is_synced(self) -> None:
         now = time.monotonic()
         self._trouble.over(now)
+        self._unsynced_since = None
         self._sync_seconds = now - self._connected_at
         self._syncs += 1
         self._synced.set()
-        LOG.info("%s: synced, %d interfaces", self._address, self._reader.rows)
+        LOG.info("%s: synced, %s", self._address, counted(self._reader.rows, "interface"))
 
     # The handle.
 
@@ -173,7 +186,7 @@ class Monitor:
         if self._thread or self._stopping:
             raise RuntimeError("a Monitor is started once")
         self._dispatcher.start()
-        self._turned_at = time.monotonic()
+        self._turned_at = self._unsynced_since = time.monotonic()
         self._transport = Transport(self._address, self._tls)
         self._thread = threading.Thread(
             target=self._run, args=(self._transport,), name="dfovsdb-monitor", daemon=True
@@ -181,16 +194,20 @@ class Monitor:
         self._thread.start()
         return self
 
-    def stop(self) -> None:
-        """Disconnect, let the sinks finish within stop_timeout, close them. May be repeated."""
+    def stop(self) -> bool:
+        """Disconnect, let the sinks finish within stop_timeout, close them. May be repeated.
+
+        :returns: whether every sink has taken everything, and was closed.
+        """
         if self._stopping:
-            return
+            return self._ended_well
         self._stopping = True
         deadline = time.monotonic() + self._stop_timeout
         if self._thread and self._transport:
             self._transport.wake()
             self._thread.join(self._stop_timeout)
-        self._dispatcher.stop(max(0.0, deadline - time.monotonic()))
+        self._ended_well = self._dispatcher.stop(max(0.0, deadline - time.monotonic()))
+        return self._ended_well
 
     def __enter__(self) -> Self:
         return self.start()
@@ -246,8 +263,14 @@ class Monitor:
 
     def no_such_port(self, timeout: float | None) -> WaitTimeout:
         """What wait_for() raises after that many seconds."""
-        reason = f": {self.trouble}" if self.trouble else ""
-        return WaitTimeout(f"no such port within {timeout} s{reason}")
+        return self._timeout(f"no such port within {timeout} s")
+
+    def no_sync(self) -> WaitTimeout:
+        """What watch() raises where the time for the first sync has passed."""
+        return self._timeout("no sync in the time given")
+
+    def _timeout(self, words: str) -> WaitTimeout:
+        return WaitTimeout(f"{words}: {self.trouble}" if self.trouble else words)
 
     @contextlib.contextmanager
     def attached(self, name: str, sink: Sink) -> Iterator[None]:
@@ -273,13 +296,16 @@ class Monitor:
 
         It costs a copy of the ports.
         """
-        heard, rows = self._session.last_heard, self._reader.rows
+        heard, rows, now = self._session.last_heard, self._reader.rows, time.monotonic()
+        unsynced_since, next_try_at = self._unsynced_since, self._next_try_at
         return Status(
             alive=self.alive,
             connected=self._session.connected,
             synced=self._session.synced,
             trouble=self.trouble,
-            message_age=None if heard is None else max(0.0, time.monotonic() - heard),
+            unsynced_for=None if unsynced_since is None else max(0.0, now - unsynced_since),
+            next_try=None if next_try_at is None else max(0.0, next_try_at - now),
+            message_age=None if heard is None else max(0.0, now - heard),
             losses={str(why): number for why, number in self._session.losses.copy().items()},
             syncs=self._syncs,
             sync_seconds=self._sync_seconds,

@@ -8,7 +8,7 @@ import socket
 
 from dfovsdb.logs import get_logger
 from dfovsdb.status import Status
-from dfovsdb.text import clean
+from dfovsdb.text import clean, counted
 
 LOG = get_logger(__name__)
 
@@ -39,7 +39,7 @@ def watchdog_interval() -> float | None:
 
 def report(status: Status) -> None:
     """The status in words, and the watchdog's due: only where the loop turns."""
-    ports = f"{sum(status.ports.values())} ports"
+    ports = counted(sum(status.ports.values()), "port")
     problems = "; ".join(status.problems())
     words = f"{ports}; {problems}" if problems else ports
     notify(f"STATUS={clean(words, _LONGEST)}", *(["WATCHDOG=1"] if status.alive else []))

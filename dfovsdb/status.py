@@ -25,7 +25,9 @@ class Status(NamedTuple):
     alive: bool  #: the loop turns
     connected: bool
     synced: bool  #: there is a connection and the table was read on it
-    trouble: str  #: why there is no connection, in one line
+    trouble: str  #: why the last attempt or connection ended, in one line; empty once synced
+    unsynced_for: float | None  #: seconds since the table was last known to be right, or the start
+    next_try: float | None  #: seconds until the next attempt to connect; None while one is made
     message_age: float | None  #: seconds since the server was heard
     losses: Mapping[str, int]  #: connections and attempts that ended, by reason
     syncs: int
@@ -44,7 +46,18 @@ class Status(NamedTuple):
         """Why it is not ready, a line each: connected, synced, and no sink in an outage."""
         lines = [] if self.alive else ["the loop does not turn"]
         if not self.synced:
-            waiting = "the table" if self.connected else "the server"
-            lines.append(f"waiting for {waiting}" + (f": {self.trouble}" if self.trouble else ""))
+            lines.append(self._waiting())
         lines += [f"sink {sink.name} is unavailable" for sink in self.sinks if not sink.available]
         return lines
+
+    def _waiting(self) -> str:
+        """For what and since when; the cause is the last error, which a connection makes old."""
+        since = "" if self.unsynced_for is None else f" for {self.unsynced_for:.0f} s"
+        if self.connected:
+            return f"waiting for the table{since}" + (
+                f"; before: {self.trouble}" * bool(self.trouble)
+            )
+        tries = "trying now" if self.next_try is None else f"next try in {self.next_try:.0f} s"
+        return f"waiting for the server{since}, {tries}" + (
+            f": {self.trouble}" * bool(self.trouble)
+        )

@@ -17,6 +17,7 @@ from dfovsdb.lifecycle import Telling
 from dfovsdb.logs import get_logger
 from dfovsdb.model import Origin, Port, PortEvent, SyncAction, SyncMarker
 from dfovsdb.sinks.base import Sink
+from dfovsdb.text import counted
 from dfovsdb.told import ToldView
 
 LOG = get_logger(__name__)
@@ -144,8 +145,9 @@ class Teller:
                 if down:
                     self._destination.back_off()
         except Refused as refused:
-            LOG.warning("sink %s refused a batch of %d events (%r); offering them one by one",
-                        self._destination.name, len(events), refused.error)  # fmt: skip
+            batch = counted(len(events), "event")
+            LOG.warning("sink %s refused a batch of %s (%r); offering them one by one",
+                        self._destination.name, batch, refused.error)  # fmt: skip
             self._offer_each(events)
 
     def _offer_each(self, events: Sequence[PortEvent]) -> None:

@@ -6,9 +6,10 @@ or steer a terminal is shown escaped.
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from dfovsdb.json_v1 import changes
@@ -30,6 +31,20 @@ def clean(text: str, longest: int = _LONGEST) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """`1 port`, `2 ports`, `1,234 ports`.
+
+    :param several: the words for any number but 1; None adds an s to those for one.
+    """
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """`; did you mean NAME?` of the nearest of the known, nothing where none is near."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def clean_json(line: bytes) -> bytes:
@@ -60,7 +75,7 @@ def terminal_line(
     :param width: columns of the terminal, where the line ends with `…`; None cuts nothing.
     """
     if isinstance(item, SyncMarker):
-        words = "begins" if item.ports is None else f"is complete, {item.ports} ports"
+        words = "begins" if item.ports is None else f"is complete, {counted(item.ports, 'port')}"
         title = f"── {item.origin} sync {words} "
         rule = min(width or _RULE, _RULE)
         return _painted(title + "─" * max(0, rule - len(title)), _DIM, colour=colour)
@@ -92,7 +107,7 @@ def port_table(
         yield _painted(_aligned(row, widths, width), _STATES[port.state], colour=colour)
     kinds = Counter(port.kind for port in ports)
     counts = ", ".join(f"{clean(kind)} {kinds[kind]}" for kind in sorted(kinds))
-    total = f"{len(ports)} ports" + (f": {counts}" if counts else "")
+    total = counted(len(ports), "port") + (f": {counts}" if counts else "")
     yield _painted(_cut(total, width), _DIM, colour=colour)
 
 

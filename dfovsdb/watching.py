@@ -10,7 +10,6 @@ from typing import Any, Literal, overload
 
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.config import DEFAULT_CONNECTION
-from dfovsdb.errors import WaitTimeout
 from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.monitor import Monitor
 from dfovsdb.sinks.base import Sink
@@ -94,7 +93,7 @@ def _next_batch(
         wait = None if deadline is None else max(0.0, deadline - time.monotonic())
         return sink.batches.get(timeout=wait)
     except queue.Empty:
-        raise WaitTimeout(monitor.trouble or "the first sync takes longer than this") from None
+        raise monitor.no_sync() from None
 
 
 class BatchSink(Sink):

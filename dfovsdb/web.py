@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import socketserver
 import threading
@@ -42,7 +43,10 @@ class Web:
         try:
             self._server = _Server(family, address, self)
         except OSError as error:
-            raise ConfigurationError(f"[metrics] listen = {listen}: {error.strerror}") from None
+            words = f"[metrics] listen = {listen}: {error.strerror}"
+            if error.errno == errno.EADDRINUSE:
+                words += f"; who has it says `ss -ltnp 'sport = :{address[1]}'`"
+            raise ConfigurationError(words) from None
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="dfovsdb-web", daemon=True
         )

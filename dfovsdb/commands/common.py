@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -61,10 +62,21 @@ def configuration(
     return config.load(args.config_file, args.config_dir, logging_args=logging_args)
 
 
-def classifiers(conf: cfg.ConfigOpts) -> list[Classifier]:
+def classifiers(conf: cfg.ConfigOpts, kinds: Sequence[str] = ()) -> list[Classifier]:
+    """The enabled ones, which must offer the kinds that were asked for."""
     from dfovsdb import plugins
+    from dfovsdb.errors import ConfigurationError
+    from dfovsdb.text import clean, meant
 
-    return list(plugins.CLASSIFIERS.build(conf.dfovsdb.classifiers, conf).values())
+    built = list(plugins.CLASSIFIERS.build(conf.dfovsdb.classifiers, conf).values())
+    offered = sorted({classifier.kind for classifier in built})
+    for kind in kinds:
+        if kind not in offered:
+            raise ConfigurationError(
+                f"--kind {clean(kind)}: no enabled classifier offers it{meant(kind, offered)}; "
+                f"there are {', '.join(offered) or 'none'}"
+            )
+    return built
 
 
 def monitor(args: argparse.Namespace, sinks: Sequence[Sink] = ()) -> Monitor:
@@ -75,11 +87,30 @@ def monitor(args: argparse.Namespace, sinks: Sequence[Sink] = ()) -> Monitor:
     conf = configuration(args)
     return Monitor(
         args.connection or conf.ovsdb.connection,
-        classifiers=classifiers(conf),
+        classifiers=classifiers(conf, args.kind),
         sinks=sinks,
         host=conf.dfovsdb.host,
         **config.connection_options(conf),
     )
+
+
+_GLANCE = 0.05  # seconds
+
+
+def wait_answered(monitor: Monitor, timeout: float) -> None:
+    """Wait until the table is read; for who asks what is there now, so no second attempt.
+
+    :raises ConnectionLost: there is no connection, or it broke.
+    :raises WaitTimeout: there is one, and no answer within so many seconds.
+    """
+    from dfovsdb.errors import ConnectionLost, WaitTimeout
+
+    deadline = time.monotonic() + timeout
+    while not monitor.wait_synced(min(_GLANCE, timeout)):
+        if monitor.trouble:
+            raise ConnectionLost(monitor.trouble)
+        if time.monotonic() >= deadline:
+            raise WaitTimeout(f"{monitor.address}: no answer within {timeout:g} s")
 
 
 def log_to_stderr(args: argparse.Namespace, level: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 
 from dfovsdb.commands import common
@@ -31,7 +32,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def doctor(args: argparse.Namespace) -> int:
     from dfovsdb import config
-    from dfovsdb.doctor import Case, examine
+    from dfovsdb.doctor import Case, examine, options_are_read
 
     common.log_to_stderr(args, logging.ERROR)
     conf = common.configuration(args)
@@ -43,7 +44,9 @@ def doctor(args: argparse.Namespace) -> int:
     )
     terminal = common.Terminal()
     wrong = 0
-    for level, subject, words, remedy in examine(case, verify=args.verify):
+    for level, subject, words, remedy in itertools.chain(
+        options_are_read(conf), examine(case, verify=args.verify)
+    ):
         wrong += level == "wrong"
         shown = f"\x1b[{_COLOURS[level]}m{level:<5}\x1b[0m" if terminal.colour else f"{level:<5}"
         terminal.write(f"{shown}  {subject:<12}  {words}")

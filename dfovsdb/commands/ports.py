@@ -22,7 +22,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--json", action="store_true", help="JSON, one port a line")
     parser.add_argument(
         "--timeout", type=common.seconds, default=common.SYNC_TIMEOUT, metavar="S",
-        help="seconds for the server to answer; status 1 past it (default: %(default)s)",
+        help="seconds for the server to answer, where it takes the connection; status 1 past "
+        "it (default: %(default)s)",
     )  # fmt: skip
     parser.set_defaults(command=ports)
 
@@ -45,7 +46,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def ports(args: argparse.Namespace) -> int:
-    from dfovsdb.errors import WaitTimeout
     from dfovsdb.json_v1 import encode_port
     from dfovsdb.selection import Selection
     from dfovsdb.text import port_table
@@ -53,8 +53,7 @@ def ports(args: argparse.Namespace) -> int:
     common.log_to_stderr(args, logging.ERROR)
     terminal = common.Terminal()
     with common.monitor(args) as monitor:
-        if not monitor.wait_synced(args.timeout):
-            raise WaitTimeout(monitor.trouble or f"no answer within {args.timeout} s")
+        common.wait_answered(monitor, args.timeout)
         present = monitor.ports().values()
     selection = Selection(kinds=args.kind, states=args.state, names=args.name)
     selected = sorted(filter(selection, present), key=lambda port: (port.kind, port.name))
@@ -74,7 +73,7 @@ def wait(args: argparse.Namespace) -> int:
 
     if not (args.iface_id or args.name or args.kind):
         raise ConfigurationError("wait: say for which port: --iface-id, --name or --kind")
-    common.log_to_stderr(args, logging.ERROR)
+    common.log_to_stderr(args, logging.WARNING)  # what it waits for, at once
     selection = Selection(
         kinds=args.kind, states=args.state, names=args.name, iface_ids=args.iface_id
     )

@@ -31,8 +31,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     from oslo_log import log
 
-    from dfovsdb import notify
-    from dfovsdb.logs import escape
+    from dfovsdb import notify, unread
+    from dfovsdb.logs import escape, get_logger
 
     conf = common.configuration(args, logging_args=["--debug"] if args.debug else [])
     if not (conf.log_file or conf.log_dir or conf.use_journal):
@@ -43,6 +43,9 @@ def run(args: argparse.Namespace) -> int:
     wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # before any thread, which inherits it
     interval = min(_REPORT, (notify.watchdog_interval() or _REPORT) / 3)
+    log_ = get_logger(__name__)
+    for words, _ in unread.unread(conf):
+        log_.warning("configuration: %s", words)
     monitor = _monitor(conf)
     web = _web(conf, monitor)
     with monitor, web:
@@ -57,8 +60,15 @@ def run(args: argparse.Namespace) -> int:
             elif signalled.si_signo == signal.SIGUSR1:
                 monitor.replay()
             else:
-                notify.notify("STOPPING=1", "STATUS=telling what is left")
                 break
+        name = signal.Signals(signalled.si_signo).name
+        by = f" of process {signalled.si_pid}" if signalled.si_pid else ""
+        log_.info("leaving because of %s%s; sinks have %g s for what is left", name, by,
+                  conf.dfovsdb.stop_timeout)  # fmt: skip
+        notify.notify("STOPPING=1", "STATUS=telling what is left")
+    well = monitor.stop()  # which says again how it ended
+    log_.info("ended: %s", "every sink has taken everything" if well else
+              "not every sink has taken everything, see above")  # fmt: skip
     return common.DONE
 
 
@@ -79,14 +89,12 @@ def _web(conf: cfg.ConfigOpts, monitor: Monitor) -> contextlib.AbstractContextMa
     """The HTTP listener, where one is wanted; it holds its port before anything is started."""
     if not conf.metrics.listen:
         return contextlib.nullcontext()
-    from dfovsdb.errors import ConfigurationError
+    from dfovsdb.errors import needs_extra
 
     try:
         from dfovsdb.web import Web
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "prometheus_client":
             raise
-        raise ConfigurationError(
-            "[metrics] listen needs an extra: pip install 'dfovsdb[metrics]'"
-        ) from None
+        raise needs_extra("[metrics] listen", "metrics") from None
     return Web(conf.metrics.listen, monitor)

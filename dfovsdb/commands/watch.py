@@ -40,8 +40,7 @@ def watch(args: argparse.Namespace) -> int:
     if args.live:
         return _live(args)
     conf = common.configuration(args)
-    answers_at_once = args.once and args.timeout is not None  # with one line if it fails
-    common.log_to_stderr(args, logging.ERROR if answers_at_once else logging.WARNING)
+    common.log_to_stderr(args, logging.WARNING)  # what it waits for, at once
     terminal = common.Terminal()
     selection = Selection(kinds=args.kind, names=args.name)
     events = watching.watch(
@@ -49,7 +48,7 @@ def watch(args: argparse.Namespace) -> int:
         once=args.once,
         timeout=args.timeout,
         markers=True,
-        classifiers=common.classifiers(conf),
+        classifiers=common.classifiers(conf, args.kind),
         resync=conf.dfovsdb.resync,
         host=conf.dfovsdb.host,
         record=args.record,
@@ -66,7 +65,7 @@ _DRAWN_EVERY = 0.25  # seconds
 
 
 def _live(args: argparse.Namespace) -> int:
-    from dfovsdb.errors import ConfigurationError
+    from dfovsdb.errors import ConfigurationError, needs_extra
     from dfovsdb.selection import Selection
 
     if args.json or args.once or args.timeout is not None:
@@ -81,9 +80,7 @@ def _live(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "rich":
             raise
-        raise ConfigurationError(
-            "watch: --live needs an extra: pip install 'dfovsdb[tui]'"
-        ) from None
+        raise needs_extra("watch: --live", "tui") from None
     common.log_to_stderr(args, logging.CRITICAL)  # the head of the table says what is wrong
     board = Board(Selection(kinds=args.kind, names=args.name))
     console = Console(highlight=False, markup=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from oslo_config import cfg
 
-from dfovsdb.errors import ConfigurationError
+from dfovsdb.errors import ConfigurationError, needs_extra
 from dfovsdb.logs import get_logger
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.sinks.dragonflow_values import DIALECTS, type_of, value_of
@@ -210,7 +210,5 @@ def _publisher(endpoint: str, topic: str) -> Publisher:
     try:
         from dfovsdb.sinks.dragonflow_zmq import Publisher
     except ImportError as error:
-        raise ConfigurationError(
-            f"option endpoint needs pyzmq ({error}): pip install dfovsdb[dragonflow]"
-        ) from None
+        raise needs_extra(f"option endpoint ({error})", "dragonflow") from None
     return Publisher(endpoint, topic)

@@ -16,7 +16,7 @@ from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.monitor import Monitor
 from dfovsdb.sinks.base import Sink
 from dfovsdb.testing.sandbox import Sandbox, SandboxError
-from dfovsdb.text import terminal_line
+from dfovsdb.text import counted, terminal_line
 
 _WAIT = 20.0  # seconds for what the switch does to arrive
 _PORT = int(DEFAULT_CONNECTION.rpartition(":")[2])
@@ -178,10 +178,11 @@ class _Screen(Sink):
     def summary(self, *, settled: bool) -> None:
         """Say what has happened."""
         counts = self._counts
+        left = counted(len(self.told), "port is", "ports are")
         self.scene("The day is over")
         print(
             f"{counts['online']} online, {counts['updated']} updated, {counts['offline']} "
-            f"offline, {counts['syncs']} syncs; {len(self.told)} ports are left, and what was "
+            f"offline, {counts['syncs']} syncs; {left} left, and what was "
             f"told {'is' if settled else 'IS NOT'} what the switch has."
         )
 

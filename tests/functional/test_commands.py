@@ -151,6 +151,71 @@ def test_run_reopens_its_file_on_sighup_and_tells_everything_again_on_sigusr1(
     assert "replay" not in rotated.read_text()
 
 
+def test_run_says_why_it_leaves_and_how_it_ended(
+    switch: Sandbox, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    conf = configuration(tmp_path, switch.connection, "[dfovsdb]\nstop_timeout = 4\n")
+    agent = command("--config-file", conf, "run")
+    agent.wait_for(lambda: any("sync_finished" in line for line in agent.err))
+    assert agent.end(signal.SIGTERM) == 0
+    leaving, ended = agent.err[-2:]
+    assert f"leaving because of SIGTERM of process {os.getpid()}; sinks have 4 s" in leaving
+    assert ended.endswith("ended: every sink has taken everything\n")
+
+
+def test_run_says_where_it_ended_with_something_left(
+    switch: Sandbox, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    text = "[dfovsdb]\nsinks = full=jsonl\nstop_timeout = 0.1\n[sink_full]\npath = /dev/full\n"
+    agent = command("--config-file", configuration(tmp_path, switch.connection, text), "run")
+    agent.wait_for(lambda: any("No space left" in line for line in agent.err))
+    assert agent.end(signal.SIGINT) == 0
+    assert "leaving because of SIGINT" in agent.err[-3]
+    assert "sink full: 1 port was left undelivered" in agent.err[-2]
+    assert agent.err[-1].endswith("ended: not every sink has taken everything, see above\n")
+
+
+def test_a_file_that_cannot_be_reopened_is_one_line_and_its_sink_goes_on_when_it_can(
+    switch: Sandbox, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    file = folder / "events.jsonl"
+    text = f"[dfovsdb]\nsinks = events=jsonl\n[sink_events]\npath={file}\n"
+    agent = command("--config-file", configuration(tmp_path, switch.connection, text), "run")
+    agent.wait_for(lambda: file.exists() and "sync_finished" in file.read_text())
+    file.unlink()
+    folder.rmdir()
+    before = len(agent.err)
+    agent.process.send_signal(signal.SIGHUP)
+    agent.wait_for(lambda: len(agent.err) > before)
+    assert "sink events is unavailable: " in agent.err[before]
+    assert f"; make its folder, for this user to write: mkdir -p {folder};" in agent.err[before]
+    folder.mkdir()  # and nothing happens on the switch
+    agent.wait_for(lambda: any("sink events is available again" in line for line in agent.err))
+    switch.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0", *VM)
+    agent.wait_for(lambda: file.exists() and "tap0" in file.read_text())
+    assert agent.end() == 0
+    assert len(agent.err) == before + 4  # unavailable, available, leaving, ended
+
+
+def test_a_slip_of_the_pen_in_the_configuration_is_a_line_of_the_log(
+    tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    text = "conection = x\n[sink_jsonl]\npath = x\n"
+    conf = configuration(tmp_path, f"unix:{tmp_path}/nobody", text)
+    agent = command("--config-file", conf, "run", env=os.environ | {"OS_OVSDB__MONITR": "x"})
+    agent.wait_for(lambda: any("waiting for the server" in line for line in agent.err))
+    assert agent.end() == 0
+    said = [line.partition("configuration: ")[2].rstrip() for line in agent.err[:3]]
+    assert said == [
+        f"{conf}: there is no option [ovsdb] conection; did you mean connection?",
+        f"{conf}: section [sink_jsonl] has no effect: sinks does not name jsonl",
+        "OS_OVSDB__MONITR: there is no such option; did you mean OS_OVSDB__MONITOR?",
+    ]
+    assert all(" WARNING " in line for line in agent.err[:3])
+
+
 def test_run_waits_for_a_server_that_is_not_there_and_says_so_once(
     tmp_path: Path, command: Callable[..., Command]
 ) -> None:
@@ -165,7 +230,7 @@ def test_watch_prints_events_and_ends_quietly_on_ctrl_c(
     switch: Sandbox, command: Callable[..., Command]
 ) -> None:
     watch = command("watch", switch.connection)
-    watch.wait_for(lambda: any("is complete, 1 ports" in line for line in watch.out))
+    watch.wait_for(lambda: any("is complete, 1 port " in line for line in watch.out))
     switch.stop_vswitchd()  # so that the row and its port number are two changes
     switch.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0", *VM)
     watch.wait_for(lambda: any(" online   vm " in line for line in watch.out))
@@ -243,20 +308,24 @@ def test_watch_live_without_its_extra_names_it() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                           timeout=60, check=False)  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr == "dfovsdb: watch: --live needs an extra: pip install 'dfovsdb[tui]'\n"
+    assert done.stderr == (
+        "dfovsdb: watch: --live needs an extra: install dfovsdb[tui] "
+        "(pip install 'WHEEL[tui]' where dfovsdb is from a wheel)\n"
+    )
 
 
-def test_watch_once_with_a_timeout_ends_with_one_line_that_names_the_remedy(
+def test_watch_once_with_a_timeout_says_for_what_it_waits_and_that_it_was_in_vain(
     tmp_path: Path,
 ) -> None:
     done = run("watch", f"unix:{tmp_path}/nobody", "--once", "--timeout", "0.5")
     assert (done.returncode, done.stdout) == (1, "")
-    (line,) = done.stderr.splitlines()
-    assert "nobody" in line
-    assert "is ovsdb-server running?" in line or "connect to unix:" in line
-    refused = run("watch", "tcp:127.0.0.1:9", "--once", "--timeout", "0.5")
-    (line,) = refused.stderr.splitlines()
-    assert "unix:" in line or "ovs-vsctl set-manager ptcp:6640:127.0.0.1" in line
+    waits, ended = done.stderr.splitlines()
+    assert waits.startswith("dfovsdb: waiting for the server: cannot connect to unix:")
+    assert "is ovsdb-server running?" in waits or "connect to unix:" in waits
+    assert ended == f"dfovsdb: no sync in the time given{waits.partition('the server')[2]}"
+    refused = run("watch", "tcp:127.0.0.1:9", "--once", "--timeout", "0.5").stderr
+    assert "ovs-vsctl set-manager ptcp:6640:127.0.0.1" in refused
+    assert "every user of this host may then change the database" in refused
 
 
 def test_watch_waits_and_says_so(tmp_path: Path, command: Callable[..., Command]) -> None:
@@ -312,13 +381,73 @@ def test_ports_as_json_is_filtered_by_kind_state_and_name(switch: Sandbox) -> No
     assert names("--kind", "vm") == ["eth9", "tap0"]
     assert names("--kind", "vm", "--state", "ready") == ["tap0"]
     assert names("--name", "br-*", "--name", "eth*") == ["br-int", "eth9"]
-    assert names("--kind", "nosuch") == []
 
 
-def test_ports_without_a_server_is_one_line_and_status_1(tmp_path: Path) -> None:
-    done = run("ports", f"unix:{tmp_path}/nobody", "--timeout", "0.5")
+def test_ports_without_a_server_does_not_wait_for_one(tmp_path: Path) -> None:
+    done = run("ports", f"unix:{tmp_path}/nobody", "--timeout", "1e6")
     assert (done.returncode, done.stdout) == (1, "")
-    assert len(done.stderr.splitlines()) == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("dfovsdb: cannot connect to unix:")
+
+
+def test_ports_waits_for_a_server_that_has_taken_the_connection_as_long_as_it_was_told(
+    ovsdb_sandbox: Sandbox,
+) -> None:
+    ovsdb_sandbox.pause_database()
+    try:
+        done = run("ports", ovsdb_sandbox.connection, "--timeout", "0.5")
+    finally:
+        ovsdb_sandbox.resume_database()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"dfovsdb: {ovsdb_sandbox.connection}: no answer within 0.5 s\n"
+
+
+def test_wait_says_at_once_that_there_is_no_server_and_gets_its_port_when_there_is(
+    switch: Sandbox, command: Callable[..., Command]
+) -> None:
+    switch.stop_database()
+    wait = command("wait", switch.connection, "--name", "br-int", "--timeout", "60")
+    wait.wait_for(lambda: wait.err)
+    assert wait.err[0].startswith("dfovsdb: waiting for the server: cannot connect to ")
+    switch.start_database()
+    assert wait.wait() == 0
+    assert json.loads(wait.out[0])["name"] == "br-int"
+
+
+@pytest.mark.parametrize("args", [("ports",), ("wait",), ("watch",), ("watch", "--once")])
+def test_a_kind_that_no_enabled_classifier_offers_is_wrong_use(args: tuple[str, ...]) -> None:
+    done = run(*args, "unix:/nobody", "--kind", "vmm")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "dfovsdb: --kind vmm: no enabled classifier offers it; did you mean vm?; "
+        "there are bridge, patch, tunnel, vm\n"
+    )
+
+
+def test_a_kind_is_known_where_the_configuration_makes_it(switch: Sandbox, tmp_path: Path) -> None:
+    text = "[dfovsdb]\nclassifiers = all=match\n[classifier_all]\nkind = every\nnames = br-*\n"
+    conf = configuration(tmp_path, switch.connection, text)
+    done = run("--config-file", conf, "ports", "--kind", "every", "--json")
+    assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["br-int"]
+    assert "there are every\n" in run("--config-file", conf, "ports", "--kind", "vm").stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "use"),
+    [
+        (("run", "--config-file", "F"), "dfovsdb --config-file FILE run"),
+        (("run", "--config-file=F"), "dfovsdb --config-file FILE run"),
+        (("ports", "--config-dir", "D"), "dfovsdb --config-dir DIR ports"),
+        (("new-plugin", "edge", "--debug"), "dfovsdb --debug new-plugin"),
+    ],
+)
+def test_an_option_of_the_program_after_the_command_is_told_its_place(
+    args: tuple[str, ...], use: str
+) -> None:
+    done = run(*args)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"{use.split()[1]} goes before the command: `{use}`" in line
 
 
 def test_wait_prints_the_port_once_it_is_there(
@@ -427,7 +556,7 @@ def test_plugins_says_what_would_stop_the_start_and_why(tmp_path: Path) -> None:
         ("[dfovsdb]\nclassifiers = match", "[classifier_match] kind is required"),
         ("[dfovsdb]\nsinks = nosuch", "sink 'nosuch' is not installed"),
         ("[sink_log]\nlevel = LOUD", "LOUD"),
-        ("[dfovsdb]\nsinks=jsonl\n[sink_jsonl]\npath=/nosuch/file", "jsonl cannot be opened"),
+        ("[dfovsdb]\nsinks=jsonl\n[sink_jsonl]\npath=/nosuch/file", "to write: mkdir -p /nosuch"),
         ("[dfovsdb]\nstate_dir = /nosuch", "state_dir '/nosuch'"),
         ("nonsense", "nonsense"),
     ],
@@ -446,6 +575,7 @@ def test_bad_configuration_is_one_line_and_status_2(tmp_path: Path, text: str, w
     [
         ("nosuch",),
         ("watch", "--nosuch"),
+        ("run", "more"),
         ("watch", "udp:x"),
         ("--config-file", "/no", "run"),
         ("ports", "--state", "odd"),

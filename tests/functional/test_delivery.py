@@ -200,7 +200,7 @@ def test_a_process_whose_sink_hangs_ends(box: Sandbox) -> None:
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "1 ports were left undelivered" in said
+    assert "1 port was left undelivered" in said
 
 
 class Agent:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -48,7 +50,7 @@ def test_a_switch_that_is_well_has_nothing_wrong_and_status_0(ovs_sandbox: Sandb
     assert lines[-1] == "nothing is wrong"
     assert not [line for line in lines[:-1] if not line.startswith("fine")]
     for words in ("is there and may be opened", "bridge: 1", "vm: 1", "tunnel: 0",
-                  "2 interfaces are equal to those of ovs.db.idl"):  # fmt: skip
+                  "2 interfaces are equal to what ovs.db.idl reads"):  # fmt: skip
         assert words in done.stdout
 
 
@@ -56,13 +58,13 @@ def test_tcp_is_examined_too(ovs_sandbox: Sandbox) -> None:
     ovs_sandbox.add_bridge("br-int")
     found = findings(ovs_sandbox.tcp_connection, verify=True)
     assert {finding.level for finding in found} == {"fine"}
-    assert "1 interfaces are equal" in found[-1].words
+    assert "1 interface is equal" in found[-1].words
 
 
 def test_a_socket_that_is_not_there_ends_the_examination(tmp_path: Path) -> None:
     done = doctor(f"unix:{tmp_path}/nobody")
     assert done.returncode == 1
-    assert done.stdout.startswith("wrong  socket")
+    assert done.stdout.splitlines()[1].startswith("wrong  socket")
     assert "No such file" in done.stdout
     assert "->" in done.stdout
 
@@ -80,8 +82,9 @@ def test_a_file_that_is_no_socket_and_a_socket_without_a_server_are_told_apart(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_a_socket_that_may_not_be_opened_names_its_mode_and_the_remedy(
-    ovsdb_sandbox: Sandbox,
+@pytest.mark.parametrize("owner", [0, 1])
+def test_a_socket_that_may_not_be_opened_names_its_owner_and_the_remedy(
+    ovsdb_sandbox: Sandbox, owner: int
 ) -> None:
     code = """
 import os, sys
@@ -92,10 +95,16 @@ os.setgid(65534), os.setuid(65534)
 print(*examine(case), sep="\\n")
 """
     ovsdb_sandbox.directory.chmod(0o755)
+    os.chown(ovsdb_sandbox.connection.removeprefix("unix:"), owner, owner)
     done = subprocess.run([sys.executable, "-c", code, ovsdb_sandbox.connection], text=True,
                           capture_output=True, timeout=60, check=True)  # fmt: skip
-    assert "mode 0750): Permission denied" in done.stdout
-    assert "set-manager" in done.stdout
+    user, group = pwd.getpwuid(owner).pw_name, grp.getgrgid(owner).gr_name
+    path = ovsdb_sandbox.connection.removeprefix("unix:")
+    assert f"{path} belongs to {user}:{group}, mode 0750: Permission denied" in done.stdout
+    assert "let a group of this user write to it, at each start of its server: " in done.stdout
+    assert (f"run as {user}, or let" in done.stdout) == (owner != 0)  # nobody is sent to root
+    assert f"`chgrp GROUP {path}; chmod 0770 {path}`" in done.stdout
+    assert "(every user of this host may then change the database)" in done.stdout
 
 
 def test_a_server_that_does_not_answer_is_told(ovsdb_sandbox: Sandbox) -> None:
@@ -135,13 +144,13 @@ def test_a_dead_vswitchd_is_told_with_what_waits_for_it(ovs_sandbox: Sandbox, ki
     add(ovs_sandbox, "tap0", "external_ids:iface-id=v0")
     dead, waits = of(findings(ovs_sandbox.connection), "ovs-vswitchd")
     assert "systemctl" in dead.remedy
-    assert waits[:3] == ("wrong", "ovs-vswitchd", "1 interfaces wait for it: tap0")
+    assert waits[:3] == ("wrong", "ovs-vswitchd", "1 interface waits for it: tap0")
 
 
 def test_over_tcp_a_dead_vswitchd_is_known_by_what_waits_for_it(ovsdb_sandbox: Sandbox) -> None:
     ovsdb_sandbox.add_bridge("br-int")
     (found,) = of(findings(ovsdb_sandbox.tcp_connection, timeout=0.5), "ovs-vswitchd")
-    assert found[:3] == ("wrong", "ovs-vswitchd", "1 interfaces wait for it: br-int")
+    assert found[:3] == ("wrong", "ovs-vswitchd", "1 interface waits for it: br-int")
 
 
 def test_rows_that_nobody_claims_say_what_they_lack(ovs_sandbox: Sandbox) -> None:
@@ -166,6 +175,9 @@ def test_failed_ports_and_iface_ids_on_two_rows_are_wrong(ovs_sandbox: Sandbox) 
     (failed,) = of(found, "failed port")
     assert failed.level == "wrong"
     assert "vm eth9: could not open network device eth9" in failed.words
+    assert failed.remedy.startswith(
+        "put that right and it is taken; `ovs-vsctl list Interface eth9`"
+    )
     (twice,) = of(found, "iface-id")
     assert twice[:3] == ("wrong", "iface-id", "v0 is on tap0, tap1")
     ovs_sandbox.vsctl("set", "interface", "tap1", "external_ids:iface-status=inactive")
@@ -207,6 +219,45 @@ def test_verify_tells_what_differs(
     assert "only here" in found[1].words
 
 
+def test_a_reference_that_is_not_served_is_told(
+    ovsdb_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ovsdb_sandbox.add_bridge("br-int")
+
+    def refresh(_self: object, _timeout: float) -> None:
+        raise TimeoutError("not served")
+
+    monkeypatch.setattr("dfovsdb.testing.reference.Reference.refresh", refresh)
+    found = findings(ovsdb_sandbox.connection, verify=True, timeout=0.3)[-1]
+    assert found[:3] == ("wrong", "verify", "not served")
+
+
+def test_a_slip_of_the_pen_in_the_configuration_is_told(
+    ovs_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    file = tmp_path / "dfovsdb.conf"
+    file.write_text("[DEFAULT]\ndebug = true\n[dfovsdb]\nqueue_limt = 7\n"
+                    "[sink_jsonl]\npath = /x\n")  # fmt: skip
+    command = [sys.executable, "-m", "dfovsdb", "--config-file", str(file), "doctor"]
+    done = subprocess.run([*command, ovs_sandbox.connection], text=True, capture_output=True,
+                          timeout=60, check=False)  # fmt: skip
+    assert done.returncode == 1
+    wrong, note = [line for line in done.stdout.splitlines() if "  options  " in line]
+    assert wrong.startswith("wrong")
+    assert wrong.endswith("there is no option [dfovsdb] queue_limt; did you mean queue_limit?")
+    assert note.startswith("note ")
+    assert note.endswith("section [sink_jsonl] has no effect: sinks does not name jsonl")
+    file.write_text("[dfovsdb]\nqueue_limit = 7\n")
+    done = subprocess.run([*command, ovs_sandbox.connection], text=True, capture_output=True,
+                          timeout=60, check=False)  # fmt: skip
+    assert done.stdout.startswith(f"fine   options       every name is known in {file}\n")
+    file.write_text("[dfovsdb]\nsinks = nosuch\n")
+    done = subprocess.run([*command, ovs_sandbox.connection], text=True, capture_output=True,
+                          timeout=60, check=False)  # fmt: skip
+    assert done.stdout.startswith("wrong  options       sink 'nosuch' is not installed")
+
+
 class Broken(Classifier):
     kind = "broken"
 
@@ -239,4 +290,4 @@ def test_a_classifier_that_fails_is_told_with_the_number_of_rows(ovs_sandbox: Sa
     case = Case(ovs_sandbox.connection, [Broken()], {})
     claims, failed = of(list(examine(case)), "classifier")
     assert claims.words == "broken: 0"
-    assert failed[:3] == ("wrong", "classifier", "broken failed on 1 rows")
+    assert failed[:3] == ("wrong", "classifier", "broken failed on 1 row")

@@ -12,12 +12,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dfovsdb import Monitor, PortEvent, Sink, SinkUnavailable
-from dfovsdb.errors import ConfigurationError
+from dfovsdb.errors import ConfigurationError, LossReason
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from dfovsdb.web import Web
 
@@ -203,14 +204,19 @@ def test_a_port_in_use_is_one_line_and_status_2(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         done = agent(tmp_path, f"listen = {port}")
     assert done.returncode == 2
-    assert done.stderr == f"dfovsdb: [metrics] listen = {port}: Address already in use\n"
+    assert done.stderr == (
+        f"dfovsdb: [metrics] listen = {port}: Address already in use; "
+        f"who has it says `ss -ltnp 'sport = :{port}'`\n"
+    )
 
 
 def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:
     done = agent(tmp_path, "listen = 0", "sys.modules['prometheus_client'] = None; ")
     assert done.returncode == 2
-    assert done.stderr.endswith("pip install 'dfovsdb[metrics]'\n")
-    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr == (
+        "dfovsdb: [metrics] listen needs an extra: install dfovsdb[metrics] "
+        "(pip install 'WHEEL[metrics]' where dfovsdb is from a wheel)\n"
+    )
 
 
 def test_without_listen_nothing_of_it_is_imported() -> None:
@@ -229,12 +235,43 @@ def agent(tmp_path: Path, text: str, before: str = "") -> subprocess.CompletedPr
                           capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
 
 
+def test_every_reason_is_counted_from_0_and_named_in_the_guide(tmp_path: Path) -> None:
+    watched = Watched(f"unix:{tmp_path}/nobody")
+    with watched.web:
+        samples = [name for name in watched.metrics() if "reconnects_total" in name]
+        counted = {re.findall('reason="(.*)"', name)[0] for name in samples}
+    guide = (ROOT / "docs" / "operating.md").read_text()
+    (line,) = [line for line in guide.splitlines() if line.startswith("| `reconnects_total`")]
+    assert counted == set(get_args(LossReason)) == set(re.findall(r"`(\w+)`", line)[2:])
+
+
+def test_readiness_says_the_last_cause_since_when_and_when_it_is_tried_again(
+    ovs_sandbox: Sandbox, watched: Watched
+) -> None:
+    ovs_sandbox.stop_database()
+    wait_until(lambda: "cannot connect" in watched.get("/readyz")[1])
+    status, words = watched.get("/readyz")
+    assert status == 503
+    assert re.match(r"waiting for the server for \d+ s, (next try in \d+ s|trying now): "
+                    r"cannot connect to \S+ \(No such file or directory\)", words)  # fmt: skip
+    with socket.socket(socket.AF_UNIX) as silent:  # something else than what was there
+        silent.bind(str(ovs_sandbox.directory / "db.sock"))
+        wait_until(lambda: "(Connection refused)" in watched.get("/readyz")[1])
+        silent.listen()
+        wait_until(lambda: "waiting for the table" in watched.get("/readyz")[1])
+        words = watched.get("/readyz")[1]
+    assert re.match(r"waiting for the table for \d+ s; before: .*Connection refused", words)
+    (ovs_sandbox.directory / "db.sock").unlink()
+    ovs_sandbox.start_database()
+    wait_until(lambda: watched.get("/readyz") == (200, "ok\n"))
+
+
 def test_the_guide_names_every_metric_and_no_other(watched: Watched) -> None:
     text = watched.get("/metrics")[1]
     families = {
         family.name + ("_total" if family.type == "counter" else "")
         for family in text_string_to_metric_families(text)
-    } - {"dfovsdb_info", "dfovsdb"}  # fmt: skip
+    }
     guide = (ROOT / "docs" / "operating.md").read_text().partition("| metric,")[2]
     table = guide.partition("\n\n")[0].splitlines()[2:]
     named = {f"dfovsdb_{n}" for line in table for n in re.findall(r"`(\w+)`", line.split("|")[1])}

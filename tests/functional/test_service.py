@@ -78,7 +78,7 @@ def test_it_is_ready_and_fed_while_open_vswitch_is_not_there_yet(
     assert "STATUS=0 ports; waiting for the server" in said[-2]
     assert "is ovsdb-server running?" in said[-2] or "connect to unix:" in said[-2]
     ovsdb_sandbox.start_database()
-    agent.told(lambda said: "STATUS=1 ports" in said)
+    agent.told(lambda said: "STATUS=1 port" in said)
     wait_until(lambda: "br-int" in (agent.folder / "events").read_text())
     agent.process.send_signal(signal.SIGTERM)
     agent.told(lambda said: "STOPPING=1" in said)

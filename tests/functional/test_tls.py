@@ -16,9 +16,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from dfovsdb import DfovsdbError, Monitor, watch
+from dfovsdb.doctor import Case, examine
+from dfovsdb.plugins import default_classifiers
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from dfovsdb.tls import Tls
 from tests.functional.faultproxy import CutAt, Delay, Fault, FaultProxy, OneByteAtATime, StallAt
+from tests.functional.helpers import insert
 
 DEADLINE = 20.0
 
@@ -321,6 +324,16 @@ def test_a_renewed_certificate_is_taken_up_at_the_next_connection(
         shutil.copy(client_pair.key, key)
         shutil.copy(client_pair.cert, cert)
         sink.wait_for_sync()
+
+
+def test_the_doctor_compares_with_the_reference_over_tls(
+    start: Start, pki: Pki, server_pair: Pair, client_pair: Pair
+) -> None:
+    secured = start(server_pair)
+    secured.box.transact(*(op for n in range(300) for op in insert(f"tap{n}", n, ofport=n + 1)))
+    case = Case(secured.at(), default_classifiers(), options(pki, client_pair), timeout=3)
+    found = list(examine(case, verify=True))[-1]
+    assert found[:3] == ("fine", "verify", "301 interfaces are equal to what ovs.db.idl reads")
 
 
 def test_certificates_of_ovs_pki_work_without_the_host_name_check(

@@ -80,7 +80,7 @@ def test_a_port_that_left_is_not_counted_and_comes_back() -> None:
     assert "0 ports" in screen.show()[1]
     assert "offline" in screen.line("tap0")
     screen.board.emit(event(port(name="tap0")))
-    assert "1 ports" in screen.show()[1]
+    assert "1 port " in screen.show()[1]
 
 
 def test_the_rate_is_of_the_last_ten_seconds() -> None:

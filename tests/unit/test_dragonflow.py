@@ -348,7 +348,7 @@ def test_without_pyzmq_an_endpoint_says_what_to_install_and_a_callback_works() -
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.count("\n") == 1
-    assert "pip install dfovsdb[dragonflow]" in done.stdout
+    assert "install dfovsdb[dragonflow] (pip install 'WHEEL[dragonflow]' where" in done.stdout
 
 
 def test_pyzmq_is_imported_only_where_an_endpoint_is_configured() -> None:

@@ -30,7 +30,8 @@ def manager(
 
 def status(**facts: Any) -> Status:
     known: dict[str, Any] = {
-        "alive": True, "connected": True, "synced": True, "trouble": "", "message_age": 1.0,
+        "alive": True, "connected": True, "synced": True, "trouble": "",
+        "unsynced_for": None, "next_try": None, "message_age": 1.0,
         "losses": {}, "syncs": 1, "sync_seconds": 0.1, "rows": 3, "ports": {("x", "ready"): 3},
         "classifier_errors": {}, "sinks": (),
     }  # fmt: skip
@@ -68,11 +69,26 @@ def test_the_watchdog_is_fed_where_the_loop_turns(manager: socket.socket) -> Non
 
 def test_the_status_says_what_is_waited_for(manager: socket.socket) -> None:
     down = SinkStatus("events", False, 0, 0.0, {}, None)
-    report(status(connected=False, synced=False, trouble="no\nREADY=1", ports={}, sinks=(down,)))
+    waits = {"connected": False, "synced": False, "trouble": "no\nREADY=1", "unsynced_for": 7.4}
+    report(status(**waits, next_try=2.6, ports={}, sinks=(down,)))
     words = manager.recv(4096).decode().splitlines()[0]
     assert words == (
-        r"STATUS=0 ports; waiting for the server: no\nREADY=1; sink events is unavailable"
+        r"STATUS=0 ports; waiting for the server for 7 s, next try in 3 s: no\nREADY=1; "
+        "sink events is unavailable"
     )
+
+
+def test_while_an_attempt_is_made_there_is_no_next_one() -> None:
+    waits = {"connected": False, "synced": False, "unsynced_for": 61.0}
+    assert status(**waits).problems() == ["waiting for the server for 61 s, trying now"]
+
+
+def test_a_connection_that_stands_makes_the_last_error_an_old_one() -> None:
+    waits: dict[str, Any] = {"synced": False, "unsynced_for": 3.0, "next_try": 1.0}
+    assert status(**waits).problems() == ["waiting for the table for 3 s"]
+    assert status(**waits, trouble="it broke").problems() == [
+        "waiting for the table for 3 s; before: it broke"
+    ]
 
 
 @pytest.mark.parametrize(

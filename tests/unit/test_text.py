@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfovsdb.text import clean, event_line, marker_line, port_table, terminal_line
+from dfovsdb.text import clean, counted, event_line, marker_line, port_table, terminal_line
 from tests.unit.samples import event, marker, port
 
 ESCAPES = re.compile(r"\x1b\[\d+m")
@@ -32,6 +32,19 @@ def test_printable_text_stays_as_it_is() -> None:
 )
 def test_what_is_not_printable_is_shown_escaped(text: str, shown: str) -> None:
     assert clean(text) == shown
+
+
+def test_one_is_singular_and_everything_else_is_plural() -> None:
+    assert [counted(n, "port") for n in (0, 1, 2, 1234)] == [
+        "0 ports", "1 port", "2 ports", "1,234 ports",
+    ]  # fmt: skip
+    assert counted(1, "row waits", "rows wait") == "1 row waits"
+    assert counted(3, "row waits", "rows wait") == "3 rows wait"
+
+
+def test_one_port_is_singular_wherever_ports_are_counted() -> None:
+    assert list(port_table([port()]))[-1] == "1 port: vm 1"
+    assert " is complete, 1 port " in terminal_line(marker(action="sync_finished", ports=1))
 
 
 def test_very_long_text_is_cut() -> None:

@@ -145,7 +145,7 @@ def test_classifiers_and_the_options_of_a_monitor_are_taken(server: Server) -> N
 
 def test_a_first_sync_that_does_not_come_is_a_timeout(server: Server) -> None:
     server.answers = False
-    with pytest.raises(WaitTimeout, match="takes longer"):
+    with pytest.raises(WaitTimeout, match="no sync in the time given"):
         list(watch(server.connection, timeout=0.05))
     eventually(lambda: not running())
 
