@@ -97,17 +97,16 @@ def _of_section(
 def _of_environment(
     environment: Mapping[str, str], known: Mapping[str, set[str]], conf: cfg.ConfigOpts
 ) -> Iterator[Unread]:
-    ours = {group: names for group, names in known.items() if group != _DEFAULT}  # of any program
-    variables = {f"OS_{g}__{name}".upper() for g, names in ours.items() for name in names}
+    variables = {f"OS_{g}__{name}".upper() for g, names in known.items() for name in names}
     for variable in sorted(environment):
         if variable in variables or not (parts := _VARIABLE.fullmatch(variable)):
             continue
-        group = parts["group"].lower()
-        if group in ours:
+        group = parts["group"].lower()  # never DEFAULT, which is every program's
+        if group in known:
             near = difflib.get_close_matches(variable, variables, 1)
             yield Unread(f"{variable}: there is no such option{_meant(near)}", True)
-        elif _plugin(group) or difflib.get_close_matches(group, ours, 1, _NEAR):
-            words, mistaken = _no_section(group, ours, conf)
+        elif _plugin(group) or difflib.get_close_matches(group, known, 1, _NEAR):
+            words, mistaken = _no_section(group, known, conf)
             yield Unread(f"{variable}: {words}", mistaken)
 
 

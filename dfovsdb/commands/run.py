@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import logging
 import signal
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from dfovsdb.commands import common
@@ -42,34 +43,40 @@ def run(args: argparse.Namespace) -> int:
         escape(handler)
     wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # before any thread, which inherits it
-    interval = min(_REPORT, (notify.watchdog_interval() or _REPORT) / 3)
-    log_ = get_logger(__name__)
+    logger = get_logger(__name__)
     for words, _ in unread.unread(conf):
-        log_.warning("configuration: %s", words)
+        logger.warning("configuration: %s", words)
     monitor = _monitor(conf)
     web = _web(conf, monitor)
     with monitor, web:
         notify.notify("READY=1")
-        while True:
-            notify.report(monitor.status())
-            signalled = signal.sigtimedwait(wanted, interval)
-            if signalled is None:
-                continue
-            if signalled.si_signo == signal.SIGHUP:
-                monitor.reopen()
-            elif signalled.si_signo == signal.SIGUSR1:
-                monitor.replay()
-            else:
-                break
-        name = signal.Signals(signalled.si_signo).name
-        by = f" of process {signalled.si_pid}" if signalled.si_pid else ""
-        log_.info("leaving because of %s%s; sinks have %g s for what is left", name, by,
-                  conf.dfovsdb.stop_timeout)  # fmt: skip
+        why = _serve(monitor, wanted)
+        logger.info("leaving because of %s; sinks have %g s for what is left", why,
+                    conf.dfovsdb.stop_timeout)  # fmt: skip
         notify.notify("STOPPING=1", "STATUS=telling what is left")
     well = monitor.stop()  # which says again how it ended
-    log_.info("ended: %s", "every sink has taken everything" if well else
-              "not every sink has taken everything, see above")  # fmt: skip
+    logger.info("ended: %s", "every sink has taken everything" if well else
+                "not every sink has taken everything, see above")  # fmt: skip
     return common.DONE
+
+
+def _serve(monitor: Monitor, wanted: Collection[signal.Signals]) -> str:
+    """Report, and answer signals until one says to leave; which one, and whose."""
+    from dfovsdb import notify
+
+    interval = min(_REPORT, (notify.watchdog_interval() or _REPORT) / 3)
+    while True:
+        notify.report(monitor.status())
+        signalled = signal.sigtimedwait(wanted, interval)
+        if signalled is None:
+            continue
+        if signalled.si_signo == signal.SIGHUP:
+            monitor.reopen()
+        elif signalled.si_signo == signal.SIGUSR1:
+            monitor.replay()
+        else:
+            name = signal.Signals(signalled.si_signo).name
+            return f"{name} of process {signalled.si_pid}" if signalled.si_pid else name
 
 
 def _monitor(conf: cfg.ConfigOpts) -> Monitor:

@@ -73,7 +73,7 @@ class Sink(abc.ABC):
         """Nothing came for poll_interval: the time for heartbeats and late subscribers."""
 
     def reopen(self) -> None:
-        """SIGHUP: open files again."""
+        """SIGHUP: open files again. After SinkUnavailable it is called again, with backoff."""
 
     def close(self) -> None:
         """Called once, last, where open() had returned."""
