@@ -197,7 +197,11 @@ def server_answers(case: Case) -> Iterator[Finding]:
     try:
         databases = case.ask("list_dbs", [])
     except ConnectionLost as error:
-        remedy = "is it an ovsdb-server, and does it live? `ovs-appctl -t ovsdb-server version`"
+        remedy = (
+            ""
+            if error.reason == "connect"
+            else "is it an ovsdb-server, and does it live? `ovs-appctl -t ovsdb-server version`"
+        )
         raise Hopeless(Finding("wrong", "server", clean(str(error), 1000), remedy)) from None
     milliseconds = (time.monotonic() - began) * 1000
     yield Finding("fine", "server", f"{case.address} answers within {milliseconds:.0f} ms")

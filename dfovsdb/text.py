@@ -6,7 +6,6 @@ or steer a terminal is shown escaped.
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,10 +40,10 @@ def counted(number: int, one: str, several: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
-def meant(name: str, known: Iterable[str]) -> str:
-    """`; did you mean NAME?` of the nearest of the known, nothing where none is near."""
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {near[0]}?" if near else ""
+def did_you_mean(near: Iterable[str]) -> str:
+    """The end of a line about a name that is unknown, with those near it, if any."""
+    names = " or ".join(near)
+    return f"; did you mean {names}?" if names else ""
 
 
 def clean_json(line: bytes) -> bytes:

@@ -11,7 +11,7 @@ import glob
 import importlib.metadata
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from oslo_config import cfg
@@ -20,6 +20,7 @@ from dfovsdb.classifiers.base import Classifier
 from dfovsdb.config import CORE_OPTIONS
 from dfovsdb.plugins import CLASSIFIERS, SINKS, Finder
 from dfovsdb.sinks.base import Sink
+from dfovsdb.text import did_you_mean
 
 _DEFAULT = "DEFAULT"
 _NEAR = 0.8  # how alike a section must be to one of ours: those of other programs are not ours
@@ -91,7 +92,7 @@ def _of_section(
     for option in options:
         if option not in known[_normal(section)]:
             words = f"there is no option [{section}] {option}"
-            yield Unread(words + _meant(_near_option(_normal(section), option, known)), True)
+            yield Unread(words + did_you_mean(_near_option(_normal(section), option, known)), True)
 
 
 def _of_environment(
@@ -104,7 +105,7 @@ def _of_environment(
         group = parts["group"].lower()  # never DEFAULT, which is every program's
         if group in known:
             near = difflib.get_close_matches(variable, variables, 1)
-            yield Unread(f"{variable}: there is no such option{_meant(near)}", True)
+            yield Unread(f"{variable}: there is no such option{did_you_mean(near)}", True)
         elif _plugin(group) or difflib.get_close_matches(group, known, 1, _NEAR):
             words, mistaken = _no_section(group, known, conf)
             yield Unread(f"{variable}: {words}", mistaken)
@@ -113,14 +114,16 @@ def _of_environment(
 def _no_section(section: str, known: Mapping[str, set[str]], conf: cfg.ConfigOpts) -> Unread:
     near = difflib.get_close_matches(_normal(section), known, 1, _NEAR)
     if not (plugin := _plugin(_normal(section))):
-        return Unread(f"there is no section [{section}]{_meant(f'[{n}]' for n in near)}", True)
+        return Unread(
+            f"there is no section [{section}]{did_you_mean(f'[{n}]' for n in near)}", True
+        )
     finder, name = plugin
     installed = any(found.name == name for found in finder.installed())
     instances = finder.instances(name, conf.dfovsdb[f"{finder.what}s"])
     if installed:
         near = [finder.group(instance) for instance in instances]
     words = f"section [{section}] has no effect: {finder.what}s does not name {name}"
-    return Unread(words + _meant(f"[{n}]" for n in near), not installed)
+    return Unread(words + did_you_mean(f"[{n}]" for n in near), not installed)
 
 
 def _plugin(group: str) -> tuple[Finder[Classifier] | Finder[Sink], str] | None:
@@ -137,11 +140,6 @@ def _near_option(group: str, option: str, known: Mapping[str, set[str]]) -> list
     """An option of the group with nearly this name, or that of another with just this."""
     near = difflib.get_close_matches(option.replace("-", "_"), known[group], 1)
     return near or [f"[{other}] {option}" for other, names in known.items() if option in names]
-
-
-def _meant(near: Iterable[str]) -> str:
-    names = " or ".join(near)
-    return f"; did you mean {names}?" if names else ""
 
 
 def _normal(group: str) -> str:

@@ -419,8 +419,8 @@ def test_a_kind_that_no_enabled_classifier_offers_is_wrong_use(args: tuple[str, 
     done = run(*args, "unix:/nobody", "--kind", "vmm")
     assert done.returncode == 2
     assert done.stderr == (
-        "dfovsdb: --kind vmm: no enabled classifier offers it; did you mean vm?; "
-        "there are bridge, patch, tunnel, vm\n"
+        "dfovsdb: --kind vmm: no enabled classifier offers it; there are bridge, patch, tunnel, "
+        "vm; did you mean vm?\n"
     )
 
 

@@ -107,6 +107,16 @@ print(*examine(case), sep="\\n")
     assert "(every user of this host may then change the database)" in done.stdout
 
 
+def test_a_refused_connection_is_told_with_what_makes_a_server_listen() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (found,) = findings(f"tcp:127.0.0.1:{port}")
+    assert found.words.startswith(f"cannot connect to tcp:127.0.0.1:{port} (Connection refused)")
+    assert "`ovs-vsctl set-manager ptcp:6640:127.0.0.1`" in found.words
+    assert "every user of this host may then change the database" in found.words
+    assert found.remedy == ""
+
+
 def test_a_server_that_does_not_answer_is_told(ovsdb_sandbox: Sandbox) -> None:
     ovsdb_sandbox.pause_database()
     try:
