@@ -72,11 +72,13 @@ class Decoder:
             if not self._scan.may_end(data):
                 self._check_size()
                 return
-            data = bytes(self._partial)
-            self._partial = bytearray()
-        yield from self._split(data)
+            # Not copied: messages refer to it, and it is not changed again.
+            whole, self._partial = self._partial, bytearray()
+            yield from self._split(whole)
+        else:
+            yield from self._split(data)
 
-    def _split(self, data: bytes) -> Iterator[Message]:
+    def _split(self, data: bytes | bytearray) -> Iterator[Message]:
         start = 0
         while (end := data.find(b"}{", start)) >= 0:
             message = self._try(data[start : end + 1])
@@ -84,17 +86,17 @@ class Decoder:
                 break
             yield message
             start = end + 1
-        tail = data[start:].lstrip(_WHITE_SPACE)
-        if not tail:
+        tail = data[start:] if start else data
+        if not tail or tail.isspace():
             return
-        message = self._try(tail) if tail.rstrip(_WHITE_SPACE).endswith(b"}") else None
+        message = self._try(tail) if tail.endswith(b"}") else None
         if message is not None:
             yield message
         else:
-            yield from self._split_exactly(tail)
+            yield from self._split_exactly(tail.lstrip(_WHITE_SPACE))
 
-    def _split_exactly(self, data: bytes) -> Iterator[Message]:
-        """The same for bytes with `}{` in a string, white space between, or an unfinished end."""
+    def _split_exactly(self, data: bytes | bytearray) -> Iterator[Message]:
+        """The same for bytes with `}{` in a string, white space about, or an unfinished end."""
         start = 0
         for match in _STRING_OR_BOUNDARY.finditer(data):
             if match.group(1) is not None:
@@ -110,13 +112,13 @@ class Decoder:
             self._partial = bytearray(tail)
             self._check_size()
 
-    def _try(self, data: bytes) -> Message | None:
+    def _try(self, data: bytes | bytearray) -> Message | None:
         try:
             return self._decode(data)
         except UNREADABLE:
             return None
 
-    def _must(self, data: bytes) -> Message:
+    def _must(self, data: bytes | bytearray) -> Message:
         try:
             return self._decode(data)
         except UNREADABLE as error:
@@ -141,7 +143,7 @@ class _Scan:
         self._escape = b""  # a backslash at the end of a chunk
         self._before = b""  # `}`, where that is the last thing outside strings
 
-    def may_end(self, chunk: bytes) -> bool:
+    def may_end(self, chunk: bytes | bytearray) -> bool:
         """True when the message ends with or within this chunk, or can never end rightly."""
         chunk = self._escape + chunk
         self._escape = b""
@@ -182,5 +184,5 @@ def encode_reply(request_id: Any, result: Any, error: Any = None) -> bytes:
     return msgspec.json.encode({"result": result, "error": error, "id": request_id})
 
 
-def _shown(data: bytes) -> str:
+def _shown(data: bytes | bytearray) -> str:
     return ascii(data[:60].decode(errors="replace")) + ("…" if len(data) > 60 else "")
