@@ -20,6 +20,7 @@ class Relay:
 
     def __init__(self, server: str, path: Path) -> None:
         self._server = server.removeprefix("unix:")
+        self._path = path
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -38,6 +39,7 @@ class Relay:
     def __exit__(self, *_exc: object) -> None:
         self.cut()
         self._listener.close()
+        self._path.unlink()
 
     def cut(self) -> None:
         """Close all connections; who connects again is kept waiting until resume()."""

@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,24 @@ _PLOT = (
     ("churn", "CPU per change", "CPU per change, {} interfaces, µs"),
     ("cold sync", "peak memory", "Peak memory at {} interfaces, MB"),
     ("resync", "time", "Resync of {} interfaces, s"),
+)
+
+#: Work, figure, and the most that dfovsdb may need, as a ratio to a peer.
+TARGETS = (
+    ("cold sync of 50,000", "time", 1.4, "bare"),
+    ("cold sync of 50,000", "time", 1, "ovsdb-client"),
+    ("cold sync of 50,000", "time", 1 / 8, "idl"),
+    ("cold sync of 50,000", "time", 1 / 15, "ovsdbapp"),
+    ("cold sync of 50,000", "peak memory", 1, "ovsdb-client"),
+    ("cold sync of 50,000", "peak memory", 1 / 2, "idl"),
+    *(
+        (f"churn with {rows}", "CPU per change", limit, peer)
+        for rows in ("2,000", "50,000")
+        for limit, peer in ((1.8, "bare"), (1 / 3, "idl"), (1 / 5, "ovsdbapp"))
+    ),
+    ("latency at 200/s", "p50", 1.5, "bare"),
+    ("latency at 200/s", "p99", 1.5, "bare"),
+    ("resync of 50,000", "bytes", 1.01, "bare"),
 )
 
 
@@ -98,7 +116,19 @@ def table(figures: Sequence[Figure]) -> str:
             f"{_ratio(f.to_floor):>7}{_ratio(f.to_ours):>9}"
         )
     lines += ["", *(f"{name}: {_number(slope)}" for name, slope in slopes(figures).items())]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_against_targets(figures)])
+
+
+def _against_targets(figures: Sequence[Figure]) -> Iterator[str]:
+    medians = {(f.work, f.figure, f.peer): f.median for f in figures}
+    for work, name, limit, peer in TARGETS:
+        ours, theirs = medians.get((work, name, "dfovsdb")), medians.get((work, name, peer))
+        if ours is not None and theirs:
+            verdict = "met" if ours <= limit * theirs else "missed"
+            yield (
+                f"{work}, {name}: {ours / theirs:.2f} of {peer}, {theirs / ours:.1f} times less; "
+                f"at most {limit:.2f}: {verdict}"
+            )
 
 
 def _position(figures: Sequence[Figure], figure: Figure) -> tuple[int, int]:

@@ -19,8 +19,8 @@ class Writer:
     """A raw connection to the server: transactions, one or many in flight."""
 
     def __init__(self, connection: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(connection.removeprefix("unix:"))
+        self._path = connection.removeprefix("unix:")
+        self.connect()
         self._random = Random(0)
         self._ends = 0
         self.uuids: dict[str, str] = {}  #: of the rows that were filled in, by name
@@ -29,6 +29,11 @@ class Writer:
     def ports(self) -> int:
         """How many of the rows are ports to dfovsdb: a leg of a router is none."""
         return sum(1 for name in self.uuids if not name.startswith("qr-"))
+
+    def connect(self) -> None:
+        """Connect, also again to a server that was restarted."""
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(self._path)
 
     def close(self) -> None:
         """Close the connection."""

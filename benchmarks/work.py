@@ -180,7 +180,7 @@ def _delays(client: Client, writer: Writer, count: int) -> list[float]:
 
 def boot_storm(scale: Scale) -> Iterator[Sample]:
     """Ports plugged into a real switch, until the last has its number where it is told."""
-    for _ in range(max(1, scale.rounds - 2)):
+    for _ in range(scale.rounds):
         for peer in [p for p in peers() if p not in (BARE, OVSDB_CLIENT)]:
             with Sandbox() as sandbox:
                 sandbox.add_bridge("br-int")
@@ -217,33 +217,45 @@ def resync(scale: Scale) -> Iterator[Sample]:
     for rows in scale.resync:
         work = f"resync of {rows:,}"
         with server(rows) as (sandbox, writer):
-            for turn in range(max(1, scale.rounds - 2)):
+            for _ in range(scale.rounds):
                 for peer in [p for p in (*peers(), OURS_DIFF) if p is not OVSDB_CLIENT]:
-                    path = sandbox.directory / f"{peer.name}-{turn}.sock"
-                    with (
-                        Relay(sandbox.connection, path) as relay,
-                        Client(peer, relay.connection, rows) as client,
-                    ):
-                        client.go()
-                        client.wait("synced")
-                        time.sleep(_SETTLE)
-                        relay.cut()
-                        writer.run(writer.changes(rows // 100))
-                        relay.wait_for_client()
-                        time.sleep(_SETTLE)
-                        before, cpu = relay.received, client.cpu()
-                        began = time.monotonic()
-                        relay.resume()
-                        took = client.wait("synced") - began
-                        time.sleep(_SETTLE)
-                        yield Sample(work, peer.name, "time", "s", took)
-                        received = (relay.received - before) / 1e6
-                        yield Sample(work, peer.name, "bytes", "MB", received)
-                        yield Sample(work, peer.name, "CPU", "s", client.cpu() - cpu)
-                        if peer in (OURS, OURS_DIFF):
-                            events = client.wait_end(writer.end())["events"]
-                            events -= writer.ports + 1  # of the first sync, and the end
-                            yield Sample(work, peer.name, "events", "", events)
+                    yield from _resync(work, peer, sandbox, writer, rows)
+                yield from _resync(
+                    f"server restart with {rows:,}", OURS_DIFF, sandbox, writer, rows, restart=True
+                )
+
+
+def _resync(
+    work: str, peer: Peer, sandbox: Sandbox, writer: Writer, rows: int, *, restart: bool = False
+) -> Iterator[Sample]:
+    path = sandbox.directory / "relay.sock"
+    with (
+        Relay(sandbox.connection, path) as relay,
+        Client(peer, relay.connection, rows) as client,
+    ):
+        client.go()
+        client.wait("synced")
+        time.sleep(_SETTLE)
+        relay.cut()
+        if restart:
+            sandbox.stop_database()
+            sandbox.start_database()
+            writer.connect()
+        writer.run(writer.changes(rows // 100))
+        relay.wait_for_client()
+        time.sleep(_SETTLE)
+        before, cpu = relay.received, client.cpu()
+        began = time.monotonic()
+        relay.resume()
+        took = client.wait("synced") - began
+        time.sleep(_SETTLE)
+        yield Sample(work, peer.name, "time", "s", took)
+        yield Sample(work, peer.name, "bytes", "MB", (relay.received - before) / 1e6)
+        yield Sample(work, peer.name, "CPU", "s", client.cpu() - cpu)
+        if peer in (OURS, OURS_DIFF):
+            events = client.wait_end(writer.end())["events"]
+            events -= writer.ports + 1  # of the first sync, and the end
+            yield Sample(work, peer.name, "events", "", events)
 
 
 def idle(scale: Scale) -> Iterator[Sample]:
