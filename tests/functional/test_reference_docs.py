@@ -55,7 +55,7 @@ def test_every_public_name_is_in_the_reference(site: Path) -> None:
     page = (site / "reference" / "python.html").read_text()
     documented = set(re.findall(r'id="dfovsdb\.[\w.]*?(\w+)"', page))
     assert set(dfovsdb.__all__) - {"__version__"} <= documented
-    assert {"default_classifiers", "matches", "event_word", "rows"} <= documented
+    assert {"default_classifiers", "like", "event_word", "rows"} <= documented
     assert {"wait_for", "replay", "emit_many", "classify", "arrived", "EndsAs"} <= documented
 
 
