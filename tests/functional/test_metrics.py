@@ -238,7 +238,7 @@ def agent(tmp_path: Path, text: str, before: str = "") -> subprocess.CompletedPr
 
 def test_every_reason_is_counted_from_0_and_named_in_the_guide(tmp_path: Path) -> None:
     watched = Watched(f"unix:{tmp_path}/nobody")
-    with watched.web:
+    with watched.monitor, watched.web:
         samples = [name for name in watched.metrics() if "reconnects_total" in name]
         counted = {re.findall('reason="(.*)"', name)[0] for name in samples}
     guide = (ROOT / "docs" / "operating.md").read_text()
