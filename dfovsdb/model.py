@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -21,8 +20,7 @@ Origin = Literal["initial", "update", "resync", "catchup", "replay"]
 
 OFPORT_FAILED = -1  # ovs-vswitchd.conf.db(5), Interface, ofport
 
-#: Of the many rows without options or extra columns, all share this one.
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING: Mapping[str, Any] = {}
 
 
 class Interface(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -40,9 +38,9 @@ class Interface(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     link_state: str | None = None
     mac_in_use: str | None = None
     error: str | None = None
-    external_ids: Mapping[str, str] = NOTHING
-    options: Mapping[str, str] = NOTHING
-    columns: Mapping[str, Any] = NOTHING
+    external_ids: Mapping[str, str] = {}
+    options: Mapping[str, str] = {}
+    columns: Mapping[str, Any] = _NOTHING
 
 
 class RowDelta(NamedTuple):

@@ -16,7 +16,7 @@ import msgspec
 
 from dfovsdb.errors import ProtocolError
 from dfovsdb.jsonrpc import UNREADABLE
-from dfovsdb.model import NOTHING, Interface, RowDelta
+from dfovsdb.model import Interface, RowDelta
 
 TABLE = "Interface"
 
@@ -230,9 +230,9 @@ class _Codec:
             link_state=_word(row.link_state),
             mac_in_use=_text(row.mac_in_use),
             error=_text(row.error),
-            external_ids=NOTHING if external_ids is unset else _map(external_ids),
-            options=NOTHING if options is unset else _map(options),
-            columns=self._new_columns(row) if self._extra else NOTHING,
+            external_ids={} if external_ids is unset else _map(external_ids),
+            options={} if options is unset else _map(options),
+            columns=self._new_columns(row) if self._extra else {},
         )
 
     def _modified(self, old: Interface, row: _Row) -> Interface:
