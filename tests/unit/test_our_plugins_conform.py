@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import json
 import logging
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,6 +27,7 @@ from dfovsdb.sinks.base import Sink
 from dfovsdb.sinks.dragonflow import DragonflowSink
 from dfovsdb.sinks.jsonl import JsonlSink
 from dfovsdb.sinks.log import LogSink
+from dfovsdb.sinks.webhook import WebhookSink
 from dfovsdb.testing import CaptureSink
 from dfovsdb.testing.conformance import ClassifierConformance, SinkConformance, event_word
 
@@ -151,6 +154,63 @@ class TestDragonflowInProcess(SinkConformance):
 class TestDragonflowPublished(SinkConformance):
     def make(self) -> Sink:
         return DragonflowSink(endpoint=f"ipc://{self.tmp_path}/df")
+
+
+class _Hook(http.server.ThreadingHTTPServer):
+    """Keeps what it takes; it may take only so many more."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _HookHandler)
+        self.told: list[str] = []
+        self.takes: int | None = None
+
+
+class _HookHandler(http.server.BaseHTTPRequestHandler):
+    server: _Hook
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        items = [from_json(json.dumps(one["data"])) for one in _list(body)]
+        events = [item for item in items if isinstance(item, PortEvent)]
+        if self.server.takes is not None and self.server.takes < len(events):
+            self.send_response(503)
+        else:
+            self.server.takes = self.server.takes and self.server.takes - len(events)
+            self.server.told += map(event_word, events)
+            self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def _list(one_or_more: Any) -> list[Any]:
+    return one_or_more if isinstance(one_or_more, list) else [one_or_more]
+
+
+class TestWebhook(SinkConformance):
+    @pytest.fixture(autouse=True)
+    def _hook(self) -> Iterator[None]:
+        with _Hook() as self.hook:
+            thread = threading.Thread(target=self.hook.serve_forever, args=(0.01,))
+            thread.start()
+            yield
+            self.hook.shutdown()
+            thread.join()
+
+    def make(self) -> Sink:
+        return WebhookSink(f"http://127.0.0.1:{self.hook.server_port}/", batch_events=2)
+
+    def arrived(self, sink: Sink) -> Sequence[str]:
+        return self.hook.told
+
+    @contextlib.contextmanager
+    def outage(self, sink: Sink, after: int) -> Iterator[None]:
+        self.hook.takes = after
+        yield
+        self.hook.takes = None
 
 
 class TestCapture(SinkConformance):

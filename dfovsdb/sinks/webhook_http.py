@@ -1,0 +1,204 @@
+"""HTTP: one place, one connection that is kept, and what a failure is called.
+
+The only module that imports urllib3. It follows no redirect, repeats nothing by itself but
+where a connection that was kept had been closed meanwhile, and uses no proxy, whatever the
+environment says. What it says of a place is its scheme, host and port: a path may be a secret.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import http
+import ipaddress
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import urllib3
+from urllib3 import exceptions
+from urllib3.util import Timeout, Url, parse_url
+
+from dfovsdb.errors import ConfigurationError, DfovsdbError
+from dfovsdb.tls import Tls
+
+_LONGEST_ANSWER = 65536  # bytes of an answer that are read so that the connection can be kept
+
+
+class Silence(DfovsdbError):
+    """There was no answer: not connected, not in time, not to its end."""
+
+
+class Answer(NamedTuple):
+    """What the place answered."""
+
+    status: int
+    retry_after: float | None  #: seconds that it asks us to wait
+
+    @property
+    def words(self) -> str:
+        """The status in our words: those of the place may hold anything."""
+        with contextlib.suppress(ValueError):
+            return f"{self.status} {http.HTTPStatus(self.status).phrase}"
+        return str(self.status)
+
+
+class Place:
+    """Where requests go. Used by one thread.
+
+    :param url: `https://HOST[:PORT]/PATH`, or `http://…`.
+    :param tls: for https.
+    :param connect_timeout: seconds to connect, with TLS.
+    :param read_timeout: seconds without a byte of the answer.
+    :raises ConfigurationError: it is no such URL.
+    """
+
+    def __init__(self, url: str, tls: Tls, connect_timeout: float, read_timeout: float) -> None:
+        self._url = _parse(url)
+        self._tls = tls
+        self._timeout = Timeout(connect=connect_timeout, read=read_timeout)
+        self._pool: urllib3.HTTPConnectionPool | None = None
+        self._kept = False  # there is a connection that has served before
+        port = f":{self._url.port}" if self._url.port is not None else ""
+        self.name = f"{self._url.scheme}://{self._url.host}{port}"
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether TLS is spoken."""
+        return self._url.scheme == "https"
+
+    @property
+    def is_open_to_others(self) -> bool:
+        """Whether what is sent can be read on a network."""
+        if self.is_secure or self._url.host == "localhost":
+            return False
+        with contextlib.suppress(ValueError):
+            return not ipaddress.ip_address((self._url.host or "").strip("[]")).is_loopback
+        return True
+
+    def close(self) -> None:
+        """Close the connection; the next request makes one, from the files as they are then."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+        self._kept = False
+
+    def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Send a request and wait for its answer.
+
+        :raises Silence: there was none.
+        :raises ConfigurationError: the files of TLS cannot be used any more.
+        """
+        kept = self._kept
+        try:
+            return self._post(headers, body)
+        except exceptions.ProtocolError as error:
+            self.close()
+            if not kept:
+                raise Silence(_failure(error)) from None
+        except exceptions.HTTPError as error:
+            self.close()
+            raise Silence(_failure(error)) from None
+        try:  # what was kept had perhaps been closed for being idle: that is no outage
+            return self._post(headers, body)
+        except exceptions.HTTPError as error:
+            self.close()
+            raise Silence(_failure(error)) from None
+
+    def _post(self, headers: Mapping[str, str], body: bytes) -> Answer:
+        if self._pool is None:
+            self._pool = self._connections()
+        response = self._pool.urlopen(
+            "POST", self._url.request_uri, body, headers, retries=False, redirect=False,
+            preload_content=False, decode_content=False,
+        )  # fmt: skip
+        answer = Answer(response.status, _seconds(response.headers.get("Retry-After")))
+        self._finish(response)
+        return answer
+
+    def _finish(self, response: urllib3.BaseHTTPResponse) -> None:
+        """Read what else was answered, so that the connection can serve again; or close it.
+
+        The status has decided: what goes wrong here loses no answer.
+        """
+        done = False
+        with contextlib.suppress(exceptions.HTTPError):
+            deadline = time.monotonic() + (self._timeout.read_timeout or 0)
+            length = 0
+            while length <= _LONGEST_ANSWER and time.monotonic() < deadline:
+                part = response.read1()
+                length += len(part)
+                if not part:
+                    done = True
+                    break
+        if done:
+            response.release_conn()
+            self._kept = True
+        else:
+            self.close()
+            response.close()
+
+    def _connections(self) -> urllib3.HTTPConnectionPool:
+        host, port = self._url.host or "", self._url.port
+        if self._url.scheme == "http":
+            return urllib3.HTTPConnectionPool(host, port, timeout=self._timeout, maxsize=1)
+        return urllib3.HTTPSConnectionPool(
+            host, port, timeout=self._timeout, maxsize=1, ssl_context=self._tls.context()
+        )
+
+
+def _parse(text: str) -> Url:
+    try:
+        url = parse_url(text)
+    except exceptions.LocationParseError:
+        raise ConfigurationError("option url cannot be read: use https://HOST/PATH") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigurationError("option url: use https://HOST/PATH, or http://HOST/PATH")
+    if url.auth:
+        raise ConfigurationError(
+            "option url holds a user name or password, which is not sent: the receiver knows us "
+            "by the signature (secret_file) or by our certificate (ssl_cert_file)"
+        )
+    return url
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """RFC 9110, section 10.2.3: seconds, or a date."""
+    if retry_after is None:
+        return None
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    with contextlib.suppress(ValueError):
+        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
+    return None
+
+
+def _failure(error: exceptions.HTTPError) -> str:
+    """What happened, in our words: the library's hold the path."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not accepted: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed: {(cause.reason or 'unknown').replace('_', ' ').lower()}"
+    if isinstance(error, exceptions.NameResolutionError):
+        return "its name is not known"
+    if isinstance(error, exceptions.ReadTimeoutError):
+        return "it does not answer in time"
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+    if isinstance(error, exceptions.TimeoutError):
+        return "it cannot be connected to in time"
+    return "it closed the connection before it had answered"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it, as cause, context or argument."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        inner = [one for one in error.args if isinstance(one, BaseException)]
+        error = inner[0] if inner else error.__cause__ or error.__context__

@@ -1,0 +1,69 @@
+"""Signing a request with secrets that are kept in a file.
+
+Standard Webhooks 1.0.0 (standardwebhooks.com), symmetric signatures: HMAC-SHA256 of
+`ID.TIMESTAMP.BODY`, in base64, for each secret. What a secret is never leaves this module.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Sequence
+from pathlib import Path
+
+from dfovsdb.errors import ConfigurationError
+
+PREFIX = "whsec_"  # before a key in base64; without it the line itself is the key
+SHORTEST = 16  # bytes of a key
+
+
+class Secrets:
+    """The secrets of a file: one a line, more than one while they are being exchanged.
+
+    :raises ConfigurationError: it cannot be read, or holds no secret, or one too short.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._keys: Sequence[bytes] = ()
+        self.read()
+
+    def read(self) -> None:
+        """Read the file anew; where that fails the secrets stay as they were. Raises as above."""
+        try:
+            lines = Path(self._path).read_text(encoding="ascii").split()
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "it is not ASCII text"
+            raise ConfigurationError(f"secret_file {self._path!r} cannot be read: {why}") from None
+        keys = [self._key(line) for line in lines]
+        if not keys:
+            raise ConfigurationError(f"secret_file {self._path!r} is empty: a secret a line")
+        self._keys = keys
+
+    def headers(self, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+        """The headers of a request that is sent at this time (seconds since 1970)."""
+        content = f"{message_id}.{timestamp}.".encode() + body
+        digests = (hmac.new(key, content, hashlib.sha256).digest() for key in self._keys)
+        return {
+            "webhook-id": message_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": " ".join(
+                f"v1,{base64.b64encode(digest).decode()}" for digest in digests
+            ),
+        }
+
+    def _key(self, line: str) -> bytes:
+        try:
+            key = base64.b64decode(line.removeprefix(PREFIX), validate=True)
+        except binascii.Error:
+            key = b""
+        key = key if line.startswith(PREFIX) else line.encode()
+        if len(key) < SHORTEST:
+            raise ConfigurationError(
+                f"secret_file {self._path!r} holds a secret that is shorter than {SHORTEST} "
+                f"bytes, or no base64 after {PREFIX}: make one with "
+                f"`echo {PREFIX}$(openssl rand -base64 32)`"
+            )
+        return key

@@ -1,0 +1,490 @@
+"""The webhook sink: a real ovsdb-server under change, the receiver of the guide, every answer."""
+
+from __future__ import annotations
+
+import http.server
+import itertools
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from dfovsdb import Monitor, config, from_json, plugins
+from dfovsdb.sinks import cloudevents
+from dfovsdb.sinks.webhook import WebhookSink
+from dfovsdb.sinks.webhook_signature import Secrets
+from dfovsdb.testing import Sandbox, wait_until
+from dfovsdb.testing.reference import Reference, differences
+from dfovsdb.testing.sandbox import find_schema
+from tests.functional.helpers import DEADLINE, insert, vm
+from tests.functional.receiving import GUIDE, SECRET, Receiver, guide, receiver_of_the_guide
+from tests.functional.test_tls import Pki
+
+Handler = http.server.BaseHTTPRequestHandler
+MANY = 30  # ports
+
+
+@pytest.fixture
+def box(ovsdb_sandbox: Sandbox) -> Sandbox:
+    ovsdb_sandbox.vsctl("add-br", "br-int")
+    return ovsdb_sandbox
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    with Receiver(tmp_path) as receiver:
+        yield receiver
+
+
+class Churn:
+    """Ports come, change and go until the end of the context; never fewer than half of them."""
+
+    def __init__(self, box: Sandbox) -> None:
+        self._box = box
+        self._stop = threading.Event()
+        self.rounds = 0
+        names = [f"tap{number}" for number in range(MANY)]
+        box.transact(*(op for n, name in enumerate(names) for op in insert(name, n, **vm(name))))
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def wait_for_rounds(self, number: int) -> None:
+        end = self.rounds + number
+        wait_until(lambda: self.rounds >= end)
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.005):
+            self.rounds += 1
+            name = f"tap{self.rounds % (MANY // 2)}"
+            self._box.transact(
+                {"op": "update", "table": "Interface", "where": [["name", "==", name]],
+                 "row": {"ofport": self.rounds}}
+            )  # fmt: skip
+            extra = f"extra{self.rounds % 5}"
+            if self.rounds % 10 < 5:
+                self._box.transact(*insert(extra, 0, **vm(extra)))
+            else:
+                self._box.vsctl("--if-exists", "del-port", extra)
+
+
+def wait_for_the_same(box: Sandbox, receiver: Receiver) -> None:
+    with Reference(box.connection, find_schema()) as reference:
+        reference.refresh()
+        theirs = reference.ports()
+    wait_until(lambda: differences(receiver.ports(), theirs) == [])
+
+
+def answers(status: int, **headers: str) -> Callable[[Handler, bytes], bool]:
+    """A fault: this answer, whatever comes."""
+
+    def fault(handler: Handler, _body: bytes) -> bool:
+        handler.send_response(status)
+        for name, value in {"Content-Length": "0", **headers}.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        return True
+
+    return fault
+
+
+def is_silent(handler: Handler, _body: bytes) -> bool:
+    handler.connection.recv(1)  # until the other side gives up
+    handler.close_connection = True
+    return True
+
+
+def closes(handler: Handler, _body: bytes) -> bool:
+    handler.close_connection = True
+    return True
+
+
+def closes_half_way(handler: Handler, _body: bytes) -> bool:
+    handler.wfile.write(b"HTTP/1.1 20")
+    handler.close_connection = True
+    return True
+
+
+def talks_nonsense(handler: Handler, _body: bytes) -> bool:
+    handler.wfile.write(b"220 mail.example ESMTP\r\n")
+    handler.close_connection = True
+    return True
+
+
+def takes_and_closes(handler: Handler, body: bytes) -> bool:
+    """It has the events, and the answer is lost."""
+    handler.server.view.take(  # type: ignore[attr-defined]  # of the guide
+        json.loads(body) if body.startswith(b"[") else [json.loads(body)]
+    )
+    handler.close_connection = True
+    return True
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (answers(500), "answered 500 Internal Server Error"),
+        (answers(503), "answered 503 Service Unavailable"),
+        (answers(408), "answered 408 Request Timeout"),
+        (answers(429), "answered 429 Too Many Requests"),
+        (answers(429, Retry_After="1"), "answered 429 Too Many Requests, and asks to wait 1 s"),
+        (answers(302, Location="http://192.0.2.1/"), "no redirect is followed"),
+        (answers(799), "answered 799"),
+        (is_silent, "it does not answer in time"),
+        (closes, "it closed the connection before it had answered"),
+        (closes_half_way, "it closed the connection before it had answered"),
+        (talks_nonsense, "it closed the connection before it had answered"),
+        (takes_and_closes, "it closed the connection before it had answered"),
+    ],
+)  # fmt: skip
+def test_what_is_no_answer_is_an_outage_after_which_the_receiver_has_everything(
+    box: Sandbox, receiver: Receiver, caplog: pytest.LogCaptureFixture,
+    fault: Callable[[Handler, bytes], bool], says: str,
+) -> None:  # fmt: skip
+    caplog.set_level("INFO", "dfovsdb")
+    sink = WebhookSink(receiver.url(), receiver.secret_file, read_timeout=0.3, batch_events=7)
+    with Churn(box) as churn, Monitor(box.connection, sinks={"hook": sink}, host="cmp-1"):
+        wait_until(lambda: len(receiver.ports()) >= MANY)
+        churn.wait_for_rounds(5)
+        receiver.fault = fault
+        before = len(receiver.requests)
+        wait_until(lambda: len(receiver.requests) >= before + 2)
+        churn.wait_for_rounds(20)
+        receiver.fault = None
+        churn.wait_for_rounds(20)
+        churn.end()
+        wait_for_the_same(box, receiver)
+    warnings = [r.getMessage() for r in caplog.records if r.levelname in ("WARNING", "ERROR")]
+    assert warnings
+    assert all(says in line and "sink hook is unavailable: http://localhost" in line
+               for line in warnings)  # fmt: skip
+    assert "s3cr3t" not in caplog.text
+
+
+def test_retry_after_is_waited_for_and_ended_by_reopen(box: Sandbox, receiver: Receiver) -> None:
+    receiver.fault = answers(429, Retry_After="2")
+    sink = WebhookSink(receiver.url(), receiver.secret_file)
+    with Monitor(box.connection, sinks=[sink], host="cmp-1") as monitor:
+        wait_until(lambda: receiver.requests)
+        receiver.fault = None
+        wait_until(lambda: len(receiver.requests) > 1)
+        assert receiver.requests[1].at - receiver.requests[0].at >= 2
+        wait_for_the_same(box, receiver)
+        receiver.fault = answers(503, Retry_After="1000")
+        before = len(receiver.requests)
+        monitor.replay()
+        wait_until(lambda: len(receiver.requests) > before)
+        receiver.fault = None
+        monitor.reopen()
+        wait_until(lambda: len(receiver.requests) > before + 1)
+        wait_for_the_same(box, receiver)
+
+
+def test_one_bad_event_of_a_batch_is_refused_alone_and_told_later(
+    box: Sandbox, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    def chokes_on_tap7(handler: Handler, body: bytes) -> bool:
+        return b'"name":"tap7"' in body and answers(400)(handler, body)
+
+    receiver.fault = chokes_on_tap7
+    sink = WebhookSink(receiver.url(), receiver.secret_file)
+    with Churn(box) as churn, Monitor(box.connection, sinks={"hook": sink}, host="cmp-1"):
+        wait_until(lambda: len(receiver.ports()) >= MANY)
+        churn.wait_for_rounds(40)
+        assert "tap7" not in {port.name for port in receiver.ports().values()}
+        refusals = [r for r in caplog.records if "sink hook refused PortEvent" in r.getMessage()]
+        assert refusals
+        assert all("name='tap7'" in record.getMessage() for record in refusals)
+        assert "answered 400 Bad Request" in str(refusals[0].exc_info)
+        receiver.fault = None
+        churn.wait_for_rounds(MANY)  # tap7 changes in one of them
+        churn.end()
+        wait_for_the_same(box, receiver)
+
+
+def test_a_batch_that_is_too_large_is_sent_in_halves(box: Sandbox, receiver: Receiver) -> None:
+    def is_small(handler: Handler, body: bytes) -> bool:
+        return len(body) > 5000 and answers(413)(handler, body)
+
+    receiver.fault = is_small
+    sink = WebhookSink(receiver.url(), receiver.secret_file)
+    with Churn(box) as churn, Monitor(box.connection, sinks=[sink], host="cmp-1"):
+        churn.wait_for_rounds(10)
+        churn.end()
+        wait_for_the_same(box, receiver)
+    batches = [json.loads(r.body) for r in receiver.requests if r.body.startswith(b"[")]
+    assert max(len(batch) for batch in batches[-3:]) < 20
+
+
+def test_a_receiver_that_is_gone_and_comes_back_has_everything(
+    box: Sandbox, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = WebhookSink(receiver.url(), receiver.secret_file)
+    with Churn(box) as churn, Monitor(box.connection, sinks=[sink], host="cmp-1"):
+        wait_until(lambda: len(receiver.ports()) >= MANY)
+        receiver.stop()
+        wait_until(lambda: "Connection refused" in caplog.text)
+        churn.wait_for_rounds(20)
+        receiver.start()  # with the view that it has kept in its file
+        churn.wait_for_rounds(10)
+        churn.end()
+        wait_for_the_same(box, receiver)
+
+
+def test_a_connection_that_was_closed_for_being_idle_is_no_outage(
+    box: Sandbox, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = WebhookSink(receiver.url(), receiver.secret_file)
+    with Monitor(box.connection, sinks=[sink], host="cmp-1"):
+        wait_for_the_same(box, receiver)
+        for number in range(20):
+            receiver.cut()
+            box.vsctl("add-port", "br-int", f"tap{number}", "--", "set", "interface",
+                      f"tap{number}", f"external_ids:iface-id=v{number}")  # fmt: skip
+            wait_for_the_same(box, receiver)
+    assert "unavailable" not in caplog.text
+
+
+def test_what_was_taken_and_comes_again_has_the_same_id(box: Sandbox, receiver: Receiver) -> None:
+    receiver.fault = takes_and_closes
+    sinks = [WebhookSink(receiver.url())]
+    with Monitor(box.connection, sinks=sinks, host="cmp-1", stop_timeout=0.1):
+        wait_until(lambda: len(receiver.requests) >= 2)
+    assert receiver.requests[0].body == receiver.requests[1].body
+
+
+def test_an_event_waits_batch_age_at_most_and_others_join_it(
+    box: Sandbox, receiver: Receiver
+) -> None:
+    sink = WebhookSink(receiver.url(), receiver.secret_file, batch_age=0.2)
+    with Churn(box) as churn, Monitor(box.connection, sinks=[sink], host="cmp-1"):
+        churn.wait_for_rounds(60)
+        churn.end()
+        wait_for_the_same(box, receiver)
+    events = [r for r in receiver.requests if b"dfovsdb.sync." not in r.body]
+    gaps = [later.at - one.at for one, later in itertools.pairwise(events[1:])]
+    assert gaps
+    assert min(gaps) > 0.15  # the requests are sent 0.2 s apart, and may come a little closer
+    assert max(len(json.loads(r.body)) for r in events) > 5
+
+
+# TLS.
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("pki") / "ours")
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("pki") / "theirs", "stranger")
+
+
+def server_context(pki: Pki, name: str, names: str, *, clients: str = "") -> ssl.SSLContext:
+    pair = pki.issue(name, names=names)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.cert, pair.key)
+    if clients:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(clients)
+    return context
+
+
+@pytest.mark.parametrize(
+    ("names", "whose", "says"),
+    [
+        ("DNS:another.example", "ours", "its certificate is not accepted: Hostname mismatch"),
+        ("DNS:localhost", "theirs", "its certificate is not accepted: "),
+        (None, "ours", "TLS failed: "),
+    ],
+)
+def test_a_receiver_with_a_wrong_certificate_is_told_nothing_until_it_has_the_right_one(
+    box: Sandbox, tmp_path: Path, pki: Pki, stranger: Pki, caplog: pytest.LogCaptureFixture,
+    names: str | None, whose: str, says: str,
+) -> None:  # fmt: skip
+    wrong = (
+        server_context(stranger if whose == "theirs" else pki, "wrong", names) if names else None
+    )
+    with Receiver(tmp_path, tls=wrong) as receiver:
+        url = receiver.url(scheme="https")
+        sink = WebhookSink(url, receiver.secret_file, ssl_ca_cert_file=pki.ca.cert)
+        with Churn(box) as churn, Monitor(box.connection, sinks=[sink], host="cmp-1"):
+            wait_until(lambda: says in caplog.text)
+            assert receiver.requests == []
+            receiver.stop()
+            receiver.tls = server_context(pki, "right", "DNS:localhost")
+            receiver.start()
+            churn.wait_for_rounds(10)
+            churn.end()
+            wait_for_the_same(box, receiver)
+    assert "s3cr3t" not in caplog.text
+
+
+def test_a_receiver_may_ask_for_our_certificate(box: Sandbox, tmp_path: Path, pki: Pki) -> None:
+    asks = server_context(pki, "asks", "DNS:localhost", clients=pki.ca.cert)
+    client = pki.issue("client")
+    with Receiver(tmp_path, tls=asks) as receiver:
+        sink = WebhookSink(
+            receiver.url(scheme="https"), ssl_ca_cert_file=pki.ca.cert,
+            secret_file=receiver.secret_file,
+            ssl_cert_file=client.cert, ssl_key_file=client.key,
+        )  # fmt: skip
+        with Monitor(box.connection, sinks=[sink], host="cmp-1"):
+            wait_for_the_same(box, receiver)
+
+
+# Secrets.
+
+
+def agent(folder: Path, box: Sandbox, *lines: str) -> Path:
+    file = folder / "dfovsdb.conf"
+    file.write_text("\n".join([
+        f"[ovsdb]\nconnection = {box.connection}",
+        "[dfovsdb]\nhost = cmp-1\nstop_timeout = 0.1\nsinks = webhook\n[sink_webhook]", *lines,
+    ]))  # fmt: skip
+    return file
+
+
+def test_neither_the_secret_nor_the_path_is_in_a_log_an_error_or_plugins(
+    box: Sandbox, receiver: Receiver, tmp_path: Path
+) -> None:
+    """With --debug, refusals with tracebacks, outages, and every option logged."""
+    receiver.fault = answers(400)
+    file = agent(tmp_path, box, f"url = {receiver.url()}", f"secret_file = {receiver.secret_file}")
+    command = [sys.executable, "-m", "dfovsdb", "--debug", "--config-file", str(file)]
+    process = subprocess.Popen([*command, "run"], stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(receiver.requests) > 3)
+    receiver.fault = closes
+    box.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
+              "external_ids:iface-id=v0")  # fmt: skip
+    before = len(receiver.requests)
+    wait_until(lambda: len(receiver.requests) > before)
+    process.terminate()
+    _, said = process.communicate(timeout=DEADLINE)
+    assert "answered 400 Bad Request" in said
+    listed = subprocess.run([*command, "plugins"], capture_output=True, text=True, check=True)
+    for word in (SECRET, SECRET.removeprefix("whsec_"), "s3cr3t", "v1,"):
+        assert word not in said + listed.stdout + listed.stderr
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ([], "[sink_webhook] url is required"),
+        (["url = ftp://localhost/s3cr3t"], "use https://HOST/PATH, or http://HOST/PATH"),
+        (["url = https://[::1/s3cr3t"], "cannot be read: use https://HOST/PATH"),
+        (["url = https://me:s3cr3t@localhost/"], "holds a user name or password"),
+        (["url = http://localhost/", "secret_file = {folder}/none"], "No such file or directory"),
+        (["url = http://localhost/", "secret_file = {folder}/empty"], "is empty"),
+        (["url = http://localhost/", "secret_file = {folder}/short"], "shorter than 16 bytes"),
+        (["url = http://localhost/", "ssl_ca_cert_file = {folder}/none"], "cannot be read"),
+        (["url = https://localhost/", "ssl_cert_file = {folder}/c"], "they go together"),
+        (["url = http://localhost/", "batch_events = 0"], "batch_events"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_one_line_that_repeats_no_secret(
+    box: Sandbox, tmp_path: Path, lines: list[str], says: str
+) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "short").write_text("whsec_czNjcjN0\n")
+    file = agent(tmp_path, box, *(line.format(folder=tmp_path) for line in lines))
+    done = subprocess.run(
+        [sys.executable, "-m", "dfovsdb", "--config-file", str(file), "run"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert says in done.stderr
+    assert "s3cr3t" not in done.stderr
+    assert "czNjcjN0" not in done.stderr
+
+
+def test_a_secret_is_exchanged_by_reopening(box: Sandbox, receiver: Receiver) -> None:
+    sink = WebhookSink(receiver.url(), receiver.secret_file)
+    with Monitor(box.connection, sinks=[sink], host="cmp-1") as monitor:
+        wait_for_the_same(box, receiver)
+        Path(receiver.secret_file).write_text(f"another-secret-of-ours\n{SECRET}\n")
+        monitor.reopen()
+        box.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
+                  "external_ids:iface-id=v0")  # fmt: skip
+        wait_for_the_same(box, receiver)
+        wait_until(lambda: " v1," in receiver.requests[-1].headers["webhook-signature"])
+
+
+# The guide.
+
+
+def test_the_receiver_of_the_guide_runs_as_a_program_and_refuses_who_does_not_know_the_secret(
+    box: Sandbox, tmp_path: Path
+) -> None:
+    (tmp_path / "receiver.py").write_text(guide("python"))
+    (tmp_path / "hook.secret").write_text(SECRET)
+    (tmp_path / "wrong.secret").write_text("some-other-secret")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    program = subprocess.Popen(
+        [sys.executable, "receiver.py", "hook.secret", str(port)], cwd=tmp_path
+    )
+    url, view = f"http://127.0.0.1:{port}/", receiver_of_the_guide()["View"]
+    try:
+        wrong = WebhookSink(url, str(tmp_path / "wrong.secret"))
+        right = WebhookSink(url, str(tmp_path / "hook.secret"))
+        sinks = {"right": right, "wrong": wrong}
+        with Monitor(box.connection, sinks=sinks, host="cmp-1") as monitor:
+            wait_until(lambda: view(tmp_path / "ports.json").ports("/dfovsdb/cmp-1"))
+            wait_until(lambda: monitor.status().sinks[1].counters["refused"] >= 3)
+    finally:
+        program.kill()
+        program.wait()
+    names = [p["name"] for p in view(tmp_path / "ports.json").ports("/dfovsdb/cmp-1").values()]
+    assert names == ["br-int"]
+
+
+def test_the_receiver_of_the_guide_takes_nothing_old_or_changed(tmp_path: Path) -> None:
+    names = receiver_of_the_guide()
+    (tmp_path / "hook.secret").write_text(SECRET)
+    secrets = Secrets(str(tmp_path / "hook.secret"))
+    now = int(time.time())
+    assert names["signed"](secrets.headers("a:b:1", now, b"{}"), b"{}", SECRET)
+    assert not names["signed"](secrets.headers("a:b:1", now, b"{}"), b"{ }", SECRET)
+    assert not names["signed"](secrets.headers("a:b:1", now - 301, b"{}"), b"{}", SECRET)
+    assert not names["signed"]({}, b"{}", SECRET)
+
+
+def test_the_configuration_of_the_guide_is_valid(tmp_path: Path) -> None:
+    (tmp_path / "hook.secret").write_text(SECRET)
+    file = tmp_path / "dfovsdb.conf"
+    file.write_text(guide("ini").replace("/etc/dfovsdb", str(tmp_path)))
+    conf = config.load([str(file)])
+    assert isinstance(plugins.SINKS.build(conf.dfovsdb.sinks, conf)["webhook"], WebhookSink)
+
+
+def test_the_guide_names_every_option_and_its_default() -> None:
+    for option in WebhookSink.options:
+        default = f"`{option.default}`" if option.default is not None else ""
+        assert f"| `{option.dest}` | {default}" in GUIDE.read_text()
+
+
+def test_the_event_in_the_guide_is_what_we_send() -> None:
+    line = guide("json").strip()
+    event: Any = json.loads(line)
+    item = from_json(json.dumps(event["data"]))
+    _, epoch, _ = event["id"].split(":")
+    assert cloudevents.encode(item, "cmp-17", epoch).decode() == line
