@@ -9,11 +9,10 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -22,14 +21,12 @@ from dfovsdb.sinks import cloudevents
 from dfovsdb.sinks.webhook import WebhookSink
 from dfovsdb.sinks.webhook_signature import Secrets
 from dfovsdb.testing import Sandbox, wait_until
-from dfovsdb.testing.reference import Reference, differences
-from dfovsdb.testing.sandbox import find_schema
-from tests.functional.helpers import DEADLINE, insert, vm
+from tests.functional.churning import MANY, Churn, wait_for_the_same
+from tests.functional.helpers import DEADLINE
 from tests.functional.receiving import GUIDE, SECRET, Receiver, guide, receiver_of_the_guide
 from tests.functional.test_tls import Pki
 
 Handler = http.server.BaseHTTPRequestHandler
-MANY = 30  # ports
 
 
 @pytest.fixture
@@ -42,54 +39,6 @@ def box(ovsdb_sandbox: Sandbox) -> Sandbox:
 def receiver(tmp_path: Path) -> Iterator[Receiver]:
     with Receiver(tmp_path) as receiver:
         yield receiver
-
-
-class Churn:
-    """Ports come, change and go until the end of the context; never fewer than half of them."""
-
-    def __init__(self, box: Sandbox) -> None:
-        self._box = box
-        self._stop = threading.Event()
-        self.rounds = 0
-        names = [f"tap{number}" for number in range(MANY)]
-        box.transact(*(op for n, name in enumerate(names) for op in insert(name, n, **vm(name))))
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.end()
-
-    def end(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def wait_for_rounds(self, number: int) -> None:
-        end = self.rounds + number
-        wait_until(lambda: self.rounds >= end)
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.005):
-            self.rounds += 1
-            name = f"tap{self.rounds % (MANY // 2)}"
-            self._box.transact(
-                {"op": "update", "table": "Interface", "where": [["name", "==", name]],
-                 "row": {"ofport": self.rounds}}
-            )  # fmt: skip
-            extra = f"extra{self.rounds % 5}"
-            if self.rounds % 10 < 5:
-                self._box.transact(*insert(extra, 0, **vm(extra)))
-            else:
-                self._box.vsctl("--if-exists", "del-port", extra)
-
-
-def wait_for_the_same(box: Sandbox, receiver: Receiver) -> None:
-    with Reference(box.connection, find_schema()) as reference:
-        reference.refresh()
-        theirs = reference.ports()
-    wait_until(lambda: differences(receiver.ports(), theirs) == [])
 
 
 def answers(status: int, **headers: str) -> Callable[[Handler, bytes], bool]:
@@ -170,7 +119,7 @@ def test_what_is_no_answer_is_an_outage_after_which_the_receiver_has_everything(
         receiver.fault = None
         churn.wait_for_rounds(20)
         churn.end()
-        wait_for_the_same(box, receiver)
+        wait_for_the_same(box, receiver.ports)
     warnings = [r.getMessage() for r in caplog.records if r.levelname in ("WARNING", "ERROR")]
     assert warnings
     assert all(says in line and "sink hook is unavailable: http://localhost" in line
@@ -186,7 +135,7 @@ def test_retry_after_is_waited_for_and_ended_by_reopen(box: Sandbox, receiver: R
         receiver.fault = None
         wait_until(lambda: len(receiver.requests) > 1)
         assert receiver.requests[1].at - receiver.requests[0].at >= 2
-        wait_for_the_same(box, receiver)
+        wait_for_the_same(box, receiver.ports)
         receiver.fault = answers(503, Retry_After="1000")
         before = len(receiver.requests)
         monitor.replay()
@@ -194,7 +143,7 @@ def test_retry_after_is_waited_for_and_ended_by_reopen(box: Sandbox, receiver: R
         receiver.fault = None
         monitor.reopen()
         wait_until(lambda: len(receiver.requests) > before + 1)
-        wait_for_the_same(box, receiver)
+        wait_for_the_same(box, receiver.ports)
 
 
 def test_one_bad_event_of_a_batch_is_refused_alone_and_told_later(
@@ -216,7 +165,7 @@ def test_one_bad_event_of_a_batch_is_refused_alone_and_told_later(
         receiver.fault = None
         churn.wait_for_rounds(MANY)  # tap7 changes in one of them
         churn.end()
-        wait_for_the_same(box, receiver)
+        wait_for_the_same(box, receiver.ports)
 
 
 def test_a_batch_that_is_too_large_is_sent_in_halves(box: Sandbox, receiver: Receiver) -> None:
@@ -228,7 +177,7 @@ def test_a_batch_that_is_too_large_is_sent_in_halves(box: Sandbox, receiver: Rec
     with Churn(box) as churn, Monitor(box.connection, sinks=[sink], host="cmp-1"):
         churn.wait_for_rounds(10)
         churn.end()
-        wait_for_the_same(box, receiver)
+        wait_for_the_same(box, receiver.ports)
     batches = [json.loads(r.body) for r in receiver.requests if r.body.startswith(b"[")]
     assert max(len(batch) for batch in batches[-3:]) < 20
 
@@ -245,7 +194,7 @@ def test_a_receiver_that_is_gone_and_comes_back_has_everything(
         receiver.start()  # with the view that it has kept in its file
         churn.wait_for_rounds(10)
         churn.end()
-        wait_for_the_same(box, receiver)
+        wait_for_the_same(box, receiver.ports)
 
 
 def test_a_connection_that_was_closed_for_being_idle_is_no_outage(
@@ -253,12 +202,12 @@ def test_a_connection_that_was_closed_for_being_idle_is_no_outage(
 ) -> None:
     sink = WebhookSink(receiver.url(), receiver.secret_file)
     with Monitor(box.connection, sinks=[sink], host="cmp-1"):
-        wait_for_the_same(box, receiver)
+        wait_for_the_same(box, receiver.ports)
         for number in range(20):
             receiver.cut()
             box.vsctl("add-port", "br-int", f"tap{number}", "--", "set", "interface",
                       f"tap{number}", f"external_ids:iface-id=v{number}")  # fmt: skip
-            wait_for_the_same(box, receiver)
+            wait_for_the_same(box, receiver.ports)
     assert "unavailable" not in caplog.text
 
 
@@ -277,7 +226,7 @@ def test_an_event_waits_batch_age_at_most_and_others_join_it(
     with Churn(box) as churn, Monitor(box.connection, sinks=[sink], host="cmp-1"):
         churn.wait_for_rounds(60)
         churn.end()
-        wait_for_the_same(box, receiver)
+        wait_for_the_same(box, receiver.ports)
     events = [r for r in receiver.requests if b"dfovsdb.sync." not in r.body]
     gaps = [later.at - one.at for one, later in itertools.pairwise(events[1:])]
     assert gaps
@@ -334,7 +283,7 @@ def test_a_receiver_with_a_wrong_certificate_is_told_nothing_until_it_has_the_ri
             receiver.start()
             churn.wait_for_rounds(10)
             churn.end()
-            wait_for_the_same(box, receiver)
+            wait_for_the_same(box, receiver.ports)
     assert "s3cr3t" not in caplog.text
 
 
@@ -348,7 +297,7 @@ def test_a_receiver_may_ask_for_our_certificate(box: Sandbox, tmp_path: Path, pk
             ssl_cert_file=client.cert, ssl_key_file=client.key,
         )  # fmt: skip
         with Monitor(box.connection, sinks=[sink], host="cmp-1"):
-            wait_for_the_same(box, receiver)
+            wait_for_the_same(box, receiver.ports)
 
 
 # Secrets.
@@ -419,12 +368,12 @@ def test_wrong_use_is_one_line_that_repeats_no_secret(
 def test_a_secret_is_exchanged_by_reopening(box: Sandbox, receiver: Receiver) -> None:
     sink = WebhookSink(receiver.url(), receiver.secret_file)
     with Monitor(box.connection, sinks=[sink], host="cmp-1") as monitor:
-        wait_for_the_same(box, receiver)
+        wait_for_the_same(box, receiver.ports)
         Path(receiver.secret_file).write_text(f"another-secret-of-ours\n{SECRET}\n")
         monitor.reopen()
         box.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
                   "external_ids:iface-id=v0")  # fmt: skip
-        wait_for_the_same(box, receiver)
+        wait_for_the_same(box, receiver.ports)
         wait_until(lambda: " v1," in receiver.requests[-1].headers["webhook-signature"])
 
 

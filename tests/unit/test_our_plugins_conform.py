@@ -27,6 +27,7 @@ from dfovsdb.sinks.base import Sink
 from dfovsdb.sinks.dragonflow import DragonflowSink
 from dfovsdb.sinks.jsonl import JsonlSink
 from dfovsdb.sinks.log import LogSink
+from dfovsdb.sinks.notifications import OsloMessagingSink
 from dfovsdb.sinks.webhook import WebhookSink
 from dfovsdb.testing import CaptureSink
 from dfovsdb.testing.conformance import ClassifierConformance, SinkConformance, event_word
@@ -211,6 +212,22 @@ class TestWebhook(SinkConformance):
         self.hook.takes = after
         yield
         self.hook.takes = None
+
+
+class TestOsloMessaging(SinkConformance):
+    """With its driver `test`; with a real RabbitMQ in functional/test_notifications.py."""
+
+    def make(self) -> Sink:
+        sink = OsloMessagingSink("fake://", driver="test")
+        from oslo_messaging.notify import _impl_test  # which the sink imports with care
+
+        _impl_test.reset()
+        self.told = _impl_test.NOTIFICATIONS
+        return sink
+
+    def arrived(self, sink: Sink) -> Sequence[str]:
+        items = [from_json(json.dumps(told[1]["payload"])) for told in self.told]
+        return [event_word(item) for item in items if isinstance(item, PortEvent)]
 
 
 class TestCapture(SinkConformance):

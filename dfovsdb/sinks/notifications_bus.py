@@ -1,0 +1,232 @@
+"""oslo.messaging: one notifier that says whether a notification arrived.
+
+The only module that imports oslo.messaging. Its Notifier logs and swallows every error, so
+the one method through which its messaging drivers send (`Transport._send_notification`) is
+wrapped: what it raises is kept here. Its rabbit driver reconnects without a word, so its pool
+is asked for the channel. Neither is public there: tests with a real broker watch over both,
+and where the first is missing nothing starts.
+
+A bus that failed is closed, and made anew by the next notification: nothing of it goes on
+trying behind our back, and an outage is one line of ours in the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import logging
+import threading
+import warnings
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from oslo_config import cfg
+
+from dfovsdb.errors import ConfigurationError, DfovsdbError
+
+
+@contextlib.contextmanager
+def _without_news_of(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+with warnings.catch_warnings():  # what is imported below warns of eventlet, which it imports too
+    warnings.simplefilter("ignore")
+    from oslo_service import backend
+
+    if backend.get_backend_type() is None:  # its own default is eventlet
+        with _without_news_of("oslo_service.backend"):
+            backend.init_backend(backend.BackendType.THREADING)
+    import oslo_messaging
+
+_SAY_WHETHER = ("messaging", "messagingv2")  # the drivers that send over a transport
+_SPEAKER = "oslo.messaging._drivers.impl_rabbit"
+
+
+class BusFailure(DfovsdbError):
+    """The bus does not have the notification, as far as is known."""
+
+
+class Bus:
+    """Sends notifications. Used by one thread.
+
+    :param transport_url: as oslo.messaging has it; options of its drivers may follow a `?`.
+    :param driver: of notifications: `messagingv2`, …
+    :param timeout: seconds of silence after which a broker is taken to be down.
+    :raises ConfigurationError: the URL cannot be used, or there is no such driver.
+    """
+
+    def __init__(
+        self,
+        transport_url: str,
+        *,
+        driver: str,
+        topics: Sequence[str],
+        control_exchange: str,
+        timeout: float,
+    ) -> None:
+        _known("driver", driver, "oslo.messaging.notify.drivers")
+        self._driver = driver
+        self._topics = list(topics)
+        self._conf = cfg.ConfigOpts()  # its own: nothing of another program's oslo.messaging
+        self._conf([], project="dfovsdb", default_config_files=[], default_config_dirs=[])
+        self._transport: oslo_messaging.Transport | None = None
+        self._notifier: oslo_messaging.Notifier
+        self._error: Exception | None = None
+        self._last: object = None  # the channel of the last notification
+        self._url = self._parsed(transport_url, timeout)
+        self._secrets = [host.password for host in self._url.hosts if host.password]
+        self._make()  # which connects nowhere
+        self._conf.set_override("control_exchange", control_exchange)
+        self.close()
+
+    @property
+    def name(self) -> str:
+        """The brokers, without who we are there."""
+        hosts = ", ".join(f"{host.hostname}:{host.port}" for host in self._url.hosts)
+        return f"{self._url.transport}://{hosts}"
+
+    def notify(self, publisher: str, event_type: str, payload: dict[str, Any]) -> bool:
+        """Send one; returns when the bus has it.
+
+        :returns: True where it went over another connection than what was sent before.
+        :raises BusFailure: it did not arrive, or the answer was lost.
+        """
+        self._error = None
+        with self._failing_as_one():
+            self._connect()
+            self._notifier.prepare(publisher_id=publisher).info({}, event_type, payload)
+            if self._error is not None:
+                raise self._error
+            return self._is_another(self._channel())
+
+    def check(self) -> bool:
+        """Whether there is another connection than what was sent over before.
+
+        :raises BusFailure: there is none.
+        """
+        if self._last is None:  # nothing was sent, or the driver has no connections
+            return False
+        with self._failing_as_one():
+            self._connect()
+            channel = self._channel()
+            if channel is None:
+                raise ConnectionError("the connection is lost")
+            return self._is_another(channel)
+
+    def close(self) -> None:
+        """Close the connections. The next notification makes them anew."""
+        if self._transport is not None:
+            with contextlib.suppress(Exception):  # of a broker that is gone
+                self._transport.cleanup()
+            self._transport = None
+
+    def _parsed(self, text: str, timeout: float) -> oslo_messaging.TransportURL:
+        try:
+            url = oslo_messaging.TransportURL.parse(self._conf, text)
+        except Exception:  # noqa: BLE001 - what it says repeats the URL
+            url = None
+        if url is None or not url.transport:
+            raise ConfigurationError(
+                "option transport_url cannot be read: use rabbit://USER:PASSWORD@HOST:PORT/VHOST"
+            )
+        _known("transport_url", url.transport.partition("+")[0], "oslo.messaging.drivers")
+        if url.transport in ("rabbit", "kombu"):
+            url.query.setdefault("heartbeat_timeout_threshold", str(max(1, round(timeout))))
+            url.query.setdefault("kombu_reconnect_delay", "0")  # waiting is the worker's
+        return url
+
+    def _make(self) -> None:
+        try:
+            transport = oslo_messaging.get_notification_transport(self._conf, self._url)
+            send = transport._send_notification  # noqa: SLF001 - see above
+        except Exception as error:  # noqa: BLE001 - an option in the URL, a driver that is missing
+            raise ConfigurationError(
+                f"option transport_url cannot be used: {self._words(error)}"
+            ) from None
+
+        def kept(*args: Any, **kwargs: Any) -> None:
+            try:
+                send(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - it is raised again by notify()
+                self._error = error
+
+        transport._send_notification = kept  # noqa: SLF001 - see above
+        self._transport = transport
+        self._notifier = oslo_messaging.Notifier(
+            transport, driver=self._driver, topics=self._topics, retry=0
+        )
+
+    def _connect(self) -> None:
+        if self._transport is None:
+            self._make()
+
+    def _channel(self) -> object:
+        """What is made anew with each connection of rabbit's pool; None for other drivers."""
+        driver: Any = getattr(self._transport, "_driver", None)
+        if self._driver not in _SAY_WHETHER or not hasattr(driver, "_get_connection"):
+            return None
+        with driver._get_connection("send", 0) as connection:  # noqa: SLF001 - see above
+            _hush.heartbeats.add(connection._heartbeat_thread)  # noqa: SLF001 - see above
+            return connection.channel
+
+    def _is_another(self, channel: object) -> bool:
+        before, self._last = self._last, channel
+        return before is not None and channel is not before
+
+    @contextlib.contextmanager
+    def _failing_as_one(self) -> Iterator[None]:
+        """Any error of the bus is a BusFailure, and closes it."""
+        _hush.listen()
+        _hush.callers.add(threading.current_thread())
+        failure = ""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - of any driver, whatever it raises
+            failure = self._words(error)
+            self.close()
+        finally:
+            _hush.callers.discard(threading.current_thread())
+        if failure:
+            raise BusFailure(failure)
+
+    def _words(self, error: Exception) -> str:
+        words = " ".join(str(error).split()) or type(error).__name__
+        for secret in getattr(self, "_secrets", ()):
+            words = words.replace(secret, "***")
+        return words
+
+
+def _known(option: str, name: str, group: str) -> None:
+    """Whether there is such a driver: oslo.messaging would only log that there is none."""
+    names = sorted(entry.name for entry in importlib.metadata.entry_points(group=group))
+    if name not in names:
+        raise ConfigurationError(f"option {option}: no {name!r}, there are {', '.join(names)}")
+
+
+class _Hush(logging.Filter):
+    """Drops what oslo.messaging logs of errors that our callers are told anyway."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.callers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        #: Of our connections. That a broker blocks them is an error, and is shown.
+        self.heartbeats: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+    def listen(self) -> None:
+        logging.getLogger(_SPEAKER).addFilter(self)  # once, however often
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        thread = threading.current_thread()
+        quiet = thread in self.heartbeats and record.levelno < logging.ERROR
+        return thread not in self.callers and not quiet
+
+
+_hush = _Hush()
