@@ -187,6 +187,8 @@ def _failure(error: exceptions.HTTPError) -> str:
     if isinstance(error, exceptions.ReadTimeoutError):
         return "it does not answer in time"
     for cause in causes:
+        if isinstance(cause, ConnectionResetError | BrokenPipeError):
+            break
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
     if isinstance(error, exceptions.TimeoutError):
