@@ -104,7 +104,7 @@ class OsloMessagingSink(Sink):
         self._ask(self._bus.check)
 
     def reopen(self) -> None:
-        self._bus.close()
+        self._bus.reopen()
 
     def close(self) -> None:
         self._bus.close()

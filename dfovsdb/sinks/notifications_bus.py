@@ -20,6 +20,7 @@ import warnings
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from oslo_config import cfg
 
@@ -81,8 +82,10 @@ class Bus:
         self._notifier: oslo_messaging.Notifier
         self._error: Exception | None = None
         self._last: object = None  # the channel of the last notification
+        self._lost = False  # what was sent over may be lost: its connection failed
         self._url = self._parsed(transport_url, timeout)
-        self._secrets = [host.password for host in self._url.hosts if host.password]
+        passwords = [host.password for host in self._url.hosts if host.password]
+        self._secrets = {*passwords, *map(quote, passwords)}
         self._make()  # which connects nowhere
         self._conf.set_override("control_exchange", control_exchange)
         self.close()
@@ -112,7 +115,7 @@ class Bus:
 
         :raises BusFailure: there is none.
         """
-        if self._last is None:  # nothing was sent, or the driver has no connections
+        if self._last is None and not self._lost:  # nothing was sent, or there is no channel
             return False
         with self._failing_as_one():
             self._connect()
@@ -121,8 +124,13 @@ class Bus:
                 raise ConnectionError("the connection is lost")
             return self._is_another(channel)
 
+    def reopen(self) -> None:
+        """Have the next notification connect anew, as with certificates that were renewed."""
+        self.close()
+        self._last = None  # nothing of what was sent is lost by that
+
     def close(self) -> None:
-        """Close the connections. The next notification makes them anew."""
+        """Close the connections."""
         if self._transport is not None:
             with contextlib.suppress(Exception):  # of a broker that is gone
                 self._transport.cleanup()
@@ -174,12 +182,14 @@ class Bus:
         if self._driver not in _SAY_WHETHER or not hasattr(driver, "_get_connection"):
             return None
         with driver._get_connection("send", 0) as connection:  # noqa: SLF001 - see above
-            _hush.heartbeats.add(connection._heartbeat_thread)  # noqa: SLF001 - see above
+            if (heartbeat := connection._heartbeat_thread) is not None:  # noqa: SLF001 - see above
+                _hush.heartbeats.add(heartbeat)
             return connection.channel
 
     def _is_another(self, channel: object) -> bool:
-        before, self._last = self._last, channel
-        return before is not None and channel is not before
+        another = self._lost or (self._last is not None and channel is not self._last)
+        self._last, self._lost = channel, False
+        return another
 
     @contextlib.contextmanager
     def _failing_as_one(self) -> Iterator[None]:
@@ -191,6 +201,7 @@ class Bus:
             yield
         except Exception as error:  # noqa: BLE001 - of any driver, whatever it raises
             failure = self._words(error)
+            self._lost = self._lost or self._last is not None
             self.close()
         finally:
             _hush.callers.discard(threading.current_thread())

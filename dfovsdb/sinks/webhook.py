@@ -147,8 +147,11 @@ class WebhookSink(Sink):
         self._place.close()
         self._may_be_events = self._most_events
         self._not_before = float("-inf")
-        if self._secrets:
-            self._secrets.read()
+        try:
+            if self._secrets:
+                self._secrets.read()
+        except ConfigurationError as error:
+            LOG.error("%s; requests are signed as before", error)
 
     def close(self) -> None:
         self._place.close()

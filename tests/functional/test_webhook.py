@@ -378,7 +378,9 @@ def test_wrong_use_is_one_line_that_repeats_no_secret(
     assert "czNjcjN0" not in done.stderr
 
 
-def test_a_secret_is_exchanged_by_reopening(box: Sandbox, receiver: Receiver) -> None:
+def test_a_secret_is_exchanged_by_reopening(
+    box: Sandbox, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
     sink = WebhookSink(receiver.url(), receiver.secret_file)
     with Monitor(box.connection, sinks=[sink], host="cmp-1") as monitor:
         wait_for_the_same(box, receiver.ports)
@@ -388,6 +390,11 @@ def test_a_secret_is_exchanged_by_reopening(box: Sandbox, receiver: Receiver) ->
                   "external_ids:iface-id=v0")  # fmt: skip
         wait_for_the_same(box, receiver.ports)
         wait_until(lambda: " v1," in receiver.requests[-1].headers["webhook-signature"])
+        Path(receiver.secret_file).write_text("")
+        monitor.reopen()
+        wait_until(lambda: "is empty: a secret a line; requests are signed as" in caplog.text)
+        box.vsctl("del-port", "tap0")
+        wait_for_the_same(box, receiver.ports)
 
 
 # The guide.
