@@ -7,19 +7,22 @@ replica, the lifecycle or the delivery.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import ovs.db.idl
-import ovs.poller
 
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.chain import Chain
 from dfovsdb.model import Interface, Port
 from dfovsdb.plugins import default_classifiers
 from dfovsdb.table import CORE_COLUMNS, TABLE
+
+with warnings.catch_warnings():  # ovs.poller imports eventlet where it is installed, which warns
+    warnings.simplefilter("ignore")
+    import ovs.db.idl
+    import ovs.poller
 
 #: Facts that the switch forgets when the database restarts; dfovsdb keeps the last known.
 EPHEMERAL = ("admin_state", "link_state", "mac_in_use")
