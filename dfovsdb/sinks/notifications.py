@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
-from dfovsdb.errors import ConfigurationError, SinkUnavailable
+from dfovsdb.errors import ConfigurationError, SinkUnavailable, needs_extra
 from dfovsdb.json_v1 import to_json
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.sinks.event_type import event_type
@@ -131,9 +131,7 @@ def _bus(
     try:
         from dfovsdb.sinks.notifications_bus import Bus
     except ImportError as error:
-        raise ConfigurationError(
-            f"it needs oslo.messaging ({error}): pip install dfovsdb[oslo_messaging]"
-        ) from None
+        raise needs_extra(f"oslo.messaging ({error})", "oslo_messaging") from None
     return Bus(
         transport_url, driver=driver, topics=topics, control_exchange=exchange, timeout=timeout
     )

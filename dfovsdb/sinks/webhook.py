@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
-from dfovsdb.errors import ConfigurationError, SinkUnavailable
+from dfovsdb.errors import ConfigurationError, SinkUnavailable, needs_extra
 from dfovsdb.logs import get_logger
 from dfovsdb.sinks import cloudevents
 from dfovsdb.sinks.base import Sink, SinkContext
@@ -217,7 +217,5 @@ def _place(url: str, tls: Tls, connect_timeout: float, read_timeout: float) -> P
     try:
         from dfovsdb.sinks.webhook_http import Place
     except ImportError as error:
-        raise ConfigurationError(
-            f"it needs urllib3 ({error}): pip install dfovsdb[webhook]"
-        ) from None
+        raise needs_extra(f"urllib3 ({error})", "webhook") from None
     return Place(url, tls, connect_timeout, read_timeout)
