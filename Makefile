@@ -1,5 +1,6 @@
 # Everything below works on a fresh clone: what is missing is fetched into the project's folder
-# (.venv/, .venv-bench/, .ovs/, .rabbitmq/, .service-tools/, .cache/), never into the system.
+# (.venv/, .venv-bench/, .ovs/, .nats/, .rabbitmq/, .service-tools/, .cache/), never into the
+# system.
 
 ARGS =
 # What `make bench` writes.
@@ -18,7 +19,8 @@ run:  ## set up, then watch a throw-away Open vSwitch: dfovsdb demo
 
 test:  ## set up, then run the tests (ARGS="-k vm" for some of them)
 	@tools/python-env.sh test
-	@tools/openvswitch.sh tools/service-tools.sh tools/rabbitmq.sh .venv/bin/python -m pytest $(ARGS)
+	@tools/openvswitch.sh tools/nats-server.sh tools/rabbitmq.sh tools/service-tools.sh \
+	    .venv/bin/python -m pytest $(ARGS)
 
 soak:  ## set up, then minutes of random churn and faults (ARGS="--seed 1 --seconds 300")
 	@tools/python-env.sh test
@@ -59,5 +61,6 @@ wheel:  ## set up, then build a wheel into dist/
 	@ls dist/*.whl
 
 clean:  ## remove everything that was set up or built here
-	rm -rf .venv .venv-bench .ovs .rabbitmq .service-tools .cache build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@tools/openvswitch.sh tools/nats-server.sh tools/rabbitmq.sh tools/service-tools.sh \
+	    .venv/bin/python -m pytest $(ARGS)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,14 +10,14 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.inbox import Fact, Facts, Inbox, Resync
 from dfovsdb.logs import get_logger
 from dfovsdb.model import Port
-from dfovsdb.sinks.base import Sink
+from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.text import counted
 from dfovsdb.told import StateFile, ToldView
 from dfovsdb.worker import Worker
@@ -32,6 +32,7 @@ class Dispatcher:
 
     :param sinks: by instance name.
     :param state_dir: folder for the told views, None keeps them in memory.
+    :param condition: how it is with the switch, in one line, for sinks that ask.
     :raises ConfigurationError: state_dir cannot be used.
     """
 
@@ -43,11 +44,13 @@ class Dispatcher:
         resync: Resync,
         queue_limit: int,
         state_dir: str | None = None,
+        condition: Callable[[], str] = lambda: "unknown",
     ) -> None:
         self._host = host
         self._resync: Resync = resync
         self._queue_limit = queue_limit
         self._epoch = uuid.uuid4().hex
+        self._condition = condition
         self._lock = threading.Lock()
         self._ports: dict[str, Port] = {}
         self._synced = False
@@ -184,7 +187,8 @@ class Dispatcher:
             resync=self._resync,
             queue_limit=self._queue_limit,
         )
-        return Worker(name, sink, inbox, told, host=self._host, epoch=self._epoch)
+        context = SinkContext(self._host, self._epoch, inbox.request_replay, self._condition)
+        return Worker(name, sink, inbox, told, context)
 
 
 _GRACE = 0.2  # seconds after the deadline for a sink's close()

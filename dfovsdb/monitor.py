@@ -100,6 +100,7 @@ class Monitor:
             resync=resync,
             queue_limit=queue_limit,
             state_dir=state_dir,
+            condition=lambda: self.condition,
         )
         self._reader = Reader(chain, self._dispatcher)
         self._chain = chain

@@ -199,7 +199,7 @@ class Channel:
     def _failure(self, error: ssl.SSLError) -> str:
         """What happened, in words of what to do; of what the server sent, nothing is repeated."""
         if isinstance(error, ssl.SSLCertVerificationError):
-            return _verification(error)
+            return verification(error)
         reason = error.reason or ""
         if reason in _WANTS_CERTIFICATE or (
             reason == "SSLV3_ALERT_HANDSHAKE_FAILURE" and not self._tls.shows_certificate
@@ -225,7 +225,8 @@ def _readable(option: str, path: str) -> None:
         raise ConfigurationError(f"{option} {path!r} cannot be read: {why}") from None
 
 
-def _verification(error: ssl.SSLCertVerificationError) -> str:
+def verification(error: ssl.SSLCertVerificationError) -> str:
+    """What is wrong with a certificate, in words of what to do."""
     code = error.verify_code
     if code == _EXPIRED:
         return "the server's certificate has expired"

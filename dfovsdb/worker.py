@@ -24,11 +24,11 @@ class Worker:
 
     :param inbox: what to tell; it is fed by the dispatcher.
     :param told: what the sink has accepted, perhaps before this process began.
-    :param epoch: names this run of the process.
+    :param context: what the sink is told when it is opened.
     """
 
     def __init__(
-        self, name: str, sink: Sink, inbox: Inbox, told: ToldView, *, host: str, epoch: str
+        self, name: str, sink: Sink, inbox: Inbox, told: ToldView, context: SinkContext
     ) -> None:
         self.name = name
         self.inbox = inbox
@@ -36,9 +36,9 @@ class Worker:
         self.failure: BaseException | None = None  #: why open() failed for good
         self._sink = sink
         self._told = told
-        self._context = SinkContext(host, epoch, inbox.request_replay)
+        self._context = context
         self._destination = Destination(name, sink, inbox)
-        self._teller = Teller(self._destination, told, host)
+        self._teller = Teller(self._destination, told, context.host)
         self._thread = threading.Thread(target=self.run, name=f"dfovsdb-{name}", daemon=True)
 
     @property

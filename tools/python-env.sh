@@ -99,7 +99,8 @@ pip_install() {
 # Built with the pinned setuptools here, not with whatever pip would fetch to build with.
 if [ "$level" = test ]; then
     say "packages of requirements.txt and test-requirements.txt, dfovsdb (editable) -> $venv/"
-    set -- -r test-requirements.txt -e '.[dragonflow,metrics,oslo_messaging,tui,webhook]'
+    set -- -r test-requirements.txt \
+        -e '.[dragonflow,metrics,nats,oslo_messaging,tui,webhook]'
 elif [ "$level" = bench ]; then
     say "packages of requirements.txt and benchmarks/requirements.txt, dfovsdb (editable) -> $venv/"
     set -- -r benchmarks/requirements.txt -e .

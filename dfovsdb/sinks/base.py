@@ -23,6 +23,8 @@ class SinkContext(NamedTuple):
     epoch: str
     #: Ask to be told everything again, in a sync bracket; from any thread, requests are merged.
     request_replay: Callable[[], None]
+    #: How it is with the switch, in one line: `synced`, or what is waited for.
+    condition: Callable[[], str] = lambda: "unknown"
 
 
 class Sink(abc.ABC):

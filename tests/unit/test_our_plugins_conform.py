@@ -9,9 +9,12 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.aio.client import Client
 
 from dfovsdb import from_json
 from dfovsdb.classifiers.base import Classifier
@@ -22,15 +25,18 @@ from dfovsdb.classifiers.tunnel import TunnelClassifier
 from dfovsdb.classifiers.vm import VmClassifier
 from dfovsdb.errors import SinkUnavailable
 from dfovsdb.model import PortEvent
-from dfovsdb.sinks import jsonl
+from dfovsdb.sinks import jsonl, nats_client
 from dfovsdb.sinks.base import Sink
 from dfovsdb.sinks.dragonflow import DragonflowSink
 from dfovsdb.sinks.jsonl import JsonlSink
 from dfovsdb.sinks.log import LogSink
 from dfovsdb.sinks.notifications import OsloMessagingSink
 from dfovsdb.sinks.webhook import WebhookSink
+from dfovsdb.sinks.nats import NatsSink
 from dfovsdb.testing import CaptureSink
 from dfovsdb.testing.conformance import ClassifierConformance, SinkConformance, event_word
+from tests.natsserver import NatsServer
+from tests.natsview import Fleet
 
 
 class TestPatch(ClassifierConformance):
@@ -228,6 +234,45 @@ class TestOsloMessaging(SinkConformance):
     def arrived(self, sink: Sink) -> Sequence[str]:
         items = [from_json(json.dumps(told[1]["payload"])) for told in self.told]
         return [event_word(item) for item in items if isinstance(item, PortEvent)]
+class TestNats(SinkConformance):
+    """With a real server; the outage is its end."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, tmp_path: Path) -> Iterator[None]:
+        with NatsServer(tmp_path / "nats") as self.server:
+            yield
+
+    def make(self) -> Sink:
+        return NatsSink([self.server.url])
+
+    def arrived(self, sink: Sink) -> Sequence[str]:
+        with Fleet([self.server.url]) as fleet:
+            return [event_word(item) for item in fleet.events()]
+
+    def believes(self, sink: Sink) -> Iterable[str]:
+        """What the bucket of ports says."""
+        with Fleet([self.server.url]) as fleet:
+            return [port.name for port in fleet.ports("host").values()]
+
+    @contextlib.contextmanager
+    def outage(self, sink: Sink, after: int) -> Iterator[None]:
+        """The server is killed when it has the messages of so many events."""
+        left = after * 3  # one in the log, and one in the buckets of ports and of VIFs
+
+        async def publish(client: Client, *args: Any, **options: Any) -> None:
+            nonlocal left
+            if left == 0 and self.server.process:
+                await client.flush()
+                self.server.stop()
+            left -= 1
+            await Client.publish(client, *args, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(nats_client._Client, "publish", publish)
+            yield
+        if not self.server.process:
+            self.server.start()
+            self.server.wait()
 
 
 class TestCapture(SinkConformance):

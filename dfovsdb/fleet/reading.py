@@ -1,0 +1,217 @@
+"""What the fleet keeps, read: where a VIF is, ports, hosts, and the log. Coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import NamedTuple, Self
+
+import msgspec
+from nats.js import api
+
+from dfovsdb.fleet.fold import Seen
+from dfovsdb.json_v1 import decode_port, from_json
+from dfovsdb.model import Port, PortEvent, SyncMarker
+from dfovsdb.sinks.nats_client import Access, Entry, Link, NatsError
+from dfovsdb.sinks.nats_keeper import MESSAGE_ID, OPERATION, Heartbeat
+from dfovsdb.sinks.nats_names import PREFIX, name_of, token
+from dfovsdb.sinks.nats_streams import Streams, bucket_stream, key_subject
+
+_RETRY = 1.0  # seconds after a connection was lost
+INBOX = "_INBOX.fleet"  #: where answers come; no host's agent has this one
+
+
+class Claim(NamedTuple):
+    """A host says that a VIF is on a port of it."""
+
+    host: str
+    port: Port
+    fresh: bool  #: the host's agent is heard of
+    sequence: int  #: in the bucket: a higher one was said later
+
+    @property
+    def active(self) -> bool:
+        """Told apart by `iface-status`, where two hosts have the VIF."""
+        return self.port.attributes.get("iface_status") == "active"
+
+
+class Host(NamedTuple):
+    """A host that has ever been heard of."""
+
+    name: str
+    heartbeat: Heartbeat | None  #: None where it is stale
+    ports: int
+    last: datetime | None  #: the last heartbeat, or the last sync
+
+
+class LogItem(NamedTuple):
+    """A message of the log."""
+
+    item: PortEvent | SyncMarker
+    line: bytes  #: the same as JSON
+    message_id: str
+    sequence: int  #: in the stream
+
+
+class Fleet:
+    """An asynchronous context manager: within it there is a connection.
+
+    :param notice: is told, in one line, that following the log was interrupted.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        streams: Streams,
+        *,
+        timeout: float = 5,
+        notice: Callable[[str], object] = lambda _line: None,
+    ) -> None:
+        self._link = Link(access, name="dfovsdb fleet", inbox=INBOX, timeout=timeout)
+        self._streams = streams
+        self._notice = notice
+
+    async def __aenter__(self) -> Self:
+        await self._link.connect()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self._link.close()
+
+    async def where(self, iface_id: str) -> list[Claim]:
+        """Every host that claims a VIF, the one that has it first.
+
+        One look-up of the keys of this VIF, and one of the heartbeat of each claimant.
+        """
+        claims = []
+        async for entry, words in self._entries(
+            self._streams.vifs_bucket, f"{token(iface_id)}.>", values=True
+        ):
+            heartbeat = await self._link.get(
+                bucket_stream(self._streams.hosts_bucket),
+                key_subject(self._streams.hosts_bucket, words[1]),
+            )
+            fresh = heartbeat is not None and _is_value(heartbeat)
+            claims.append(Claim(_name(words[1]), _port(entry), fresh, entry.sequence))
+        return sorted(claims, key=_rank)
+
+    async def ports(self, host: str | None = None) -> AsyncIterator[tuple[str, Port]]:
+        """The ports of a host, or of all, with the host's name; in no order."""
+        keys = ">" if host is None else f"{token(host)}.>"
+        async for entry, words in self._entries(self._streams.ports_bucket, keys, values=True):
+            yield _name(words[0]), _port(entry)
+
+    async def hosts(self) -> list[Host]:
+        """Every host that has a heartbeat, ports, or a sync in the log; by name."""
+        heartbeats: dict[str, Heartbeat] = {}
+        async for entry, words in self._entries(self._streams.hosts_bucket, ">", values=True):
+            heartbeats[words[0]] = _heartbeat(entry)
+        counts: Counter[str] = Counter()
+        async for _, words in self._entries(self._streams.ports_bucket, ">", values=False):
+            counts[words[0]] += 1
+        syncs: dict[str, float] = {}
+        prefix = f"{PREFIX}."
+        async for entry in self._link.last(self._streams.stream, f"{prefix}*.sync", values=False):
+            syncs[entry.subject.removeprefix(prefix).partition(".")[0]] = entry.time
+        hosts = []
+        for word in heartbeats.keys() | counts.keys() | syncs.keys():
+            heartbeat = heartbeats.get(word)
+            last = heartbeat.time if heartbeat else None
+            if last is None and word in syncs:
+                last = datetime.fromtimestamp(syncs[word], UTC)
+            hosts.append(Host(_name(word), heartbeat, counts[word], last))
+        return sorted(hosts)
+
+    async def log(
+        self, since: datetime | None = None, host: str | None = None
+    ) -> AsyncIterator[LogItem]:
+        """The events of all hosts, or of one, as they come; without end, each once.
+
+        A connection that is lost is made again, and the log followed from where it was.
+
+        :param since: begin with what was stored then; None begins with what is new.
+        """
+        stream, seen = self._streams.stream, Seen()
+        subject = f"{PREFIX}.>" if host is None else f"{PREFIX}.{token(host)}.>"
+        if since is not None:
+            start = api.ConsumerConfig(
+                deliver_policy=api.DeliverPolicy.BY_START_TIME, opt_start_time=since
+            )
+        else:
+            info = await self._link.stream(stream)
+            if info is None:
+                raise NatsError(f"stream {stream} is not there")
+            start = _from(info.state.last_seq + 1)
+        while True:
+            try:
+                await self._link.connect()
+                async for entry in self._link.follow(stream, subject, start):
+                    start = _from(entry.sequence + 1)
+                    message_id = entry.headers.get(MESSAGE_ID, "")
+                    if not seen(message_id):
+                        yield LogItem(_item(entry), entry.value, message_id, entry.sequence)
+            except NatsError as error:
+                self._notice(str(error))
+                await self._link.close()
+                await asyncio.sleep(_RETRY)
+
+    async def _entries(
+        self, bucket: str, keys: str, *, values: bool
+    ) -> AsyncIterator[tuple[Entry, list[str]]]:
+        """The values of a bucket, with the words of their keys."""
+        prefix = key_subject(bucket, "")
+        async for entry in self._link.last(
+            bucket_stream(bucket), key_subject(bucket, keys), values=values
+        ):
+            if _is_value(entry):
+                yield entry, entry.subject.removeprefix(prefix).split(".")
+
+
+def _from(sequence: int) -> api.ConsumerConfig:
+    return api.ConsumerConfig(
+        deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=max(1, sequence)
+    )
+
+
+def _rank(claim: Claim) -> tuple[bool, bool, bool, bool, int]:
+    """Active and fresh first; then fresh, then active, then ready, then who said it last."""
+    return (
+        not (claim.active and claim.fresh),
+        not claim.fresh,
+        not claim.active,
+        claim.port.state != "ready",
+        -claim.sequence,
+    )
+
+
+def _is_value(entry: Entry) -> bool:
+    return OPERATION not in entry.headers
+
+
+def _name(word: str) -> str:
+    """A host's name; the token itself, where it was too long to be kept."""
+    name = name_of(word)
+    return word if name is None else name
+
+
+def _port(entry: Entry) -> Port:
+    try:
+        return decode_port(entry.value)
+    except msgspec.MsgspecError as error:
+        raise NatsError(f"{entry.subject} holds no port: {error}") from None
+
+
+def _heartbeat(entry: Entry) -> Heartbeat:
+    try:
+        return msgspec.json.decode(entry.value, type=Heartbeat)
+    except msgspec.MsgspecError as error:
+        raise NatsError(f"{entry.subject} holds no heartbeat: {error}") from None
+
+
+def _item(entry: Entry) -> PortEvent | SyncMarker:
+    try:
+        return from_json(entry.value)
+    except ValueError as error:
+        raise NatsError(f"{entry.subject}, message {entry.sequence}: {error}") from None

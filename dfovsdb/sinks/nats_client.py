@@ -1,0 +1,540 @@
+"""One connection to NATS: publishing in order with a window, and reading what streams keep.
+
+The only module that imports nats-py; it knows neither ports nor events. Everything here is a
+coroutine, for whoever runs a loop.
+
+A connection that breaks is over, and what was unacknowledged on it is published anew on the
+next one, from the first of it on: nats-py's own reconnecting, which would send from its buffer
+what the caller offers again, is off. nats-py's publish_async gives a future for each message,
+in no order, and a semaphore that knows nothing of which is the first that lacks; so the
+acknowledgements are read here, from an inbox whose subjects number them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext, api
+from nats.js import errors as js_errors
+
+from dfovsdb.errors import ConfigurationError, DfovsdbError
+from dfovsdb.tls import Tls, verification
+
+_HEADERS = 64  # bytes of a message's headers beyond their names and values, at most
+_TOO_LARGE = (10054,)  # JetStream: message size exceeds maximum allowed
+_NOT_FOUND = 10059  # JetStream: stream not found
+_SILENCE = 0.5  # seconds after which a listing asks whether more is to come
+
+
+class NatsError(DfovsdbError):
+    """NATS does not do what is asked of it: one line that says what and why."""
+
+
+class Unacknowledged(NatsError):
+    """A message was not acknowledged.
+
+    :param acknowledged: how many from the beginning were.
+    :param refused: the first of the rest is refused for what it is; to offer it again is vain.
+    """
+
+    def __init__(self, message: str, acknowledged: int, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.acknowledged = acknowledged
+        self.refused = refused
+
+
+class Message(NamedTuple):
+    """What is published."""
+
+    subject: str
+    payload: bytes
+    headers: dict[str, str] | None = None
+
+
+class Entry(NamedTuple):
+    """A message of a stream, or the value of a key."""
+
+    subject: str
+    value: bytes
+    headers: Mapping[str, str]
+    sequence: int  #: in the stream
+    time: float  #: when the server stored it, seconds since 1970
+
+
+class Access:
+    """Where the servers are, and who we are.
+
+    :param servers: `nats://HOST:PORT` or `tls://HOST:PORT`.
+    :param credentials_file: of a user with a JWT (nsc); excludes the other three.
+    :raises ConfigurationError: any of these cannot be used.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        credentials_file: str | None = None,
+        ssl_key_file: str | None = None,
+        ssl_cert_file: str | None = None,
+        ssl_ca_cert_file: str | None = None,
+        ssl_check_hostname: bool = True,
+    ) -> None:
+        self.servers = [_server(server) for server in servers]
+        if not self.servers:
+            raise ConfigurationError("option servers is empty: name at least one")
+        self.needs_tls = self.servers[0].startswith("tls:")
+        if any(server.startswith("tls:") != self.needs_tls for server in self.servers):
+            raise ConfigurationError("option servers: use nats:// or tls:// for all of them")
+        if (user is None) != (password is None):
+            raise ConfigurationError("user and password go together")
+        if sum(given is not None for given in (user, token, credentials_file)) > 1:
+            raise ConfigurationError("user, token and credentials_file exclude each other")
+        if credentials_file is not None:
+            _check_credentials(credentials_file)
+        self.tls = Tls(
+            ssl_key_file, ssl_cert_file, ssl_ca_cert_file, check_hostname=ssl_check_hostname
+        )
+        self.credentials: dict[str, Any] = {
+            "user": user, "password": password, "token": token,
+            "user_credentials": credentials_file,
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        return ", ".join(self.servers)
+
+
+class Link:
+    """A connection, made by connect() and again after it was lost.
+
+    :param name: what the server lists us as.
+    :param inbox: prefix of the subjects on which answers come; a server may allow no other.
+    :param timeout: seconds that a server has for each answer.
+    """
+
+    def __init__(self, access: Access, *, name: str, inbox: str, timeout: float) -> None:
+        self._access = access
+        self._name = name
+        self._inbox = inbox
+        self._timeout = timeout
+        self._client: _Client | None = None
+        self._trouble: list[str] = []  # what went wrong with this connection, the latest last
+        self._acks = ""
+        self._runs = itertools.count()
+        self._run = ""
+        self._window = _Window(0)
+
+    @property
+    def connected(self) -> bool:
+        return self._client is not None and self._client.is_connected
+
+    async def connect(self) -> None:
+        """Connect to any of the servers, unless there is a connection.
+
+        :raises NatsError: none of them can be used.
+        """
+        await asyncio.sleep(0)  # so that a connection that is over is known to be
+        if self.connected:
+            return
+        await self.close()
+        self._trouble = []
+        self._client = client = _Client(needs_tls=self._access.needs_tls)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await client.connect(
+                    servers=list(self._access.servers),
+                    name=self._name,
+                    inbox_prefix=self._inbox,
+                    tls=self._access.tls.context(),
+                    error_cb=self._went_wrong,
+                    closed_cb=self._closed,
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=max(1, int(self._timeout)),
+                    flush_timeout=self._timeout,
+                    **self._access.credentials,
+                )
+                self._acks = client.new_inbox()
+                await client.subscribe(f"{self._acks}.*.*", cb=self._acknowledged)
+        except (OSError, ValueError, nats.errors.Error, TimeoutError) as error:
+            await self.close()
+            known = isinstance(error, nats.errors.NoServersError) and self._trouble
+            why = self._trouble[-1] if known else self._words(error)
+            raise NatsError(f"{self._access}: {why}") from None
+
+    async def close(self) -> None:
+        """End the connection; bounded. May be repeated."""
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(Exception):  # of a connection that nobody wants any more
+                async with asyncio.timeout(1):
+                    await client.close()
+
+    async def publish(self, messages: Sequence[Message], window: int) -> None:
+        """Publish to JetStream, in order; returns when all are acknowledged.
+
+        :param window: how many may be unacknowledged.
+        :raises Unacknowledged: says how many were acknowledged, from the beginning on.
+        """
+        client = self._client
+        if client is None:
+            raise Unacknowledged("there is no connection", 0)
+        self._run = f"{self._acks}.{next(self._runs)}"
+        self._window = acks = _Window(len(messages))
+        try:
+            for number, message in enumerate(messages):
+                while number - acks.first >= window and acks.failed is None:
+                    await self._progress(acks)
+                if acks.failed is not None:
+                    break
+                self._check_size(client, message)
+                await client.publish(
+                    message.subject, message.payload, f"{self._run}.{number}", message.headers
+                )
+            while acks.first < acks.end:
+                await self._progress(acks)
+        except _Refused as refused:
+            acks.fail(number, str(refused), refused=True)
+            with contextlib.suppress(NatsError):
+                while acks.first < acks.end:
+                    await self._progress(acks)
+        except (OSError, nats.errors.Error, NatsError) as error:
+            await self.close()  # what comes late must not be taken for an answer to a retry
+            why = str(error) if isinstance(error, NatsError) else self._words(error)
+            raise Unacknowledged(why, acks.first) from None
+        finally:
+            self._run = ""
+        if acks.failed is not None:
+            raise Unacknowledged(acks.failed.words, acks.first, refused=acks.failed.refused)
+
+    async def stream(self, name: str) -> api.StreamInfo | None:
+        """How a stream is; None where there is none."""
+        try:
+            return await self._jetstream().stream_info(name)
+        except js_errors.NotFoundError:
+            return None
+        except (OSError, nats.errors.Error) as error:
+            raise self._failed(f"stream {name}", error) from None
+
+    async def create(self, config: api.StreamConfig) -> api.StreamInfo:
+        """Make a stream; one that is there already with the same settings will do."""
+        try:
+            return await self._jetstream().add_stream(config)
+        except (OSError, nats.errors.Error) as error:
+            raise self._failed(f"stream {config.name} cannot be made", error) from None
+
+    async def get(self, stream: str, subject: str) -> Entry | None:
+        """The last message of one subject; None where there is none."""
+        try:
+            found = await self._jetstream().get_msg(stream, subject=subject, direct=True)
+        except js_errors.NotFoundError:
+            return None
+        except (OSError, nats.errors.Error) as error:
+            raise self._failed(f"stream {stream} cannot be read", error) from None
+        when = found.time.timestamp() if found.time else 0.0
+        return Entry(subject, found.data or b"", found.headers or {}, found.seq or 0, when)
+
+    async def last(
+        self, stream: str, subject: str, *, values: bool = True
+    ) -> AsyncIterator[Entry]:
+        """The last message of each subject that a filter matches, in the order of storing.
+
+        :param values: read them; without, `value` is empty.
+        """
+        config = api.ConsumerConfig(
+            deliver_policy=api.DeliverPolicy.LAST_PER_SUBJECT, headers_only=not values
+        )
+        async with self._consumer(stream, subject, config) as (found, info):
+            pending = info.num_pending or 0
+            while pending:
+                try:
+                    message = await found.next_msg(_SILENCE)
+                except TimeoutError:  # the last of them may have been replaced meanwhile
+                    if not (await self._consumer_info(stream, info.name)).num_pending:
+                        return
+                    continue
+                pending = message.metadata.num_pending
+                yield _entry(message)
+
+    async def follow(
+        self, stream: str, subject: str, start: api.ConsumerConfig
+    ) -> AsyncIterator[Entry]:
+        """The messages of a stream as they come, without end and without gaps.
+
+        :param start: where to begin.
+        :raises NatsError: the connection is over, or a message was missed.
+        """
+        start = start.evolve(idle_heartbeat=self._timeout / 2)
+        async with self._consumer(stream, subject, start) as (found, _info):
+            expected = 1
+            while True:
+                try:
+                    message = await found.next_msg(2 * self._timeout)
+                except (OSError, nats.errors.Error) as error:
+                    raise self._failed(f"stream {stream}", error) from None
+                if (message.headers or {}).get("Status"):
+                    continue  # a heartbeat
+                if message.metadata.sequence.consumer != expected:
+                    raise NatsError(f"stream {stream}: a message was missed")
+                expected += 1
+                yield _entry(message)
+
+    @contextlib.asynccontextmanager
+    async def _consumer(
+        self, stream: str, subject: str, config: api.ConsumerConfig
+    ) -> AsyncIterator[tuple[Any, api.ConsumerInfo]]:
+        """A consumer that the server forgets when we do; its name and filter are in the subject
+        of the request, so that a server can allow a host its own keys alone.
+        """
+        jetstream = self._jetstream()
+        client = self._client
+        assert client is not None
+        inbox = client.new_inbox()
+        config = config.evolve(
+            name=inbox.rpartition(".")[2],
+            deliver_subject=inbox,
+            filter_subject=subject,
+            ack_policy=api.AckPolicy.NONE,
+            mem_storage=True,
+            num_replicas=1,
+            inactive_threshold=5.0,
+        )
+        try:
+            found = await client.subscribe(inbox)
+            info = await jetstream.add_consumer(stream, config)
+        except (OSError, nats.errors.Error) as error:
+            raise self._failed(f"stream {stream} cannot be read", error) from None
+        try:
+            yield found, info
+        except (OSError, nats.errors.Error) as error:
+            raise self._failed(f"stream {stream} cannot be read", error) from None
+        finally:
+            with contextlib.suppress(Exception):  # the connection may be over
+                await found.unsubscribe()
+
+    async def _consumer_info(self, stream: str, name: str) -> api.ConsumerInfo:
+        info: api.ConsumerInfo = await self._jetstream().consumer_info(stream, name)
+        return info
+
+    def _jetstream(self) -> JetStreamContext:
+        if self._client is None:
+            raise NatsError("there is no connection")
+        return self._client.jetstream(timeout=self._timeout)
+
+    # What nats-py calls.
+
+    async def _acknowledged(self, message: Msg) -> None:
+        run, _, number = message.subject.rpartition(".")
+        if run != self._run:
+            return
+        headers = message.headers or {}
+        if headers.get("Status") == "503":
+            self._window.fail(int(number), "no stream takes it: JetStream has no leader for it "
+                              "now, or it was removed")  # fmt: skip
+            return
+        try:
+            ack = _decode_ack(message.data)
+        except msgspec.MsgspecError:
+            self._window.fail(int(number), "what answers there is not JetStream")
+            return
+        if ack.error is None:
+            self._window.acknowledge(int(number))
+        else:
+            refused = ack.error.err_code in _TOO_LARGE
+            self._window.fail(int(number), ack.error.words, refused=refused)
+
+    async def _went_wrong(self, error: Exception) -> None:
+        words = self._words(error)
+        self._trouble.append(words)
+        del self._trouble[:-10]
+        if "permissions violation" in words.lower():
+            self._window.stop(words)
+
+    async def _closed(self) -> None:
+        self._window.stop(self._trouble[-1] if self._trouble else "the server has left")
+
+    async def _progress(self, acks: _Window) -> None:
+        """Wait until a message more is acknowledged, or one is known to have failed."""
+        acks.moved.clear()
+        if acks.stopped is None:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await acks.moved.wait()
+            except TimeoutError:
+                raise NatsError(f"no acknowledgement within {self._timeout:g} s") from None
+        if acks.stopped is not None:
+            raise NatsError(acks.stopped)
+
+    def _check_size(self, client: Client, message: Message) -> None:
+        headers = message.headers or {}
+        size = len(message.payload) + sum(len(k) + len(v) + 4 for k, v in headers.items())
+        if size + _HEADERS > client.max_payload:
+            raise _Refused(
+                f"a message of {size} bytes on {message.subject:.80}: the server takes "
+                f"{client.max_payload}, its max_payload"
+            )
+
+    def _failed(self, what: str, error: Exception) -> NatsError:
+        return NatsError(f"{what}: {self._words(error)}")
+
+    def _words(self, error: BaseException) -> str:
+        """What went wrong, in one line; no secret is in it."""
+        if isinstance(error, js_errors.ServiceUnavailableError) and not error.description:
+            return "JetStream does not answer: it is off, or has no leader now"
+        if isinstance(error, js_errors.APIError):
+            return f"{error.description} ({error.err_code})"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return verification(error)
+        if isinstance(error, nats.errors.AuthorizationError):
+            return "authorization failed: see user, password, token and credentials_file"
+        if isinstance(error, TimeoutError):
+            last = f": {self._trouble[-1]}" if self._trouble else ""
+            return f"no answer within {self._timeout:g} s{last}"
+        if isinstance(error, socket.gaierror):
+            return f"the name is not known ({error.strerror})"
+        if isinstance(error, OSError):
+            return _PORT.sub("", error.strerror or str(error))
+        return " ".join(str(error).removeprefix("nats: ").split()) or type(error).__name__
+
+
+_PORT = re.compile(r" \('.*\)$")
+
+
+class _Refused(Exception):
+    """This message can never be published."""
+
+
+class _Failure(NamedTuple):
+    number: int
+    words: str
+    refused: bool
+
+
+class _Window:
+    """Which messages of one run are acknowledged: `first` is the first that is not."""
+
+    def __init__(self, count: int) -> None:
+        self.first = 0
+        self.failed: _Failure | None = None
+        self.stopped: str | None = None  # nothing more is to be expected
+        self.moved = asyncio.Event()
+        self._count = count
+        self._beyond: set[int] = set()  # acknowledged, and one before them is not
+
+    @property
+    def end(self) -> int:
+        """What is to be waited for: everything, or all before the first that failed."""
+        return self._count if self.failed is None else self.failed.number
+
+    def acknowledge(self, number: int) -> None:
+        self._beyond.add(number)
+        while self.first in self._beyond:
+            self._beyond.remove(self.first)
+            self.first += 1
+        self.moved.set()
+
+    def fail(self, number: int, words: str, *, refused: bool = False) -> None:
+        if self.failed is None or number < self.failed.number:
+            self.failed = _Failure(number, words, refused)
+        self.moved.set()
+
+    def stop(self, words: str) -> None:
+        self.stopped = self.stopped or words
+        self.moved.set()
+
+
+class _Error(msgspec.Struct, gc=False):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+    @property
+    def words(self) -> str:
+        return f"{self.description or 'refused'} ({self.err_code or self.code})"
+
+
+class _Ack(msgspec.Struct, gc=False):
+    error: _Error | None = None
+
+
+_decode_ack = msgspec.json.Decoder(_Ack).decode
+
+
+class _Client(Client):
+    """nats-py's client, which would tell a server without TLS our password, although tls://
+    was asked for: whether it is secured is looked at before the first word to the server.
+    """
+
+    def __init__(self, *, needs_tls: bool) -> None:
+        super().__init__()
+        self._needs_tls = needs_tls
+
+    def _connect_command(self) -> bytes:
+        if self._needs_tls and not self._server_info.get("tls_required"):
+            raise nats.errors.Error("the server does not speak TLS, and tls:// was asked for")
+        return super()._connect_command()
+
+
+def _entry(message: Msg) -> Entry:
+    metadata = message.metadata
+    return Entry(
+        message.subject,
+        message.data,
+        message.headers or {},
+        metadata.sequence.stream,
+        metadata.timestamp.timestamp(),
+    )
+
+
+def _server(url: str) -> str:
+    """Checked, and with its port.
+
+    :raises ConfigurationError: it cannot be used; a password in it is not repeated.
+    """
+    url = url.strip()
+    try:
+        parts = urlsplit(url if "://" in url else f"nats://{url}")
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError(
+            "option servers holds a name or a password: use the options user, password or token"
+        )
+    if parts.scheme not in ("nats", "tls") or not parts.hostname or parts.path not in ("", "/"):
+        raise ConfigurationError(f"server {url!r:.100}: use nats://HOST:PORT or tls://HOST:PORT")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port or 4222}"
+
+
+def _check_credentials(path: str) -> None:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(1 << 16)
+    except OSError as error:
+        raise ConfigurationError(
+            f"credentials_file {path!r} cannot be read: {error.strerror}"
+        ) from None
+    if b"BEGIN NATS USER JWT" not in content or b"BEGIN USER NKEY SEED" not in content:
+        raise ConfigurationError(f"credentials_file {path!r} holds no JWT and seed of a user")
+    try:
+        import nkeys  # noqa: F401 - nats-py imports it when it connects
+    except ImportError:
+        raise ConfigurationError(
+            "credentials_file needs nkeys, which is part of the extra: pip install 'dfovsdb[nats]'"
+        ) from None

@@ -1,0 +1,57 @@
+"""Names as NATS takes them: subjects of the log and keys of the buckets, and read back from them.
+
+Hosts, kinds and iface-ids may hold anything. A token of a subject or a key may hold letters,
+digits and few signs, and no dot, blank or wildcard. So every other byte of the UTF-8 is written
+`=XX`; the empty name is `=`; a name that is too long for a subject is `==` and its SHA-256, which
+can be looked up but not read back. No library, no I/O.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+PREFIX = "dfovsdb.v1"
+LONGEST = 256  #: characters of a token; a subject of three is well within a server's 4096
+
+_PLAIN = re.compile(r"[-_0-9A-Za-z]+")
+_ESCAPE = re.compile(r"=([0-9A-F]{2})")
+_PLAIN_BYTES = frozenset(b"-_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+
+def token(name: str) -> str:
+    """One token for any name; two names never have the same."""
+    if len(name) <= LONGEST and _PLAIN.fullmatch(name):
+        return name
+    data = name.encode()
+    encoded = "".join(chr(byte) if byte in _PLAIN_BYTES else f"={byte:02X}" for byte in data)
+    if len(encoded) > LONGEST:
+        return f"=={hashlib.sha256(data).hexdigest()}"
+    return encoded or "="
+
+
+def name_of(word: str) -> str | None:
+    """The name of a token; None where it was too long to be kept, or is no token of ours."""
+    if word == "=":
+        return ""
+    if word.startswith("=="):
+        return None
+    try:
+        return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), word).encode("latin-1").decode()
+    except UnicodeError:
+        return None
+
+
+def subject(host: str, what: str) -> str:
+    """Of the log: `what` is a kind, or `sync` for the markers."""
+    return f"{PREFIX}.{token(host)}.{token(what)}"
+
+
+def port_key(host: str, uuid: str) -> str:
+    """Of a port in the bucket of ports."""
+    return f"{token(host)}.{token(uuid)}"
+
+
+def vif_key(iface_id: str, host: str, uuid: str) -> str:
+    """Of a host's claim to a VIF in the bucket of VIFs."""
+    return f"{token(iface_id)}.{token(host)}.{token(uuid)}"

@@ -1,0 +1,146 @@
+"""Real nats-servers with JetStream, on loopback and in throw-away folders."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from dfovsdb.testing import wait_until
+
+_WHERE = ("/usr/sbin", "/usr/local/sbin", str(Path(__file__).parents[1] / ".nats/usr/sbin"))
+_PDEATHSIG = 1  # prctl(2)
+_libc = ctypes.CDLL(None)
+
+
+def find() -> str:
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_WHERE))
+    if found := shutil.which("nats-server", path=path):
+        return found
+    raise AssertionError(
+        "nats-server is not installed: `make test` fetches it, or apt-get install nats-server"
+    )
+
+
+class NatsServer:
+    """A context manager; its port and what it stores stay over restarts.
+
+    :param settings: further lines of its configuration.
+    :param limits: lines within `jetstream { }`.
+    """
+
+    def __init__(
+        self, folder: Path, name: str = "n1", settings: str = "", limits: str = "",
+        scheme: str = "nats",
+    ) -> None:  # fmt: skip
+        self.folder = folder / name
+        self.folder.mkdir(parents=True)
+        self.name = name
+        self.settings = settings
+        self.limits = limits
+        self.port = free_port()
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        self.wait()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def start(self) -> None:
+        conf = self.folder / "nats.conf"
+        conf.write_text(
+            f'server_name: {self.name}\nlisten: "127.0.0.1:{self.port}"\n'
+            f'jetstream {{ store_dir: "{self.folder}/store"\n{self.limits}\n}}\n'
+            f"{self.settings}\n"
+        )
+        self.process = subprocess.Popen(
+            [find(), "-c", str(conf), "-l", str(self.folder / "log")],
+            stdin=subprocess.DEVNULL,
+            preexec_fn=lambda: _libc.prctl(_PDEATHSIG, signal.SIGKILL),
+        )
+
+    def wait(self) -> None:
+        """Until it listens."""
+        wait_until(self._listens, what=f"{self.name} listening")
+
+    def _listens(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self, number: int = signal.SIGKILL) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.send_signal(number)
+            self.process.wait(20)
+            self.process = None
+
+    def pause(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    @property
+    def memory(self) -> float:
+        """Resident, in MB."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+
+class NatsCluster:
+    """Three servers, each a copy of the others; a context manager."""
+
+    def __init__(self, folder: Path, settings: str = "", size: int = 3) -> None:
+        routes = [free_port() for _ in range(size)]
+        urls = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
+        self.servers = [
+            NatsServer(
+                folder, f"n{number}", f"{settings}\n"
+                f'cluster {{ name: c, listen: "127.0.0.1:{port}", routes: [{urls}] }}',
+            )
+            for number, port in enumerate(routes, start=1)
+        ]  # fmt: skip
+
+    def __enter__(self) -> Self:
+        for server in self.servers:
+            server.start()
+        for server in self.servers:
+            server.wait()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        for server in self.servers:
+            server.stop()
+
+    @property
+    def urls(self) -> Sequence[str]:
+        return [server.url for server in self.servers]
+
+    def named(self, name: str) -> NatsServer:
+        return next(server for server in self.servers if server.name == name)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
