@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 done, 1 failed, 2 wrong use."""
     from dfovsdb.errors import ConfigurationError, DfovsdbError
 
-    parser = _parser()
+    parser = _parser(argv)
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         parser.error(_unknown(unknown, args.command_name))
@@ -64,13 +64,30 @@ class _Parser(argparse.ArgumentParser):
         self.exit(WRONG_USE, f"{self.prog}: {message}; see `{self.prog} --help`\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser(argv: Sequence[str] | None = ()) -> argparse.ArgumentParser:
+    """The parser; it knows the commands of other packages where the arguments may need them."""
+    parser: argparse.ArgumentParser = _Parser(
         prog="dfovsdb",
         description="The ports of an Open vSwitch host as events.",
         epilog="Exit status: 0 done, 1 failed at run time, 2 wrong use or configuration.",
     )
     parser.add_argument("--version", action="version", version=f"dfovsdb {__version__}")
+    _add_options(parser)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command_name", required=True
+    )
+
+    parser.set_defaults(ends_with_ctrl_c=False)
+    for module in COMMANDS:
+        module.add(commands)
+    if _command(argv) not in commands.choices:
+        from dfovsdb.commands import found
+
+        found.add(commands)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config-file", metavar="FILE", action="append", default=[],
         help="configuration; without it ~/.dfovsdb, ~, /etc/dfovsdb and /etc are searched "
@@ -81,11 +98,13 @@ def _parser() -> argparse.ArgumentParser:
         help="read every *.conf of a folder, after the files",
     )  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
-    commands = parser.add_subparsers(
-        title="commands", metavar="COMMAND", dest="command_name", required=True
-    )
 
-    parser.set_defaults(ends_with_ctrl_c=False)
-    for module in COMMANDS:
-        module.add(commands)
-    return parser
+
+def _command(argv: Sequence[str] | None) -> str | None:
+    """The command that the arguments name, whichever it is; None where they name none."""
+    parser = _Parser(prog="dfovsdb", add_help=False)
+    _add_options(parser)
+    parser.add_argument("command", nargs="?")
+    parser.add_argument("rest", nargs=argparse.REMAINDER)
+    command: str | None = parser.parse_known_args(argv)[0].command
+    return command

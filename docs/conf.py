@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -27,14 +28,21 @@ myst_heading_anchors = 3
 
 def commands() -> str:
     """The help of the program and of each of its commands."""
-    parser = _parser()
-    parsers = {"dfovsdb": parser}
+    return "".join(
+        f"## {name}\n\n```text\n{parser.format_help()}```\n\n"
+        for name, parser in parsers("dfovsdb", _parser())
+    )
+
+
+def parsers(
+    name: str, parser: argparse.ArgumentParser
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """A parser, and those of its commands."""
+    yield name, parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            parsers |= {f"dfovsdb {name}": sub for name, sub in action.choices.items()}
-    return "".join(
-        f"## {name}\n\n```text\n{sub.format_help()}```\n\n" for name, sub in parsers.items()
-    )
+            for command, sub in action.choices.items():
+                yield from parsers(f"{name} {command}", sub)
 
 
 def fill_in(_app: object, _name: str, source: list[str]) -> None:

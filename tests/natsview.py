@@ -79,7 +79,7 @@ class Fleet:
                 found.append(entry)
                 if entry.sequence >= info.state.last_seq:
                     break
-            await following.aclose()  # type: ignore[attr-defined]  # it is a generator
+            await following.aclose()
             return found
 
         return self.run(read())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
@@ -126,7 +126,7 @@ class Fleet:
 
     async def log(
         self, since: datetime | None = None, host: str | None = None
-    ) -> AsyncIterator[LogItem]:
+    ) -> AsyncGenerator[LogItem, None]:
         """The events of all hosts, or of one, as they come; without end, each once.
 
         A connection that is lost is made again, and the log followed from where it was.

@@ -15,10 +15,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import re
+import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -273,7 +273,7 @@ class Link:
 
     async def follow(
         self, stream: str, subject: str, start: api.ConsumerConfig
-    ) -> AsyncIterator[Entry]:
+    ) -> AsyncGenerator[Entry, None]:
         """The messages of a stream as they come, without end and without gaps.
 
         :param start: where to begin.
@@ -408,11 +408,8 @@ class Link:
         if isinstance(error, socket.gaierror):
             return f"the name is not known ({error.strerror})"
         if isinstance(error, OSError):
-            return _PORT.sub("", error.strerror or str(error))
+            return os.strerror(error.errno) if error.errno else str(error) or "it has left"
         return " ".join(str(error).removeprefix("nats: ").split()) or type(error).__name__
-
-
-_PORT = re.compile(r" \('.*\)$")
 
 
 class _Refused(Exception):

@@ -1,0 +1,79 @@
+"""Commands that installed packages offer: found by the entry points `dfovsdb.commands`.
+
+Each names a module with `add(commands)`, as the modules beside this one; it is imported to know
+its arguments, so it imports a library only in what it does. No name of a command is known here.
+
+The standard library finds entry points in 0.03 s, stevedore in 0.2 s, and `dfovsdb run` needs
+neither: so cli.py asks here only where somebody asks for help, or for a command that is not its
+own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NoReturn
+
+GROUP = "dfovsdb.commands"
+
+Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no other name for it
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add every command that is installed; one that cannot be used says why when it is called.
+
+    A command of ours wins over another of its name.
+    """
+    for name, offers in _offered():
+        if name not in commands.choices:
+            _add(commands, name, offers)
+
+
+def _offered() -> Iterator[tuple[str, Sequence[importlib.metadata.EntryPoint]]]:
+    found = importlib.metadata.entry_points(group=GROUP)
+    by_name: Callable[[importlib.metadata.EntryPoint], str] = lambda offer: offer.name  # noqa: E731 - short
+    for name, offers in itertools.groupby(sorted(found, key=by_name), by_name):
+        yield name, list({(offer.value, _package(offer)): offer for offer in offers}.values())
+
+
+def _add(
+    commands: Commands[argparse.ArgumentParser],
+    name: str,
+    offers: Sequence[importlib.metadata.EntryPoint],
+) -> None:
+    if len(offers) > 1:
+        packages = " and ".join(sorted(map(_package, offers)))
+        _add_unusable(commands, name, f"is offered by {packages}; uninstall one of them")
+        return
+    (offer,) = offers
+    try:
+        offer.load().add(commands)
+    except Exception as error:  # noqa: BLE001 - of whoever wrote it; the others must go on
+        if name in commands.choices:
+            del commands.choices[name]
+        _add_unusable(
+            commands, name,
+            f"of package {_package(offer)} cannot be loaded from {offer.value}: {error!r}",
+        )  # fmt: skip
+
+
+def _add_unusable(commands: Commands[argparse.ArgumentParser], name: str, why: str) -> None:
+    parser = commands.add_parser(
+        name, help="cannot be used; call it to learn why",
+        add_help=False, prefix_chars="\0",  # so that it takes any argument
+    )  # fmt: skip
+    parser.add_argument("rest", nargs="*")
+    parser.set_defaults(command=partial(_refuse, name, why))
+
+
+def _refuse(name: str, why: str, _args: argparse.Namespace) -> NoReturn:
+    from dfovsdb.errors import ConfigurationError
+
+    raise ConfigurationError(f"command {name!r} {why}")
+
+
+def _package(entry_point: importlib.metadata.EntryPoint) -> str:
+    return entry_point.dist.name if entry_point.dist else "?"

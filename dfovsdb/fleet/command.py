@@ -1,0 +1,277 @@
+"""dfovsdb fleet: where a VIF is, and what the ports and hosts of a whole cloud are.
+
+Found by its entry point (dfovsdb.commands); it needs the extra dfovsdb[nats].
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dfovsdb.commands import common
+
+if TYPE_CHECKING:
+    from dfovsdb.fleet.reading import Claim, Fleet, Host
+    from dfovsdb.model import Port, PortEvent, SyncMarker
+
+LOG = logging.getLogger(__name__)
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_HOST = 15  # columns of a host's name beside an event
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its own commands."""
+    parser = commands.add_parser(
+        "fleet", help="the ports of all hosts, from NATS (needs the extra dfovsdb[nats])",
+        description="Answers for a whole cloud, from what the agents of all hosts keep in NATS "
+        "with the sink `nats`. Servers, and who we are, are the options of that sink. Needs the "
+        "extra dfovsdb[nats].",
+    )  # fmt: skip
+    parser.add_argument(
+        "--instance", metavar="NAME", default="nats",
+        help="take the options of [sink_NAME] (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--servers", metavar="URL[,URL]", help="other servers than the options name"
+    )
+    fleet = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    where = fleet.add_parser(
+        "where", help="on which host a VIF is",
+        description="Prints every host that claims a VIF: the one where it is active, and whose "
+        "agent is heard of, first. Status 1 where no host does.",
+    )  # fmt: skip
+    where.add_argument("iface_id", metavar="IFACE-ID", help="external_ids:iface-id of the port")
+    _set(where, _where)
+
+    ports = fleet.add_parser(
+        "ports", help="the ports of all hosts",
+        description="Prints the ports of all hosts, or of some.",
+    )  # fmt: skip
+    _add_hosts(ports)
+    common.add_selection(ports)
+    _set(ports, _ports)
+
+    hosts = fleet.add_parser(
+        "hosts", help="the hosts: fresh or stale, and how many ports",
+        description="Prints every host, whether its agent is heard of (fresh) or not (stale), "
+        "and how many ports it has, or had when it was heard of last.",
+    )  # fmt: skip
+    _set(hosts, _hosts)
+
+    watch = fleet.add_parser(
+        "watch", help="events of all hosts as they happen",
+        description="Prints the events of all hosts, or of some, until Ctrl-C.",
+    )  # fmt: skip
+    watch.add_argument(
+        "--since", type=_duration, metavar="TIME",
+        help="begin so long ago, from the log: 90s, 10m, 2h, 1d",
+    )  # fmt: skip
+    _add_hosts(watch)
+    common.add_selection(watch, states=False)
+    _set(watch, _watch)
+    watch.set_defaults(ends_with_ctrl_c=True)
+
+
+def _add_hosts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--host", action="append", default=[], help="only this host; may be repeated"
+    )
+
+
+def _set(parser: argparse.ArgumentParser, answer: Any) -> None:
+    what = "JSON version 1" if answer is _watch else "JSON"
+    parser.add_argument("--json", action="store_true", help=f"{what}, one object a line")
+    parser.set_defaults(command=_run, answer=answer)
+
+
+def _duration(text: str) -> float:
+    """The type of an argument: seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    if match is None:
+        raise ValueError(text)
+    return float(match[1]) * _UNITS[match[2]]
+
+
+_duration.__name__ = "time"  # argparse names it so where it refuses a value
+
+
+def _run(args: argparse.Namespace) -> int:
+    import asyncio
+
+    from dfovsdb.errors import ConfigurationError
+
+    common.log_to_stderr(args, logging.WARNING)
+    try:
+        import nats  # noqa: F401 - is it there?
+    except ModuleNotFoundError:
+        raise ConfigurationError("fleet needs an extra: pip install 'dfovsdb[nats]'") from None
+    fleet = _fleet(args)
+    asyncio.run(_answer(args, fleet))
+    return common.DONE
+
+
+async def _answer(args: argparse.Namespace, fleet: Fleet) -> None:
+    async with fleet:
+        await args.answer(args, fleet, common.Terminal())
+
+
+def _fleet(args: argparse.Namespace) -> Fleet:
+    from dfovsdb import config
+    from dfovsdb.errors import ConfigurationError
+    from dfovsdb.fleet.reading import Fleet
+    from dfovsdb.sinks.nats import ACCESS_OPTIONS, STREAM_OPTIONS
+    from dfovsdb.sinks.nats_client import Access
+    from dfovsdb.sinks.nats_streams import Streams
+
+    conf = common.configuration(args)
+    group = f"sink_{args.instance}"
+    conf.register_opts((*ACCESS_OPTIONS, *STREAM_OPTIONS), group=group)
+    config.check(conf, {group: (*ACCESS_OPTIONS, *STREAM_OPTIONS)})
+    access = {option.dest: conf[group][option.dest] for option in ACCESS_OPTIONS}
+    timeout = access.pop("timeout")
+    if args.servers is not None:
+        access["servers"] = [server for server in args.servers.split(",") if server]
+    try:
+        return Fleet(
+            Access(**access),
+            Streams(**{option.dest: conf[group][option.dest] for option in STREAM_OPTIONS}),
+            timeout=timeout,
+            notice=lambda why: LOG.warning("%s; going on as soon as that is over", why),
+        )
+    except ConfigurationError as error:
+        raise ConfigurationError(f"[{group}] {error}") from None
+
+
+async def _where(args: argparse.Namespace, fleet: Fleet, terminal: common.Terminal) -> None:
+    from dfovsdb.errors import DfovsdbError
+    from dfovsdb.text import clean
+
+    claims = await fleet.where(args.iface_id)
+    if not claims:
+        raise DfovsdbError(f"no host claims the VIF {clean(args.iface_id)}")
+    if args.json:
+        for claim in claims:
+            _write_json(terminal, host=claim.host, fresh=claim.fresh, active=claim.active,
+                        port=claim.port.facts())  # fmt: skip
+    else:
+        header = ("host", "agent", "vif", "state", "ofport", "kind", "name", "attributes")
+        for line in _table(header, [_claim_row(claim) for claim in claims]):
+            terminal.write(line)
+
+
+async def _ports(args: argparse.Namespace, fleet: Fleet, terminal: common.Terminal) -> None:
+    from dfovsdb.selection import Selection
+
+    selection = Selection(kinds=args.kind, states=args.state, names=args.name)
+    found: list[tuple[str, Port]] = []
+    for host in args.host or [None]:
+        found += [pair async for pair in fleet.ports(host) if selection(pair[1])]
+    found.sort(key=lambda pair: (pair[0], pair[1].kind, pair[1].name))
+    if args.json:
+        for host, port in found:
+            _write_json(terminal, host=host, port=port.facts())
+        return
+    header = ("host", "kind", "name", "state", "ofport", "attributes")
+    for line in _table(header, [_port_row(host, port) for host, port in found]):
+        terminal.write(line)
+    terminal.write(f"{len(found)} ports on {len({host for host, _ in found})} hosts")
+
+
+async def _hosts(args: argparse.Namespace, fleet: Fleet, terminal: common.Terminal) -> None:
+    hosts = await fleet.hosts()
+    if args.json:
+        for host in hosts:
+            beat = host.heartbeat
+            _write_json(
+                terminal, host=host.name, fresh=beat is not None, ports=host.ports,
+                last=host.last, version=beat and beat.version, epoch=beat and beat.epoch,
+                connection=beat and beat.connection,
+            )  # fmt: skip
+        return
+    header = ("host", "agent", "ports", "last heard", "version", "switch")
+    for line in _table(header, [_host_row(host) for host in hosts]):
+        terminal.write(line)
+    stale = sum(host.heartbeat is None for host in hosts)
+    total = sum(host.ports for host in hosts)
+    terminal.write(f"{len(hosts)} hosts, {len(hosts) - stale} fresh, {stale} stale: {total} ports")
+
+
+async def _watch(args: argparse.Namespace, fleet: Fleet, terminal: common.Terminal) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from dfovsdb.model import PortEvent
+    from dfovsdb.selection import Selection
+
+    since = None
+    if args.since is not None:
+        since = datetime.now(UTC) - timedelta(seconds=args.since)
+    selection = Selection(kinds=args.kind, names=args.name)
+    only = args.host[0] if len(args.host) == 1 else None
+    async with contextlib.aclosing(fleet.log(since, only)) as log:
+        async for item, line, _, _ in log:
+            if args.host and item.host not in args.host:
+                continue
+            if isinstance(item, PortEvent) and not selection(item.port):
+                continue
+            if args.json:
+                terminal.write_json(line)
+            else:
+                terminal.write(_event_line(item, terminal))
+
+
+def _event_line(item: PortEvent | SyncMarker, terminal: common.Terminal) -> str:
+    """As `dfovsdb watch` says it, beside the host."""
+    from dfovsdb.text import clean, terminal_line
+
+    host = f"{clean(item.host):<{_HOST}}  "
+    width = None if terminal.width is None else max(0, terminal.width - len(host))
+    return host + terminal_line(item, colour=terminal.colour, width=width)
+
+
+def _claim_row(claim: Claim) -> Sequence[str]:
+    from dfovsdb.text import clean
+
+    host, kind, name, state, ofport, attributes = _port_row(claim.host, claim.port)
+    status = clean(claim.port.attributes.get("iface_status") or "-")
+    return (host, _agent(fresh=claim.fresh), status, state, ofport, kind, name, attributes)
+
+
+def _port_row(host: str, port: Port) -> Sequence[str]:
+    from dfovsdb.text import clean, port_facts
+
+    ofport = "-" if port.ofport is None else str(port.ofport)
+    return (clean(host), clean(port.kind, 16), clean(port.name, 40), port.state, ofport,
+            port_facts(port))  # fmt: skip
+
+
+def _host_row(host: Host) -> Sequence[str]:
+    from dfovsdb.text import clean
+
+    last = host.last.astimezone().strftime("%Y-%m-%d %H:%M:%S") if host.last else "-"
+    beat = host.heartbeat
+    version, connection = (beat.version, beat.connection) if beat else ("-", "-")
+    return (clean(host.name), _agent(fresh=beat is not None), str(host.ports), last,
+            clean(version), clean(connection))  # fmt: skip
+
+
+def _agent(*, fresh: bool) -> str:
+    return "fresh" if fresh else "stale"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
+        yield "  ".join(cells).rstrip()
+
+
+def _write_json(terminal: common.Terminal, **values: Any) -> None:
+    import msgspec
+
+    terminal.write_json(msgspec.json.encode(values))

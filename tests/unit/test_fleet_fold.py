@@ -1,0 +1,98 @@
+"""How the log of a fleet is read: once each, and what it says in the end."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfovsdb.fleet.fold import Fold, Seen
+from dfovsdb.model import Port, PortEvent, SyncMarker
+from tests.unit.samples import event, marker, port
+
+TAP0, TAP1 = port(uuid="u-0", name="tap0"), port(uuid="u-1", name="tap1")
+
+
+class Log:
+    """Messages with their ids, as one run of an agent gives them."""
+
+    def __init__(self, fold: Fold, epoch: str, host: str = "cmp-17") -> None:
+        self.fold, self.epoch, self.host, self.seq = fold, epoch, host, 0
+
+    def add(self, item: PortEvent | SyncMarker, *, seq: int | None = None) -> bool:
+        self.seq += seq is None
+        number = self.seq if seq is None else seq
+        item = msgspec.structs.replace(item, host=self.host, seq=number)
+        return self.fold.add(item, f"{self.host}:{self.epoch}:{number}")
+
+    def sync(self, *ports: Port, count: int | None = None) -> None:
+        self.add(marker())
+        for one in ports:
+            self.add(event(one, origin="initial"))
+        count = len(ports) if count is None else count
+        self.add(marker(action="sync_finished", ports=count))
+
+    def names(self) -> list[str]:
+        return sorted(one.name for one in self.fold.ports[self.host].values())
+
+
+def test_a_message_that_is_there_twice_counts_once() -> None:
+    log = Log(Fold(), "e1")
+    log.sync(TAP0, TAP1)
+    assert log.add(event(TAP0, action="offline"))
+    assert not log.add(event(TAP0), seq=2)
+    assert log.names() == ["tap1"]
+
+
+def test_ports_that_left_while_the_agent_was_dead_are_missing_from_its_next_sync() -> None:
+    fold = Fold()
+    Log(fold, "e1").sync(TAP0, TAP1)
+    reborn = Log(fold, "e2")
+    reborn.sync(TAP1)
+    assert reborn.names() == ["tap1"]
+
+
+def test_a_sync_of_mere_differences_removes_nothing() -> None:
+    log = Log(Fold(), "e1")
+    log.sync(TAP0)
+    log.sync(TAP1, count=2)
+    assert log.names() == ["tap0", "tap1"]
+
+
+def test_a_sync_of_one_host_is_nothing_to_another() -> None:
+    fold = Fold()
+    one, other = Log(fold, "e1", "cmp-1"), Log(fold, "e1", "cmp-2")
+    one.sync(TAP0)
+    other.add(marker())
+    one.add(event(TAP1))
+    other.add(marker(action="sync_finished", ports=0))
+    assert one.names() == ["tap0", "tap1"]
+    assert other.names() == []
+
+
+def test_a_sync_whose_begin_was_not_seen_removes_nothing() -> None:
+    log = Log(Fold(), "e1")
+    log.add(event(TAP0))
+    log.add(marker(action="sync_finished", ports=0))
+    assert log.names() == ["tap0"]
+
+
+@given(st.lists(st.integers(1, 300), max_size=200))
+def test_an_id_is_seen_when_it_came_before(numbers: list[int]) -> None:
+    seen, before = Seen(), set()
+    for number in numbers:
+        assert seen(f"h:e:{number}") == (number in before)
+        before.add(number)
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    seen = Seen()
+    assert not any(seen(f"h:e:{number}") for number in range(1, 20_001))
+    assert seen("h:e:1")
+    assert seen("h:e:19999")
+    assert sum(map(len, seen._recent.values())) < 5000
+
+
+def test_what_has_no_id_of_ours_is_always_new() -> None:
+    seen = Seen()
+    assert not any(seen(one) for one in ("", "", "x", "x", "h:e:one", "h:e:one"))
