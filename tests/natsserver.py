@@ -67,6 +67,11 @@ class NatsServer:
             f'jetstream {{ store_dir: "{self.folder}/store"\n{self.limits}\n}}\n'
             f"{self.settings}\n"
         )
+        self.start_as_configured()
+
+    def start_as_configured(self) -> None:
+        """With the configuration file as it is."""
+        conf = self.folder / "nats.conf"
         self.process = subprocess.Popen(
             [find(), "-c", str(conf), "-l", str(self.folder / "log")],
             stdin=subprocess.DEVNULL,

@@ -34,7 +34,7 @@ from dfovsdb.tls import Tls, verification
 
 _HEADERS = 64  # bytes of a message's headers beyond their names and values, at most
 _TOO_LARGE = (10054,)  # JetStream: message size exceeds maximum allowed
-_NOT_FOUND = 10059  # JetStream: stream not found
+_FULL = (10023, 10047, 10077)  # JetStream: insufficient resources or storage, store failed
 _SILENCE = 0.5  # seconds after which a listing asks whether more is to come
 
 
@@ -400,7 +400,7 @@ class Link:
             return f"{error.description} ({error.err_code})"
         if isinstance(error, ssl.SSLCertVerificationError):
             return verification(error)
-        if isinstance(error, nats.errors.AuthorizationError):
+        if "authorization" in str(error).lower():
             return "authorization failed: see user, password, token and credentials_file"
         if isinstance(error, TimeoutError):
             last = f": {self._trouble[-1]}" if self._trouble else ""
@@ -462,7 +462,8 @@ class _Error(msgspec.Struct, gc=False):
 
     @property
     def words(self) -> str:
-        return f"{self.description or 'refused'} ({self.err_code or self.code})"
+        what = f"{self.description or 'refused'} ({self.err_code or self.code})"
+        return f"JetStream is full: {what}" if self.err_code in _FULL else what
 
 
 class _Ack(msgspec.Struct, gc=False):
