@@ -1,0 +1,485 @@
+"""A fleet of agents and a real nats-server: where a VIF is, which host is quiet, what happens."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Self
+
+import pytest
+
+from dfovsdb.json_v1 import to_json
+from dfovsdb.model import Port, PortEvent
+from dfovsdb.sinks.base import SinkContext
+from dfovsdb.sinks.nats import NatsSink
+from dfovsdb.testing import Sandbox, wait_until
+from dfovsdb.testing.reference import Reference, differences
+from dfovsdb.testing.sandbox import find_schema
+from tests.natsserver import NatsServer, free_port
+from tests.natsview import Fleet
+from tests.unit.samples import event, marker, port
+
+DEADLINE = 30.0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    with NatsServer(tmp_path / "nats") as server:
+        yield server
+
+
+@pytest.fixture
+def fleet(server: NatsServer) -> Iterator[Fleet]:
+    with Fleet([server.url]) as fleet:
+        yield fleet
+
+
+class Agent:
+    """The real sink of a host, told by hand; a context manager."""
+
+    def __init__(self, server: NatsServer, host: str, **options: Any) -> None:
+        self.host = host
+        self.seq = 0
+        self.had: dict[str, Port] = {}
+        self.condition = "synced"
+        self.sink = NatsSink([server.url], **options)
+        self.sink.open(SinkContext(host, f"epoch-{host}", lambda: None, lambda: self.condition))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.sink.close()
+
+    def tell(self, now: Port | None, uuid: str | None = None) -> PortEvent:
+        """That a port is there now; or is gone, where a uuid is given."""
+        self.seq += 1
+        known: dict[str, Any] = {"host": self.host, "seq": self.seq}
+        if now is None:
+            assert uuid is not None
+            told = event(self.had.pop(uuid), action="offline", **known)
+        else:
+            previous = self.had.get(now.uuid)
+            action = "updated" if previous else "online"
+            told = event(now, action=action, previous=previous, **known)
+            self.had[now.uuid] = now
+        self.sink.emit(told)
+        return told
+
+    def sync(self, *ports: Port) -> None:
+        self.seq += 1
+        self.sink.sync_started(marker(host=self.host, seq=self.seq))
+        for one in ports:
+            self.tell(one)
+        self.seq += 1
+        self.sink.sync_finished(
+            marker(action="sync_finished", host=self.host, seq=self.seq, ports=len(self.had))
+        )
+
+
+def vif(iface_id: str, uuid: str = "u-1", status: str | None = "active", **facts: Any) -> Port:
+    known = {"uuid": uuid, "name": f"tap-{iface_id}"[:15]}
+    return port(attributes={"iface_id": iface_id, "iface_status": status}, **(known | facts))
+
+
+# Live migration: what each host is told, in its own order; None is the end of the port there.
+
+Story = Sequence[str | None]
+FINISHED: Sequence[tuple[Story, Story]] = [
+    (["active", None], ["active"]),
+    (["active", "inactive", None], ["inactive", "active"]),
+    (["active", "inactive", None], ["active", "inactive", "active"]),
+    (["active", None], ["inactive", "active"]),
+]
+ABORTED: Sequence[tuple[Story, Story]] = [
+    (["active"], ["active", None]),
+    (["active", "inactive", "active"], ["inactive", None]),
+    (["active", "inactive", "active"], ["inactive", "active", None]),
+    (["active"], ["inactive", "active", "inactive", None]),
+]
+
+
+def interleavings(one: int, other: int) -> Iterator[Sequence[bool]]:
+    """Every order of two sequences that keeps the order of each; False is a step of the first."""
+    for chosen in itertools.combinations(range(one + other), other):
+        yield [step in chosen for step in range(one + other)]
+
+
+@pytest.mark.parametrize(
+    ("stories", "ends_on"),
+    [(FINISHED, "destination"), (ABORTED, "source")],
+    ids=["finished", "aborted"],
+)
+def test_a_migration_ends_on_the_right_host_in_every_order_of_its_events(
+    server: NatsServer,
+    fleet: Fleet,
+    stories: Sequence[tuple[Story, Story]],
+    ends_on: str,
+) -> None:
+    numbers = itertools.count()
+    with Agent(server, "source") as source, Agent(server, "destination") as destination:
+        for source_story, destination_story in stories:
+            # The source has the port before anything happens.
+            for order in interleavings(len(source_story) - 1, len(destination_story)):
+                iface_id = f"vif-{next(numbers)}"
+                left = {source: iter(source_story), destination: iter(destination_story)}
+                has: dict[str, str] = {}
+                for agent in (source, *(destination if d else source for d in order)):
+                    status = next(left[agent])
+                    uuid = f"{iface_id}-{agent.host}"
+                    agent.tell(vif(iface_id, uuid, status) if status else None, uuid)
+                    has.pop(agent.host, None)
+                    if status:
+                        has[agent.host] = status
+                    claims = fleet.where(iface_id)
+                    assert {c.host: c.port.attributes["iface_status"] for c in claims} == has
+                    assert claims or not has
+                    if "active" in has.values():
+                        assert claims[0].active, claims
+                assert [claim.host for claim in fleet.where(iface_id)] == [ends_on], order
+    assert next(numbers) > 15
+
+
+def test_where_both_hosts_say_active_both_are_shown_the_later_first(
+    server: NatsServer, fleet: Fleet
+) -> None:
+    with Agent(server, "a") as one, Agent(server, "b") as other:
+        other.tell(vif("v1"))
+        one.tell(vif("v1"))
+        assert [claim.host for claim in fleet.where("v1")] == ["a", "b"]
+        other.tell(vif("v1", mac_in_use="fe:16:3e:00:00:01"))
+        assert [claim.host for claim in fleet.where("v1")] == ["b", "a"]
+        other.tell(vif("v1", ofport=None))
+        assert [claim.host for claim in fleet.where("v1")] == ["a", "b"], "one that is ready"
+
+
+def test_the_active_claim_of_a_host_that_is_heard_of_is_shown_first(
+    server: NatsServer, fleet: Fleet
+) -> None:
+    quick = {"heartbeat": 0.2, "time_to_live": 1.0}
+    with Agent(server, "live", **quick) as live, Agent(server, "quiet", **quick) as quiet:
+        live.tell(vif("v1"))
+        live.tell(vif("v2", "u-2", status="inactive"))
+        quiet.tell(vif("v1"))
+        quiet.tell(vif("v2", "u-2"))
+
+        def is_quiet() -> bool:
+            live.sink.poll()
+            return {c.host: c.fresh for c in fleet.where("v1")} == {"live": True, "quiet": False}
+
+        wait_until(is_quiet)
+        assert [claim.host for claim in fleet.where("v1")] == ["live", "quiet"]
+        assert [claim.host for claim in fleet.where("v2")] == ["live", "quiet"]
+
+
+def test_where_reads_the_keys_of_one_vif_and_nothing_else(
+    server: NatsServer, fleet: Fleet
+) -> None:
+    with Agent(server, "a") as agent:
+        agent.sink.emit_many(
+            [event(vif(f"v{n}", f"u-{n}"), host="a", seq=n + 1) for n in range(500)]
+        )
+        client = fleet._fleet._link._client
+        assert client is not None
+        before = client.stats["in_msgs"]
+        (claim,) = fleet.where("v250")
+        assert claim.port.attributes["iface_id"] == "v250"
+        assert client.stats["in_msgs"] - before <= 4, "a consumer, a value, a heartbeat"
+
+
+# The command.
+
+
+def dfovsdb(*args: str) -> list[str]:
+    return [sys.executable, "-m", "dfovsdb", *args]
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(dfovsdb(*args), capture_output=True, text=True, timeout=60, check=False)
+
+
+def lines(text: str) -> list[list[str]]:
+    """Columns that two spaces part."""
+    return [re.split(r"  +", line) for line in text.splitlines()]
+
+
+class Process:
+    """A command that goes on running; a context manager."""
+
+    def __init__(self, *args: str) -> None:
+        self.out: list[str] = []
+        self.err: list[str] = []
+        self.process = subprocess.Popen(
+            dfovsdb(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self._threads = [
+            threading.Thread(target=self._keep, args=pair)
+            for pair in ((self.process.stdout, self.out), (self.process.stderr, self.err))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @staticmethod
+    def _keep(pipe: IO[str], kept: list[str]) -> None:
+        for line in pipe:
+            kept.append(line.rstrip("\n"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self.process.poll() is None:
+            self.end(signal.SIGKILL)
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        status = self.process.wait(DEADLINE)
+        for thread in self._threads:
+            thread.join(DEADLINE)
+        return status
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        try:
+            wait_until(condition)
+        except AssertionError:
+            raise AssertionError("\n".join([*self.out, *self.err])) from None
+
+
+def test_fleet_where_prints_every_claimant(server: NatsServer) -> None:
+    with Agent(server, "cmp-1") as one, Agent(server, "cmp.2") as other:
+        one.tell(vif("v1", status="inactive"))
+        other.tell(vif("v1"))
+        done = run("fleet", "--servers", server.url, "where", "v1")
+        assert (done.returncode, done.stderr) == (0, "")
+        header, first, second = lines(done.stdout)
+        assert header[:7] == ["host", "agent", "vif", "state", "ofport", "kind", "name"]
+        assert first[:7] == ["cmp.2", "fresh", "active", "ready", "5", "vm", "tap-v1"]
+        assert second[:3] == ["cmp-1", "fresh", "inactive"]
+        done = run("fleet", "--servers", server.url, "where", "v1", "--json")
+        claims = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [(c["host"], c["fresh"], c["active"], c["port"]["name"]) for c in claims] == [
+            ("cmp.2", True, True, "tap-v1"),
+            ("cmp-1", True, False, "tap-v1"),
+        ]
+        done = run("fleet", "--servers", server.url, "where", "nosuch")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "dfovsdb: no host claims the VIF nosuch\n"
+
+
+def test_fleet_ports_are_those_that_are_asked_for(server: NatsServer) -> None:
+    def names(*args: str) -> list[str]:
+        done = run("fleet", "--servers", server.url, "ports", "--json", *args)
+        assert done.stderr == ""
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        return [f"{one['host']} {one['port']['name']}" for one in found]
+
+    with Agent(server, "a") as one, Agent(server, "b") as other:
+        one.tell(port(uuid="u-1", name="tap1"))
+        one.tell(port("tunnel", {}, uuid="u-2", name="vxlan0", ofport=-1))
+        other.tell(port(uuid="u-1", name="tap1"))
+        other.tell(port(uuid="u-3", name="\x1b[31mtap3", ofport=None))
+        assert names() == ["a vxlan0", "a tap1", "b \x1b[31mtap3", "b tap1"]
+        assert names("--host", "b", "--host", "nosuch") == ["b \x1b[31mtap3", "b tap1"]
+        assert names("--kind", "tunnel") == ["a vxlan0"]
+        assert names("--state", "ready", "--name", "tap*") == ["a tap1", "b tap1"]
+        done = run("fleet", "--servers", server.url, "ports")
+        assert "\x1b" not in done.stdout
+        assert lines(done.stdout)[1][:4] == ["a", "tunnel", "vxlan0", "failed"]
+        assert done.stdout.splitlines()[-1] == "4 ports on 2 hosts"
+
+
+def test_fleet_hosts_tells_fresh_from_stale_and_keeps_the_ports_of_both(
+    server: NatsServer,
+) -> None:
+    quick = {"heartbeat": 0.2, "time_to_live": 1.0}
+    with Agent(server, "empty", **quick) as empty, Agent(server, "quiet", **quick) as quiet:
+        empty.sync()
+        quiet.sync(port(uuid="u-1"), port(uuid="u-2"))
+    with Agent(server, "live", **quick) as live:
+        live.condition = "waiting: no answer"
+        live.sync(port(uuid="u-3"))
+
+        def hosts() -> list[dict[str, Any]]:
+            live.sink.poll()
+            done = run("fleet", "--servers", server.url, "hosts", "--json")
+            return [json.loads(line) for line in done.stdout.splitlines()]
+
+        wait_until(lambda: sum(host["fresh"] for host in hosts()) == 1)
+        found = {host["host"]: host for host in hosts()}
+        assert {name: (host["fresh"], host["ports"]) for name, host in found.items()} == {
+            "empty": (False, 0), "quiet": (False, 2), "live": (True, 1),
+        }  # fmt: skip
+        assert found["live"]["connection"] == "waiting: no answer"
+        assert found["live"]["epoch"] == "epoch-live"
+        assert found["quiet"]["last"] is not None
+        live.sink.poll()
+        done = run("fleet", "--servers", server.url, "hosts")
+        assert [row[:3] for row in lines(done.stdout)[1:4]] == [
+            ["empty", "stale", "0"], ["live", "fresh", "1"], ["quiet", "stale", "2"],
+        ]  # fmt: skip
+        assert done.stdout.splitlines()[-1] == "3 hosts, 1 fresh, 2 stale: 3 ports"
+
+
+def test_fleet_watch_prints_the_events_of_all_hosts_as_they_happen(server: NatsServer) -> None:
+    with Agent(server, "a") as one, Agent(server, "b") as other:
+        one.tell(port(uuid="u-1", name="before"))
+        with Process("fleet", "--servers", server.url, "watch", "--json") as watch:
+            numbers = itertools.count(1)
+
+            def is_seen() -> bool:  # from when on it watches, nobody says
+                one.tell(port(uuid="u-1", name=f"first{next(numbers)}"))
+                time.sleep(0.05)
+                return bool(watch.out)
+
+            watch.wait_for(is_seen)
+            told = [one.tell(None, "u-1"), other.tell(port(uuid="u-2", name="tap2"))]
+            watch.wait_for(lambda: len(watch.out) >= 2 and '"tap2"' in watch.out[-1])
+            assert watch.out[-2:] == [to_json(one).decode() for one in told]
+            assert "before" not in "".join(watch.out)
+            assert watch.end(signal.SIGINT) == 0
+
+
+def test_fleet_watch_begins_in_the_past_and_goes_on_after_an_outage(
+    server: NatsServer,
+) -> None:
+    with Agent(server, "cmp-1") as one, Agent(server, "other") as other:
+        one.sync(port(uuid="u-1", name="tap1"))
+        other.tell(port(uuid="u-2", name="tap2"))
+        args = ("fleet", "--servers", server.url, "watch", "--since", "10m")
+        with Process(*args) as watch, Process(*args, "--host", "cmp-1", "--json") as narrow:
+            watch.wait_for(lambda: any("tap2" in line for line in watch.out))
+            assert re.fullmatch(r"cmp-1 +── initial sync begins ─+", watch.out[0])
+            assert re.match(r"cmp-1 +\d\d:\d\d:\d\d  online   vm      tap1 ", watch.out[1])
+            assert re.match(r"other +\d\d:\d\d:\d\d  online   vm      tap2 ", watch.out[3])
+            narrow.wait_for(lambda: len(narrow.out) == 3)
+            server.stop()
+            watch.wait_for(lambda: watch.err)
+            server.start()
+            server.wait()
+            one.sink.poll()
+            one.tell(None, "u-1")
+            watch.wait_for(lambda: "offline" in watch.out[-1])
+            narrow.wait_for(lambda: len(narrow.out) == 4)
+            assert len(watch.out) == 5, watch.out
+            assert narrow.end(signal.SIGINT) == 0
+
+
+def test_the_servers_of_the_command_are_those_of_the_sinks_options(
+    server: NatsServer, tmp_path: Path
+) -> None:
+    conf = tmp_path / "dfovsdb.conf"
+    conf.write_text(f"[sink_cloud]\nservers = {server.url}\nhosts_bucket = other\n")
+    with Agent(server, "a", hosts_bucket="other") as agent:
+        agent.sync()
+        done = run("--config-file", str(conf), "fleet", "--instance", "cloud", "hosts")
+        assert done.stdout.splitlines()[-1] == "1 hosts, 1 fresh, 0 stale: 0 ports"
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "words"),
+    [
+        (("hosts",), 1, r"nats://127\.0\.0\.1:\d+: Connection refused"),
+        (("watch", "--since", "soon"), 2, r"argument --since: invalid time value: 'soon'; see .*"),
+        (("nosuch",), 2, r"argument COMMAND: invalid choice: 'nosuch' .*"),
+        ((), 2, r"the following arguments are required: COMMAND; see .*"),
+    ],
+)
+def test_what_is_wrong_is_one_line(args: tuple[str, ...], status: int, words: str) -> None:
+    done = run("fleet", "--servers", f"nats://127.0.0.1:{free_port()}", *args)
+    assert done.returncode == status
+    assert re.fullmatch(rf"dfovsdb( fleet( watch)?)?: {words}\n", done.stderr), done.stderr
+
+
+def test_a_cloud_without_agents_says_what_is_missing(server: NatsServer) -> None:
+    done = run("fleet", "--servers", server.url, "where", "v1")
+    assert done.returncode == 1
+    assert re.fullmatch(r"dfovsdb: stream KV_dfovsdb-vifs .*stream not found.*\n", done.stderr)
+
+
+def test_without_nats_py_the_extra_is_named(tmp_path: Path) -> None:
+    (tmp_path / "nats.py").write_text("raise ModuleNotFoundError('no nats', name='nats')\n")
+    conf = tmp_path / "dfovsdb.conf"
+    conf.write_text("[dfovsdb]\nsinks = nats\n")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for args, what in (
+        (("fleet", "hosts"), "fleet"),
+        (("--config-file", str(conf), "run"), "[sink_nats]"),
+    ):
+        line = f"{what} needs an extra: pip install 'dfovsdb[nats]'"
+        done = subprocess.run(dfovsdb(*args), capture_output=True, text=True, env=env,
+                              timeout=60, check=False)  # fmt: skip
+        assert (done.returncode, done.stderr) == (2, f"dfovsdb: {line}\n")
+
+
+# Agents of their own.
+
+
+def agent_configuration(
+    tmp_path: Path, switch: Sandbox, server: NatsServer, state_dir: bool
+) -> str:
+    file = tmp_path / "agent.conf"
+    file.write_text(
+        f"[ovsdb]\nconnection = {switch.connection}\n[dfovsdb]\nsinks = nats\nhost = cmp-1\n"
+        + (f"state_dir = {tmp_path}\nresync = diff\n" if state_dir else "")
+        + f"[sink_nats]\nservers = {server.url}\nheartbeat = 0.3\ntime_to_live = 1.5\n"
+    )
+    return str(file)
+
+
+@pytest.mark.parametrize("state_dir", [False, True])
+def test_an_agent_that_was_killed_makes_log_and_buckets_true_when_it_is_back(
+    ovs_sandbox: Sandbox, server: NatsServer, fleet: Fleet, tmp_path: Path, *, state_dir: bool
+) -> None:
+    def add(name: str, iface_id: str) -> None:
+        ovs_sandbox.vsctl("add-port", "br-int", name, "--", "set", "interface", name,
+                          "type=dummy", f"external_ids:iface-id={iface_id}")  # fmt: skip
+
+    def is_true() -> bool:
+        reference.refresh()
+        there = reference.ports()
+        said = fleet.fold().get("cmp-1", {})
+        return not (differences(said, there) or differences(fleet.ports("cmp-1"), there)) and (
+            fleet.vifs() == {
+                f"{one.attributes['iface_id']}.cmp-1.{one.uuid}"
+                for one in there.values() if "iface_id" in one.attributes
+            }
+        )  # fmt: skip
+
+    ovs_sandbox.add_bridge("br-int")
+    for number in range(4):
+        add(f"tap{number}", f"v{number}")
+    conf = agent_configuration(tmp_path, ovs_sandbox, server, state_dir)
+    with Reference(ovs_sandbox.connection, find_schema()) as reference:
+        with Process("--config-file", conf, "run") as agent:
+            wait_until(lambda: _there(fleet) and is_true(), what="log and buckets being true")
+            agent.end(signal.SIGKILL)
+        ovs_sandbox.vsctl("del-port", "tap0", "--", "del-port", "tap1")
+        add("tap0", "v1")
+        ovs_sandbox.vsctl("set", "interface", "tap2", "external_ids:iface-id=moved")
+        assert not is_true()
+        with Process("--config-file", conf, "run") as agent:
+            wait_until(is_true, what="log and buckets being true again")
+            epochs = {item.message_id.split(":")[1] for item in fleet.log()}
+            assert len(epochs) == 2
+            assert fleet.hosts()["cmp-1"].heartbeat is not None
+            agent.end(signal.SIGKILL)
+        wait_until(lambda: fleet.hosts()["cmp-1"].heartbeat is None, what="it being stale")
+        assert fleet.hosts()["cmp-1"].ports == 4
+        done = run("fleet", "--servers", server.url, "hosts")
+        assert lines(done.stdout)[1][:3] == ["cmp-1", "stale", "4"]
+
+
+def _there(fleet: Fleet) -> bool:
+    return fleet.run(fleet.link.stream("KV_dfovsdb-hosts")) is not None
