@@ -231,7 +231,7 @@ class Process:
     @staticmethod
     def _keep(pipe: IO[str], kept: list[str]) -> None:
         for line in pipe:
-            kept.append(line.rstrip("\n"))
+            kept.append(line.rstrip("\n"))  # noqa: PERF401 - one by one, as they come
 
     def __enter__(self) -> Self:
         return self
