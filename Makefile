@@ -7,11 +7,11 @@ ARGS =
 BENCH = --json build/bench/benchmark.json --plot build/bench/benchmark.png
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint docs bench generate pictures wheel clean
+.PHONY: help run test soak lint docs bench bench-fleet generate pictures wheel clean
 
 help:  ## say what there is to make
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
-	    while IFS='|' read -r target text; do printf '%-12s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
+	    while IFS='|' read -r target text; do printf '%-17s %s\n' "$$target" "$$text"; done
 
 run:  ## set up, then watch a throw-away Open vSwitch: dfovsdb demo
 	@tools/python-env.sh run
@@ -35,6 +35,11 @@ lint:  ## set up, then check style and types
 bench:  ## set up, then compare with the peers; QUICK=1 in two minutes, ARGS="churn" some of it
 	@tools/python-env.sh bench
 	@tools/openvswitch.sh .venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(BENCH) $(ARGS)
+
+bench-fleet:  ## set up, then a thousand hosts and NATS (docs/fleet.md); QUICK=1 in a minute
+	@tools/python-env.sh test
+	@tools/nats-server.sh tools/openvswitch.sh .venv/bin/python -m benchmarks.fleet \
+	    $(if $(QUICK),--quick) --json build/bench/fleet.json $(ARGS)
 
 docs:  ## set up, then build the reference into docs/_build/html
 	@tools/python-env.sh test

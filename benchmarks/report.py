@@ -159,17 +159,22 @@ def write_json(path: Path, figures: Sequence[Figure], *, quick: bool) -> None:
 
 def machine() -> dict[str, str]:
     """The machine and the software, in general terms."""
-    cpu = "unknown"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            cpu = line.partition(":")[2].strip()
     server = subprocess.run(["ovsdb-server", "--version"], capture_output=True, text=True).stdout
     return {
-        "processor": f"{cpu}, {len(os.sched_getaffinity(0))} cores",
+        "processor": processor(),
         "python": platform.python_version(),
         "ovsdb-server": server.split("\n")[0].split()[-1],
         **{name: metadata.version(name) for name in ("msgspec", "ovs", "ovsdbapp")},
     }
+
+
+def processor() -> str:
+    """What it is called, and how many of them."""
+    cpu = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            cpu = line.partition(":")[2].strip()
+    return f"{cpu}, {len(os.sched_getaffinity(0))} cores"
 
 
 def plot(path: Path, figures: Sequence[Figure]) -> None:

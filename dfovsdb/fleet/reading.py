@@ -15,7 +15,7 @@ from dfovsdb.fleet.fold import Seen
 from dfovsdb.json_v1 import decode_port, from_json
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.sinks.nats_client import Access, Entry, Link, NatsError
-from dfovsdb.sinks.nats_keeper import MESSAGE_ID, OPERATION, Heartbeat
+from dfovsdb.sinks.nats_messages import MESSAGE_ID, OPERATION, Heartbeat
 from dfovsdb.sinks.nats_names import PREFIX, name_of, token
 from dfovsdb.sinks.nats_streams import Streams, bucket_stream, key_subject
 

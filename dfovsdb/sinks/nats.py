@@ -1,8 +1,9 @@
 """Every event to NATS JetStream, and the present state into its key-value store.
 
-The options, and the worker's calls. What is published is in nats_keeper.py, names are in
-nats_names.py, streams and buckets in nats_streams.py, the connection in nats_client.py, the only
-one that imports nats-py: so this file can be read, and its options listed, without the extra.
+The options, and the worker's calls. What is published when is in nats_keeper.py, the messages in
+nats_messages.py, names in nats_names.py, streams and buckets in nats_streams.py, the connection
+in nats_client.py. This file imports none of those that need nats-py, so its options can be
+listed without the extra.
 
 nats-py is asyncio. Its loop runs on the worker's thread, and only while the worker is inside a
 call: no second thread, nothing that goes on behind the worker's back, and nothing left after

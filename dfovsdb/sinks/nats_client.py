@@ -1,7 +1,7 @@
 """One connection to NATS: publishing in order with a window, and reading what streams keep.
 
-The only module that imports nats-py; it knows neither ports nor events. Everything here is a
-coroutine, for whoever runs a loop.
+It knows neither ports nor events, and nobody else knows nats-py, but for the words in which its
+settings are said (nats.js.api). Everything here is a coroutine, for whoever runs a loop.
 
 A connection that breaks is over, and what was unacknowledged on it is published anew on the
 next one, from the first of it on: nats-py's own reconnecting, which would send from its buffer

@@ -1,12 +1,9 @@
 """What an agent publishes: each event, what it does to the buckets, and heartbeats.
 
-An event is several messages: one in the log, then what it does to the bucket of ports and to
-that of VIFs. They are pipelined in that order, with one message id: JetStream drops what it has
-already seen, so a retry repeats nothing, and a message that was held up on its way cannot
-overwrite a later value. A batch holds each port once, and the next batch waits for this one, so
-the messages of one port are in order whatever fails.
+The messages of a batch are pipelined in their order. A batch holds each port once, and the next
+batch waits for this one, so the messages of one port are in order whatever fails.
 
-Coroutines; it knows nothing of the thread and the loop that they run on.
+Coroutines; nothing here knows of the thread and the loop that they run on.
 """
 
 from __future__ import annotations
@@ -16,44 +13,17 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import msgspec
-
 from dfovsdb.errors import ConfigurationError, DfovsdbError, SinkUnavailable
-from dfovsdb.json_v1 import encode_port, to_json
 from dfovsdb.logs import get_logger
-from dfovsdb.model import Port, PortEvent, SyncMarker
+from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.sinks.base import SinkContext
 from dfovsdb.sinks.nats_client import Access, Link, Message, NatsError, Unacknowledged
-from dfovsdb.sinks.nats_names import port_key, subject, token, vif_key
+from dfovsdb.sinks.nats_messages import OPERATION, Heartbeat, Messages
+from dfovsdb.sinks.nats_names import port_key, token
 from dfovsdb.sinks.nats_streams import Streams, bucket_stream, key_subject
 from dfovsdb.version import __version__
 
 LOG = get_logger(__name__)
-
-IFACE_ID = "iface_id"  #: the attribute that names a VIF
-MESSAGE_ID = "Nats-Msg-Id"  #: a header by which JetStream knows a message again
-OPERATION = "KV-Operation"  #: a header of what is no value of a key (NATS ADR-8)
-_DELETED = {OPERATION: "DEL"}
-
-
-class Heartbeat(msgspec.Struct, kw_only=True):
-    """The value of a host in the bucket of hosts."""
-
-    v: int = 1
-    time: datetime
-    version: str
-    epoch: str
-    ports: int
-    connection: str  #: to the switch: `synced`, or what is waited for
-
-
-class _Told:
-    """An event, as messages."""
-
-    def __init__(self, event: PortEvent, vif: str | None, messages: list[Message]) -> None:
-        self.event = event
-        self.vif = vif  #: the key of the VIF that the port claims by it
-        self.messages = messages
 
 
 class Keeper:
@@ -92,7 +62,7 @@ class Keeper:
         """Connect; raises as a sink's open()."""
         self._context = context
         self._host = context.host
-        self._source = f"{token(context.host)}:{context.epoch}"
+        self._messages = Messages(context.host, context.epoch, self._streams)
         self._link = Link(
             self._access,
             name=f"dfovsdb {__version__} {context.host}",
@@ -108,29 +78,31 @@ class Keeper:
 
     async def tell(self, events: Sequence[PortEvent]) -> None:
         """Publish events; raises as a sink's emit_many()."""
-        told = [self._told(event) for event in events]
-        messages = [message for one in told for message in one.messages]
+        told = [
+            (event, *self._messages.of_event(event, self._known.get(event.port.uuid)))
+            for event in events
+        ]
         try:
-            await self._publish(messages)
+            await self._publish([message for _, messages, _ in told for message in messages])
         except Unacknowledged as error:
             left, delivered = error.acknowledged, 0
-            for one in told:
-                left -= len(one.messages)
+            for event, messages, vif in told:
+                left -= len(messages)
                 if left < 0:
                     break
-                self._note(one)
+                self._note(event, vif)
                 delivered += 1
             if error.refused:
-                if len(told) == 1:  # of several, each is offered again alone
-                    self._refused.add(told[0].event.port.uuid)
+                if len(events) == 1:  # of several, each is offered again alone
+                    self._refused.add(events[0].port.uuid)
                 raise DfovsdbError(str(error)) from None
             raise SinkUnavailable(self._with_servers(error), delivered) from None
-        for one in told:
-            self._note(one)
+        for event, _, vif in told:
+            self._note(event, vif)
 
     async def sync_started(self, marker: SyncMarker) -> None:
         """A telling of the whole table begins."""
-        await self._publish_marker(marker, [])
+        await self._publish_or_unavailable(self._messages.of_marker(marker))
 
     async def sync_finished(self, marker: SyncMarker) -> None:
         """Remove what is no longer true; then tell that the sync is complete."""
@@ -139,52 +111,23 @@ class Keeper:
         except NatsError as error:
             raise SinkUnavailable(self._with_servers(error)) from None
         self._beat_at = 0.0  # how many ports there are is news
-        await self._publish_marker(marker, stale)
+        await self._publish_or_unavailable(self._messages.of_marker(marker, stale))
 
     async def beat(self) -> None:
         """Say that we are there, where it is time to."""
         await self._publish_or_unavailable([])
 
-    def _told(self, event: PortEvent) -> _Told:
-        port, streams = event.port, self._streams
-        identity = f"{self._source}:{event.seq}"
-        headers = {MESSAGE_ID: identity}
-        gone = headers | _DELETED
-        key = key_subject(streams.ports_bucket, port_key(self._host, port.uuid))
-        messages = [Message(subject(self._host, port.kind), to_json(event), headers)]
-        claimed = {self._known.get(port.uuid), self._vif(port), self._vif(event.previous)}
-        vif = None
-        if event.action == "offline":
-            messages.append(Message(key, b"", gone))
-        else:
-            value = encode_port(port)
-            messages.append(Message(key, value, headers))
-            vif = self._vif(port)
-            if vif is not None:
-                messages.append(Message(key_subject(streams.vifs_bucket, vif), value, headers))
-        for old in sorted(key for key in claimed if key is not None and key != vif):
-            # A second message in one bucket needs an id of its own.
-            own = {MESSAGE_ID: f"{identity}:{old}", **_DELETED}
-            messages.append(Message(key_subject(streams.vifs_bucket, old), b"", own))
-        return _Told(event, vif, messages)
-
-    def _vif(self, port: Port | None) -> str | None:
-        iface_id = port.attributes.get(IFACE_ID) if port is not None else None
-        if port is None or not iface_id:
-            return None
-        return vif_key(iface_id, self._host, port.uuid)
-
-    def _note(self, told: _Told) -> None:
+    def _note(self, event: PortEvent, vif: str | None) -> None:
         """It is published, and the buckets have it."""
-        uuid = told.event.port.uuid
+        uuid = event.port.uuid
         self._refused.discard(uuid)
-        if told.event.action == "offline":
+        if event.action == "offline":
             self._known.pop(uuid, None)
         else:
-            self._known[uuid] = told.vif
+            self._known[uuid] = vif
 
-    async def _stale(self, link: Link, marker: SyncMarker) -> list[Message]:
-        """The keys of this host that name no port that is there, as messages that remove them.
+    async def _stale(self, link: Link, marker: SyncMarker) -> list[tuple[str, str]]:
+        """The keys of this host, with their buckets, that name no port that is there.
 
         Nothing is removed where we were not told the whole table: a sync of mere differences
         tells nothing of ports that were told before this process began. Where the numbers say
@@ -207,21 +150,12 @@ class Keeper:
                   if key.partition(".")[2] not in refused]  # fmt: skip
         if stale:
             LOG.info("%d keys of this host are no longer true, and are removed", len(stale))
-        identity = f"{self._source}:{marker.seq}"
-        return [
-            Message(key_subject(bucket, key), b"", {MESSAGE_ID: f"{identity}:{key}", **_DELETED})
-            for bucket, key in stale
-        ]
+        return stale
 
     def _ask_again(self, marker: SyncMarker) -> None:
         if marker.origin != "replay":  # which has just told everything
             LOG.info("the buckets lack ports of this host: everything is told again")
             self._context.request_replay()
-
-    async def _publish_marker(self, marker: SyncMarker, before: Sequence[Message]) -> None:
-        headers = {MESSAGE_ID: f"{self._source}:{marker.seq}"}
-        message = Message(subject(self._host, "sync"), to_json(marker), headers)
-        await self._publish_or_unavailable([*before, message])
 
     async def _publish_or_unavailable(self, messages: Sequence[Message]) -> None:
         try:
@@ -243,15 +177,15 @@ class Keeper:
             self._beat_at = now + 0.9 * self._heartbeat
 
     def _beat(self) -> Message:
-        beat = Heartbeat(
-            time=datetime.now(UTC),
-            version=__version__,
-            epoch=self._context.epoch,
-            ports=len(self._known),
-            connection=self._context.condition(),
+        return self._messages.of_heartbeat(
+            Heartbeat(
+                time=datetime.now(UTC),
+                version=__version__,
+                epoch=self._context.epoch,
+                ports=len(self._known),
+                connection=self._context.condition(),
+            )
         )
-        key = key_subject(self._streams.hosts_bucket, token(self._host))
-        return Message(key, msgspec.json.encode(beat))
 
     async def _connected(self) -> Link:
         assert self._link is not None, "it is open"
