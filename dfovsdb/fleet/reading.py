@@ -83,18 +83,26 @@ class Fleet:
     async def where(self, iface_id: str) -> list[Claim]:
         """Every host that claims a VIF, the one that has it first.
 
-        One look-up of the keys of this VIF, and one of the heartbeat of each claimant.
+        The server looks its keys up; then they, and the heartbeats of the hosts, are read.
         """
-        claims = []
-        async for entry, words in self._entries(
-            self._streams.vifs_bucket, f"{token(iface_id)}.>", values=True
-        ):
-            heartbeat = await self._link.get(
-                bucket_stream(self._streams.hosts_bucket),
-                key_subject(self._streams.hosts_bucket, words[1]),
-            )
-            fresh = heartbeat is not None and _is_value(heartbeat)
-            claims.append(Claim(_name(words[1]), _port(entry), fresh, entry.sequence))
+        vifs, hosts = self._streams.vifs_bucket, self._streams.hosts_bucket
+        keys = await self._link.subjects(
+            bucket_stream(vifs), key_subject(vifs, f"{token(iface_id)}.>")
+        )
+        prefix = key_subject(vifs, "")
+        found = [
+            (entry.subject.removeprefix(prefix).split(".")[1], entry)
+            for entry in await self._link.get_all(bucket_stream(vifs), keys)
+            if _is_value(entry)
+        ]
+        beats = await self._link.get_all(
+            bucket_stream(hosts), [key_subject(hosts, word) for word in {w for w, _ in found}]
+        )
+        fresh = {beat.subject for beat in beats if _is_value(beat)}
+        claims = [
+            Claim(_name(word), _port(entry), key_subject(hosts, word) in fresh, entry.sequence)
+            for word, entry in found
+        ]
         return sorted(claims, key=_rank)
 
     async def ports(self, host: str | None = None) -> AsyncIterator[tuple[str, Port]]:
@@ -111,12 +119,17 @@ class Fleet:
         counts: Counter[str] = Counter()
         async for _, words in self._entries(self._streams.ports_bucket, ">", values=False):
             counts[words[0]] += 1
-        syncs: dict[str, float] = {}
-        prefix = f"{PREFIX}."
-        async for entry in self._link.last(self._streams.stream, f"{prefix}*.sync", values=False):
-            syncs[entry.subject.removeprefix(prefix).partition(".")[0]] = entry.time
+        synced = await self._link.subjects(self._streams.stream, f"{PREFIX}.*.sync")
+        known = heartbeats.keys() | counts.keys() | {name.split(".")[2] for name in synced}
+        syncs = {
+            entry.subject.split(".")[2]: entry.time
+            for entry in await self._link.get_all(
+                self._streams.stream,
+                [f"{PREFIX}.{word}.sync" for word in sorted(known - heartbeats.keys())],
+            )
+        }
         hosts = []
-        for word in heartbeats.keys() | counts.keys() | syncs.keys():
+        for word in known:
             heartbeat = heartbeats.get(word)
             last = heartbeat.time if heartbeat else None
             if last is None and word in syncs:

@@ -35,6 +35,7 @@ from dfovsdb.tls import Tls, verification
 _HEADERS = 64  # bytes of a message's headers beyond their names and values, at most
 _TOO_LARGE = (10054,)  # JetStream: message size exceeds maximum allowed
 _FULL = (10023, 10047, 10077)  # JetStream: insufficient resources or storage, store failed
+_AT_ONCE = 100  # requests that wait for their answers
 _SILENCE = 0.5  # seconds after which a listing asks whether more is to come
 
 
@@ -249,6 +250,39 @@ class Link:
         when = found.time.timestamp() if found.time else 0.0
         return Entry(subject, found.data or b"", found.headers or {}, found.seq or 0, when)
 
+    async def subjects(self, stream: str, subject: str) -> list[str]:
+        """The subjects of a stream that a filter matches.
+
+        The server looks for them in memory; a consumer with the same filter costs it four times
+        as much (nats-server 2.9, 100,000 subjects).
+        """
+        found: list[str] = []
+        while True:
+            request = {"subjects_filter": subject, "offset": len(found)}
+            name = f"stream {stream} cannot be read"
+            try:
+                reply = await self._connection().request(
+                    f"$JS.API.STREAM.INFO.{stream}",
+                    msgspec.json.encode(request),
+                    timeout=self._timeout,
+                )
+                info = _decode_subjects(reply.data)
+            except (OSError, nats.errors.Error, msgspec.MsgspecError) as error:
+                raise self._failed(name, error) from None
+            if info.error is not None:
+                raise NatsError(f"{name}: {info.error.words}")
+            page = info.state.subjects if info.state else {}
+            found += page
+            if not page or len(found) >= info.total:
+                return found
+
+    async def get_all(self, stream: str, subjects: Sequence[str]) -> list[Entry]:
+        """The last messages of some subjects, of those that have one."""
+        found: list[Entry | None] = []
+        for batch in (subjects[at : at + _AT_ONCE] for at in range(0, len(subjects), _AT_ONCE)):
+            found += await asyncio.gather(*(self.get(stream, subject) for subject in batch))
+        return [entry for entry in found if entry is not None]
+
     async def last(
         self, stream: str, subject: str, *, values: bool = True
     ) -> AsyncIterator[Entry]:
@@ -301,9 +335,7 @@ class Link:
         """A consumer that the server forgets when we do; its name and filter are in the subject
         of the request, so that a server can allow a host its own keys alone.
         """
-        jetstream = self._jetstream()
-        client = self._client
-        assert client is not None
+        jetstream, client = self._jetstream(), self._connection()
         inbox = client.new_inbox()
         config = config.evolve(
             name=inbox.rpartition(".")[2],
@@ -332,9 +364,12 @@ class Link:
         return info
 
     def _jetstream(self) -> JetStreamContext:
+        return self._connection().jetstream(timeout=self._timeout)
+
+    def _connection(self) -> _Client:
         if self._client is None:
             raise NatsError("there is no connection")
-        return self._client.jetstream(timeout=self._timeout)
+        return self._client
 
     # What nats-py calls.
 
@@ -470,7 +505,18 @@ class _Ack(msgspec.Struct, gc=False):
     error: _Error | None = None
 
 
+class _State(msgspec.Struct):
+    subjects: dict[str, int] = {}
+
+
+class _Subjects(msgspec.Struct):
+    total: int = 0
+    state: _State | None = None
+    error: _Error | None = None
+
+
 _decode_ack = msgspec.json.Decoder(_Ack).decode
+_decode_subjects = msgspec.json.Decoder(_Subjects).decode
 
 
 class _Client(Client):

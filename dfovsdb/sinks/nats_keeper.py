@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from dfovsdb.errors import ConfigurationError, DfovsdbError, SinkUnavailable
@@ -129,25 +129,30 @@ class Keeper:
     async def _stale(self, link: Link, marker: SyncMarker) -> list[tuple[str, str]]:
         """The keys of this host, with their buckets, that name no port that is there.
 
-        Nothing is removed where we were not told the whole table: a sync of mere differences
-        tells nothing of ports that were told before this process began. Where the numbers say
-        that the buckets lack something, all is asked for again.
+        What this process has told is known. What one before it has left is looked for in its
+        first sync, and in a replay. Nothing is removed where we were not told the whole table: a
+        sync of mere differences tells nothing of ports that were told before this process began.
+        Where the numbers say that the buckets lack something, all is asked for again.
         """
+        if marker.origin not in ("initial", "replay"):
+            return []
         host = token(self._host)
         ports, vifs = self._streams.ports_bucket, self._streams.vifs_bucket
         there = await _keys(link, ports, f"{host}.>")
         known = {port_key(self._host, uuid) for uuid in self._known}
         refused = {port_key(self._host, uuid) for uuid in self._refused}
-        whole = len(known | refused) >= (marker.ports or 0)
-        if not there >= known or not (whole or len(there) == marker.ports):
-            self._ask_again(marker)
-        if not whole:
+        if len(known | refused) < (marker.ports or 0):
+            live = await _live(link, ports, there - known)
+            if not there >= known or len(known) + len(live) != marker.ports:
+                self._ask_again(marker)
             return []
+        if not there >= known:
+            self._ask_again(marker)
         claims = await _keys(link, vifs, f"*.{host}.*")
         kept = {vif for vif in self._known.values() if vif is not None}
-        stale = [(ports, key) for key in sorted(there - known - refused)]
-        stale += [(vifs, key) for key in sorted(claims - kept)
-                  if key.partition(".")[2] not in refused]  # fmt: skip
+        gone = {vif for vif in claims - kept if vif.partition(".")[2] not in refused}
+        stale = [(ports, key) for key in await _live(link, ports, there - known - refused)]
+        stale += [(vifs, key) for key in await _live(link, vifs, gone)]
         if stale:
             LOG.info("%d keys of this host are no longer true, and are removed", len(stale))
         return stale
@@ -223,10 +228,18 @@ class Keeper:
 
 
 async def _keys(link: Link, bucket: str, keys: str) -> set[str]:
-    """The keys of a bucket that a filter matches."""
-    stream, prefix = bucket_stream(bucket), key_subject(bucket, "")
-    return {
+    """The keys of a bucket that a filter matches, with those that were deleted."""
+    prefix = key_subject(bucket, "")
+    found = await link.subjects(bucket_stream(bucket), key_subject(bucket, keys))
+    return {subject.removeprefix(prefix) for subject in found}
+
+
+async def _live(link: Link, bucket: str, keys: Iterable[str]) -> list[str]:
+    """Those of some keys that have a value."""
+    prefix = key_subject(bucket, "")
+    subjects = [key_subject(bucket, key) for key in sorted(keys)]
+    return [
         entry.subject.removeprefix(prefix)
-        async for entry in link.last(stream, key_subject(bucket, keys), values=False)
+        for entry in await link.get_all(bucket_stream(bucket), subjects)
         if OPERATION not in entry.headers
-    }
+    ]

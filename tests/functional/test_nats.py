@@ -148,8 +148,8 @@ def test_differences_alone_remove_nothing_that_was_told_before(server: NatsServe
         again.sync_finished(marker(action="sync_finished", ports=2, seq=2))
         assert set(fleet.ports(HOST)) == {"u-0", "u-1"}
         assert asked == []
-        again.sync_started(marker(seq=3, origin="resync"))
-        again.sync_finished(marker(action="sync_finished", ports=3, seq=4, origin="resync"))
+        again.sync_started(marker(seq=3))
+        again.sync_finished(marker(action="sync_finished", ports=3, seq=4))
         assert asked == [True], "the bucket lacks a port, and nobody asked for it"
     again.close()
 
