@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from dfovsdb.fleet.reading import Claim, Fleet, Host
     from dfovsdb.model import Port, PortEvent, SyncMarker
 
-LOG = logging.getLogger(__name__)
-
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _HOST = 15  # columns of a host's name beside an event
 
@@ -77,6 +75,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     _set(watch, _watch)
     watch.set_defaults(ends_with_ctrl_c=True)
 
+    create = fleet.add_parser(
+        "create", help="make the stream and the buckets",
+        description="Makes the stream and the buckets where they are not there, with the settings "
+        "that the options say, as an agent does whose option `create` is true; for where agents "
+        "may not. Refuses those that have other settings.",
+    )  # fmt: skip
+    create.set_defaults(command=_run, answer=_create)
+
 
 def _add_hosts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -125,12 +131,13 @@ def _fleet(args: argparse.Namespace) -> Fleet:
     from dfovsdb import config
     from dfovsdb.errors import ConfigurationError
     from dfovsdb.fleet.reading import Fleet
+    from dfovsdb.logs import get_logger
     from dfovsdb.sinks.nats import ACCESS_OPTIONS, STREAM_OPTIONS
     from dfovsdb.sinks.nats_client import Access
     from dfovsdb.sinks.nats_streams import Streams
 
     conf = common.configuration(args)
-    group = f"sink_{args.instance}"
+    group = _group(args)
     conf.register_opts((*ACCESS_OPTIONS, *STREAM_OPTIONS), group=group)
     config.check(conf, {group: (*ACCESS_OPTIONS, *STREAM_OPTIONS)})
     access = {option.dest: conf[group][option.dest] for option in ACCESS_OPTIONS}
@@ -142,10 +149,27 @@ def _fleet(args: argparse.Namespace) -> Fleet:
             Access(**access),
             Streams(**{option.dest: conf[group][option.dest] for option in STREAM_OPTIONS}),
             timeout=timeout,
-            notice=lambda why: LOG.warning("%s; going on as soon as that is over", why),
+            notice=lambda line: get_logger(__name__).warning("%s", line),
         )
     except ConfigurationError as error:
         raise ConfigurationError(f"[{group}] {error}") from None
+
+
+def _group(args: argparse.Namespace) -> str:
+    return f"sink_{args.instance}"
+
+
+async def _create(args: argparse.Namespace, fleet: Fleet, terminal: common.Terminal) -> None:
+    from dfovsdb import config
+    from dfovsdb.sinks.nats import NatsSink
+    from dfovsdb.sinks.nats_streams import Streams
+
+    conf, group = common.configuration(args), _group(args)
+    conf.register_opts(NatsSink.options, group=group)
+    config.check(conf, {group: NatsSink.options})
+    names = Streams.__dataclass_fields__
+    for name in await fleet.create(Streams(**{name: conf[group][name] for name in names})):
+        terminal.write(f"{name} is there")
 
 
 async def _where(args: argparse.Namespace, fleet: Fleet, terminal: common.Terminal) -> None:

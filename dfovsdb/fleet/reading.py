@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 import msgspec
 from nats.js import api
@@ -18,6 +18,8 @@ from dfovsdb.sinks.nats_client import Access, Entry, Link, NatsError
 from dfovsdb.sinks.nats_messages import MESSAGE_ID, OPERATION, Heartbeat
 from dfovsdb.sinks.nats_names import PREFIX, name_of, token
 from dfovsdb.sinks.nats_streams import Streams, bucket_stream, key_subject
+
+T = TypeVar("T")
 
 _RETRY = 1.0  # seconds after a connection was lost
 INBOX = "_INBOX.fleet"  #: where answers come; no host's agent has this one
@@ -58,7 +60,8 @@ class LogItem(NamedTuple):
 class Fleet:
     """An asynchronous context manager: within it there is a connection.
 
-    :param notice: is told, in one line, that following the log was interrupted.
+    :param notice: is told, in one line, what was in the way: a connection that was lost, or a
+        value that no agent can have written.
     """
 
     def __init__(
@@ -80,6 +83,10 @@ class Fleet:
     async def __aexit__(self, *_exc: object) -> None:
         await self._link.close()
 
+    async def create(self, streams: Streams) -> list[str]:
+        """Make the stream and the buckets, with these settings; their names as streams."""
+        return list(await streams.ready(self._link, create=True))
+
     async def where(self, iface_id: str) -> list[Claim]:
         """Every host that claims a VIF, the one that has it first.
 
@@ -100,8 +107,9 @@ class Fleet:
         )
         fresh = {beat.subject for beat in beats if _is_value(beat)}
         claims = [
-            Claim(_name(word), _port(entry), key_subject(hosts, word) in fresh, entry.sequence)
+            Claim(_name(word), port, key_subject(hosts, word) in fresh, entry.sequence)
             for word, entry in found
+            if (port := self._read(entry, decode_port)) is not None
         ]
         return sorted(claims, key=_rank)
 
@@ -109,13 +117,17 @@ class Fleet:
         """The ports of a host, or of all, with the host's name; in no order."""
         keys = ">" if host is None else f"{token(host)}.>"
         async for entry, words in self._entries(self._streams.ports_bucket, keys, values=True):
-            yield _name(words[0]), _port(entry)
+            port = self._read(entry, decode_port)
+            if port is not None:
+                yield _name(words[0]), port
 
     async def hosts(self) -> list[Host]:
         """Every host that has a heartbeat, ports, or a sync in the log; by name."""
         heartbeats: dict[str, Heartbeat] = {}
         async for entry, words in self._entries(self._streams.hosts_bucket, ">", values=True):
-            heartbeats[words[0]] = _heartbeat(entry)
+            heartbeat = self._read(entry, _decode_heartbeat)
+            if heartbeat is not None:
+                heartbeats[words[0]] = heartbeat
         counts: Counter[str] = Counter()
         async for _, words in self._entries(self._streams.ports_bucket, ">", values=False):
             counts[words[0]] += 1
@@ -163,12 +175,21 @@ class Fleet:
                 async for entry in self._link.follow(stream, subject, start):
                     start = _from(entry.sequence + 1)
                     message_id = entry.headers.get(MESSAGE_ID, "")
-                    if not seen(message_id):
-                        yield LogItem(_item(entry), entry.value, message_id, entry.sequence)
+                    item = self._read(entry, from_json)
+                    if item is not None and not seen(message_id):
+                        yield LogItem(item, entry.value, message_id, entry.sequence)
             except NatsError as error:
-                self._notice(str(error))
+                self._notice(f"{error}; going on as soon as that is over")
                 await self._link.close()
                 await asyncio.sleep(_RETRY)
+
+    def _read(self, entry: Entry, decode: Callable[[bytes], T]) -> T | None:
+        """What an agent has written; None, and a notice, where somebody else wrote it."""
+        try:
+            return decode(entry.value)
+        except ValueError as error:  # of msgspec, too
+            self._notice(f"{entry.subject}, message {entry.sequence}, is not of an agent: {error}")
+            return None
 
     async def _entries(
         self, bucket: str, keys: str, *, values: bool
@@ -209,22 +230,4 @@ def _name(word: str) -> str:
     return word if name is None else name
 
 
-def _port(entry: Entry) -> Port:
-    try:
-        return decode_port(entry.value)
-    except msgspec.MsgspecError as error:
-        raise NatsError(f"{entry.subject} holds no port: {error}") from None
-
-
-def _heartbeat(entry: Entry) -> Heartbeat:
-    try:
-        return msgspec.json.decode(entry.value, type=Heartbeat)
-    except msgspec.MsgspecError as error:
-        raise NatsError(f"{entry.subject} holds no heartbeat: {error}") from None
-
-
-def _item(entry: Entry) -> PortEvent | SyncMarker:
-    try:
-        return from_json(entry.value)
-    except ValueError as error:
-        raise NatsError(f"{entry.subject}, message {entry.sequence}: {error}") from None
+_decode_heartbeat = msgspec.json.Decoder(Heartbeat).decode

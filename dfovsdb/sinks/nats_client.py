@@ -107,8 +107,12 @@ class Access:
             raise ConfigurationError("user, token and credentials_file exclude each other")
         if credentials_file is not None:
             _check_credentials(credentials_file)
-        self.tls = Tls(
-            ssl_key_file, ssl_cert_file, ssl_ca_cert_file, check_hostname=ssl_check_hostname
+        # Reading what the system trusts costs more than everything else here: only where wanted.
+        secured = self.needs_tls or ssl_cert_file or ssl_key_file or ssl_ca_cert_file
+        self.tls = (
+            Tls(ssl_key_file, ssl_cert_file, ssl_ca_cert_file, check_hostname=ssl_check_hostname)
+            if secured
+            else None
         )
         self.credentials: dict[str, Any] = {
             "user": user, "password": password, "token": token,
@@ -160,7 +164,7 @@ class Link:
                     servers=list(self._access.servers),
                     name=self._name,
                     inbox_prefix=self._inbox,
-                    tls=self._access.tls.context(),
+                    tls=self._access.tls.context() if self._access.tls else None,
                     error_cb=self._went_wrong,
                     closed_cb=self._closed,
                     allow_reconnect=False,

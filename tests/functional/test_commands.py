@@ -595,7 +595,9 @@ def test_debug_shows_a_traceback() -> None:
     assert "Traceback" in run("--debug", "watch", "udp:x").stderr
 
 
-@pytest.mark.parametrize("args", [("--help",), ("run", "--help"), ("watch", "--help")])
+@pytest.mark.parametrize(
+    "args", [("--help",), ("run", "--help"), ("watch", "--help"), ("fleet", "--help")]
+)
 def test_help_imports_none_of_the_libraries(args: tuple[str, ...]) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "dfovsdb", *args],
@@ -603,7 +605,7 @@ def test_help_imports_none_of_the_libraries(args: tuple[str, ...]) -> None:
     )  # fmt: skip
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not imported & {"oslo_config", "stevedore", "ovs", "msgspec", "oslo_log",
-                            "prometheus_client", "rich", "http"}  # fmt: skip
+                            "prometheus_client", "rich", "http", "nats", "asyncio"}  # fmt: skip
 
 
 def test_a_recording_of_watch_is_replayed_without_the_server(
