@@ -209,7 +209,7 @@ def messages(host: str, count: int) -> list[Message]:
     for number, port in enumerate(ports(host, count), start=2):
         event = PortEvent(action="online", port=port, previous=None, origin="initial",
                           seq=number, time=now, host=host)  # fmt: skip
-        told += ours.of_event(event, None)[0]
+        told += ours.of_event(event, ())[0]
     end = SyncMarker(action="sync_finished", origin="initial", seq=count + 2, time=now,
                      host=host, ports=count)  # fmt: skip
     return told + ours.of_marker(end)

@@ -74,7 +74,7 @@ class Fleet:
             if info is None or not info.state.messages:
                 return found
             start = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.ALL)
-            following = self.link.follow(self.streams.stream, ">", start)
+            following = self.link.follow(self.streams.stream, "dfovsdb.v1.>", start)
             async for entry in following:
                 found.append(entry)
                 if entry.sequence >= info.state.last_seq:

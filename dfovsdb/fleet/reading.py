@@ -15,6 +15,7 @@ from dfovsdb.fleet.fold import Seen
 from dfovsdb.json_v1 import decode_port, from_json
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.sinks.nats_client import Access, Entry, Link, NatsError
+from dfovsdb.sinks.nats_index import MARK
 from dfovsdb.sinks.nats_messages import MESSAGE_ID, OPERATION, Heartbeat
 from dfovsdb.sinks.nats_names import PREFIX, name_of, token
 from dfovsdb.sinks.nats_streams import Streams, bucket_stream, key_subject
@@ -199,8 +200,9 @@ class Fleet:
         async for entry in self._link.last(
             bucket_stream(bucket), key_subject(bucket, keys), values=values
         ):
-            if _is_value(entry):
-                yield entry, entry.subject.removeprefix(prefix).split(".")
+            words = entry.subject.removeprefix(prefix).split(".")
+            if _is_value(entry) and MARK not in words:  # what a host keeps for itself
+                yield entry, words
 
 
 def _from(sequence: int) -> api.ConsumerConfig:

@@ -9,8 +9,9 @@ Coroutines; nothing here knows of the thread and the loop that they run on.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from dfovsdb.errors import ConfigurationError, DfovsdbError, SinkUnavailable
@@ -18,6 +19,7 @@ from dfovsdb.logs import get_logger
 from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.sinks.base import SinkContext
 from dfovsdb.sinks.nats_client import Access, Link, Message, NatsError, Unacknowledged
+from dfovsdb.sinks.nats_index import PARTS, Index
 from dfovsdb.sinks.nats_messages import OPERATION, Heartbeat, Messages
 from dfovsdb.sinks.nats_names import port_key, token
 from dfovsdb.sinks.nats_streams import Streams, bucket_stream, key_subject
@@ -53,9 +55,10 @@ class Keeper:
         self._window = window
         self._beat_at = 0.0  # monotonic seconds: when the next is due
         self._made: dict[str, datetime | None] = {}  # when each stream was, as last seen
-        #: What the buckets have of this host's ports: the VIF that each claims.
-        self._known: dict[str, str | None] = {}
+        self._known: set[str] = set()  # ports that this process has told
         self._refused: set[str] = set()  # ports whose latest can never be published
+        self._index: Index | None = None  # None: what another run has kept is not read yet
+        self._versions = itertools.count()
         self._link: Link | None = None
 
     async def open(self, context: SinkContext) -> None:
@@ -78,27 +81,37 @@ class Keeper:
 
     async def tell(self, events: Sequence[PortEvent]) -> None:
         """Publish events; raises as a sink's emit_many()."""
+        _, index = await self._connected()
         told = [
-            (event, *self._messages.of_event(event, self._known.get(event.port.uuid)))
+            (event, *self._messages.of_event(event, index.claims(event.port.uuid)))
             for event in events
         ]
+        for event, _, vif in told:
+            if event.action != "offline":
+                index.cover(event.port.uuid, vif)
+        parts = index.lacking()
+        before = self._of_index(parts)
+        messages = [message for _, of_event, _ in told for message in of_event]
         try:
-            await self._publish([message for _, messages, _ in told for message in messages])
+            await self._publish([*before, *messages])
         except Unacknowledged as error:
-            left, delivered = error.acknowledged, 0
-            for event, messages, vif in told:
-                left -= len(messages)
+            left, delivered = error.acknowledged - len(before), 0
+            if left >= 0:
+                index.keep(parts)
+            for event, of_event, vif in told:
+                left -= len(of_event)
                 if left < 0:
                     break
-                self._note(event, vif)
+                self._note(index, event, vif)
                 delivered += 1
             if error.refused:
                 if len(events) == 1:  # of several, each is offered again alone
                     self._refused.add(events[0].port.uuid)
                 raise DfovsdbError(str(error)) from None
             raise SinkUnavailable(self._with_servers(error), delivered) from None
+        index.keep(parts)
         for event, _, vif in told:
-            self._note(event, vif)
+            self._note(index, event, vif)
 
     async def sync_started(self, marker: SyncMarker) -> None:
         """A telling of the whole table begins."""
@@ -106,56 +119,68 @@ class Keeper:
 
     async def sync_finished(self, marker: SyncMarker) -> None:
         """Remove what is no longer true; then tell that the sync is complete."""
+        link, index = await self._connected()
         try:
-            stale = await self._stale(await self._connected(), marker)
+            left = await self._left_over(link, index, marker)
+            stale = await self._keys_of(link, index, left)
         except NatsError as error:
             raise SinkUnavailable(self._with_servers(error)) from None
+        if stale:
+            LOG.info("%d keys of this host are no longer true, and are removed", len(stale))
         self._beat_at = 0.0  # how many ports there are is news
         await self._publish_or_unavailable(self._messages.of_marker(marker, stale))
+        for uuid in left:
+            index.drop(uuid)
+        parts = index.changed()
+        await self._publish_or_unavailable(self._of_index(parts))
+        index.keep(parts)
 
     async def beat(self) -> None:
         """Say that we are there, where it is time to."""
         await self._publish_or_unavailable([])
 
-    def _note(self, event: PortEvent, vif: str | None) -> None:
+    def _of_index(self, parts: Mapping[str, bytes]) -> list[Message]:
+        return [
+            self._messages.of_index(part, value, next(self._versions))
+            for part, value in parts.items()
+        ]
+
+    def _note(self, index: Index, event: PortEvent, vif: str | None) -> None:
         """It is published, and the buckets have it."""
         uuid = event.port.uuid
         self._refused.discard(uuid)
         if event.action == "offline":
-            self._known.pop(uuid, None)
+            self._known.discard(uuid)
+            index.drop(uuid)
         else:
-            self._known[uuid] = vif
+            self._known.add(uuid)
+            index.settle(uuid, vif)
 
-    async def _stale(self, link: Link, marker: SyncMarker) -> list[tuple[str, str]]:
-        """The keys of this host, with their buckets, that name no port that is there.
+    async def _left_over(self, link: Link, index: Index, marker: SyncMarker) -> list[str]:
+        """The ports that a process before this one has left, and that are not there.
 
-        What this process has told is known. What one before it has left is looked for in its
-        first sync, and in a replay. Nothing is removed where we were not told the whole table: a
-        sync of mere differences tells nothing of ports that were told before this process began.
-        Where the numbers say that the buckets lack something, all is asked for again.
+        None where we were not told the whole table: a sync of mere differences tells nothing of
+        ports that were told before this process began. Where the numbers say that the bucket
+        lacks something, all is asked for again.
         """
-        if marker.origin not in ("initial", "replay"):
-            return []
-        host = token(self._host)
-        ports, vifs = self._streams.ports_bucket, self._streams.vifs_bucket
-        there = await _keys(link, ports, f"{host}.>")
-        known = {port_key(self._host, uuid) for uuid in self._known}
-        refused = {port_key(self._host, uuid) for uuid in self._refused}
-        if len(known | refused) < (marker.ports or 0):
-            live = await _live(link, ports, there - known)
-            if not there >= known or len(known) + len(live) != marker.ports:
-                self._ask_again(marker)
-            return []
-        if not there >= known:
+        left = [uuid for uuid, _ in index if uuid not in self._known | self._refused]
+        count = len(self._known | self._refused)
+        if count >= (marker.ports or 0):
+            return left
+        keys = [port_key(self._host, uuid) for uuid in left]
+        if count + len(await _live(link, self._streams.ports_bucket, keys)) != marker.ports:
             self._ask_again(marker)
-        claims = await _keys(link, vifs, f"*.{host}.*")
-        kept = {vif for vif in self._known.values() if vif is not None}
-        gone = {vif for vif in claims - kept if vif.partition(".")[2] not in refused}
-        stale = [(ports, key) for key in await _live(link, ports, there - known - refused)]
-        stale += [(vifs, key) for key in await _live(link, vifs, gone)]
-        if stale:
-            LOG.info("%d keys of this host are no longer true, and are removed", len(stale))
-        return stale
+        return []
+
+    async def _keys_of(
+        self, link: Link, index: Index, left: Sequence[str]
+    ) -> list[tuple[str, str]]:
+        """The keys of some ports that have a value, with their buckets."""
+        ports, vifs = self._streams.ports_bucket, self._streams.vifs_bucket
+        keys = [port_key(self._host, uuid) for uuid in left]
+        claims = {vif for uuid in left for vif in index.claims(uuid)}
+        found = [(ports, key) for key in await _live(link, ports, keys)]
+        return found + [(vifs, key) for key in await _live(link, vifs, claims)]
 
     def _ask_again(self, marker: SyncMarker) -> None:
         if marker.origin != "replay":  # which has just told everything
@@ -173,7 +198,7 @@ class Keeper:
 
         :raises Unacknowledged: how many of the messages were acknowledged.
         """
-        link = await self._connected()
+        link, _ = await self._connected()
         now = time.monotonic()
         beats = [self._beat()] if now >= self._beat_at else []
         await link.publish([*messages, *beats], self._window)
@@ -192,10 +217,11 @@ class Keeper:
             )
         )
 
-    async def _connected(self) -> Link:
+    async def _connected(self) -> tuple[Link, Index]:
         assert self._link is not None, "it is open"
         await self._ready(self._link)
-        return self._link
+        assert self._index is not None, "it is ready"
+        return self._link, self._index
 
     async def _ready(self, link: Link) -> None:
         """Be connected, to streams that are there and are as they must be.
@@ -209,6 +235,8 @@ class Keeper:
         try:
             await link.connect()
             made = await self._streams.ready(link, create=self._create)
+            if self._index is None or made != self._made:
+                self._index = await self._kept_index(link)
         except NatsError as error:
             await link.close()
             raise SinkUnavailable(self._with_servers(error)) from None
@@ -222,16 +250,17 @@ class Keeper:
             self._context.request_replay()
         self._made = made
 
+    async def _kept_index(self, link: Link) -> Index:
+        index = Index()
+        parts = {self._messages.index_subject(part): part for part in PARTS}
+        stream = bucket_stream(self._streams.ports_bucket)
+        for entry in await link.get_all(stream, list(parts)):
+            index.load(parts[entry.subject], entry.value)
+        return index
+
     def _with_servers(self, error: Exception) -> str:
         servers, words = str(self._access), str(error)
         return words if words.startswith(servers) else f"{servers}: {words}"
-
-
-async def _keys(link: Link, bucket: str, keys: str) -> set[str]:
-    """The keys of a bucket that a filter matches, with those that were deleted."""
-    prefix = key_subject(bucket, "")
-    found = await link.subjects(bucket_stream(bucket), key_subject(bucket, keys))
-    return {subject.removeprefix(prefix) for subject in found}
 
 
 async def _live(link: Link, bucket: str, keys: Iterable[str]) -> list[str]:

@@ -15,6 +15,7 @@ import msgspec
 from dfovsdb.json_v1 import encode_port, to_json
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.sinks.nats_client import Message
+from dfovsdb.sinks.nats_index import MARK
 from dfovsdb.sinks.nats_names import port_key, subject, token, vif_key
 from dfovsdb.sinks.nats_streams import Streams, key_subject
 
@@ -44,16 +45,18 @@ class Messages:
         self._ports, self._vifs = streams.ports_bucket, streams.vifs_bucket
         self._hosts = streams.hosts_bucket
 
-    def of_event(self, event: PortEvent, claimed: str | None) -> tuple[list[Message], str | None]:
+    def of_event(
+        self, event: PortEvent, claimed: Iterable[str]
+    ) -> tuple[list[Message], str | None]:
         """The messages of an event, and the key of the VIF that the port claims by it.
 
-        :param claimed: the key that it claimed before, where that is known.
+        :param claimed: the keys that it claimed before, where that is known.
         """
         port, identity = event.port, f"{self._source}:{event.seq}"
         headers = {MESSAGE_ID: identity}
         key = key_subject(self._ports, port_key(self._host, port.uuid))
         messages = [Message(subject(self._host, port.kind), to_json(event), headers)]
-        before = {claimed, self._vif(port), self._vif(event.previous)}
+        before = {*claimed, self._vif(port), self._vif(event.previous)}
         vif = None
         if event.action == "offline":
             messages.append(Message(key, b"", headers | _DELETED))
@@ -76,6 +79,15 @@ class Messages:
         identity = f"{self._source}:{marker.seq}"
         message = Message(subject(self._host, "sync"), to_json(marker), {MESSAGE_ID: identity})
         return [*_removals(identity, stale), message]
+
+    def of_index(self, part: str, value: bytes, version: int) -> Message:
+        """The message of a part of the list of this host's keys."""
+        key = self.index_subject(part)
+        return Message(key, value, {MESSAGE_ID: f"{self._source}:index:{version}"})
+
+    def index_subject(self, part: str) -> str:
+        """Where a part of the list is."""
+        return key_subject(self._ports, f"{token(self._host)}.{MARK}.{part}")
 
     def of_heartbeat(self, heartbeat: Heartbeat) -> Message:
         """The message of a heartbeat, which is told once, whatever becomes of it."""

@@ -61,7 +61,7 @@ class Streams:
             subjects=[f"{PREFIX}.>"],
             max_age=self.max_age,
             max_bytes=self.max_bytes,
-            duplicate_window=self.duplicate_window,
+            duplicate_window=min(self.duplicate_window, self.max_age or self.duplicate_window),
             allow_direct=True,
             **limits,
         )
