@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,9 @@ from dfovsdb.sinks.base import Sink
 from dfovsdb.sinks.dragonflow import DragonflowSink
 from dfovsdb.sinks.jsonl import JsonlSink
 from dfovsdb.sinks.log import LogSink
+from dfovsdb.sinks.nats import NatsSink
 from dfovsdb.sinks.notifications import OsloMessagingSink
 from dfovsdb.sinks.webhook import WebhookSink
-from dfovsdb.sinks.nats import NatsSink
 from dfovsdb.testing import CaptureSink
 from dfovsdb.testing.conformance import ClassifierConformance, SinkConformance, event_word
 from tests.natsserver import NatsServer
@@ -234,6 +233,8 @@ class TestOsloMessaging(SinkConformance):
     def arrived(self, sink: Sink) -> Sequence[str]:
         items = [from_json(json.dumps(told[1]["payload"])) for told in self.told]
         return [event_word(item) for item in items if isinstance(item, PortEvent)]
+
+
 class TestNats(SinkConformance):
     """With a real server; the outage is its end."""
 
