@@ -4,34 +4,26 @@
 #   tools/nats-server.sh [COMMAND [ARGUMENT...]]
 #
 # It is the machine's own if it has one. If not, the distribution's package is unpacked into
-# .nats/: nothing is installed or started.
+# .nats/: nothing is installed or started. Where it cannot be had, the tests that need it are
+# skipped, and say so.
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 export PATH
 
-say() {
-    echo "setup: $*" >&2
+fetch() {
+    rm -rf .nats .cache/nats-server
+    tools/fetch-debs.sh .cache/nats-server nats-server || return 1
+    .cache/nats-server/usr/sbin/nats-server --version >/dev/null || return 1
+    mv .cache/nats-server .nats
 }
 
-die() {
-    say "$*"
-    exit 1
-}
-
-if ! command -v nats-server >/dev/null; then
+if ! command -v nats-server >/dev/null && command -v apt-get >/dev/null; then
     # Running it tells more than a file: .nats may come from another machine.
     if ! .nats/usr/sbin/nats-server --version >/dev/null 2>&1; then
-        command -v apt-get >/dev/null ||
-            die "no nats-server here, nor apt-get to fetch it: install nats-server and try again"
-        say "nats-server (package nats-server) -> .nats/"
-        new=.cache/nats-server
-        rm -rf .nats $new
-        tools/fetch-debs.sh $new nats-server
-        $new/usr/sbin/nats-server --version >/dev/null 2>.cache/error ||
-            die "the nats-server that was fetched does not run: $(head -n1 .cache/error)"
-        mv $new .nats
+        echo "setup: nats-server (package nats-server) -> .nats/" >&2
+        fetch || echo "setup: without it the tests of the sink nats are skipped" >&2
     fi
     PATH=$PWD/.nats/usr/sbin:$PATH
 fi

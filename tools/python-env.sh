@@ -100,7 +100,7 @@ pip_install() {
 if [ "$level" = test ]; then
     say "packages of requirements.txt and test-requirements.txt, dfovsdb (editable) -> $venv/"
     set -- -r test-requirements.txt \
-        -e '.[dragonflow,metrics,nats,oslo_messaging,tui,webhook]'
+        -e '.[dragonflow,metrics,nats,oslo-messaging,tui,webhook]'
 elif [ "$level" = bench ]; then
     say "packages of requirements.txt and benchmarks/requirements.txt, dfovsdb (editable) -> $venv/"
     set -- -r benchmarks/requirements.txt -e .

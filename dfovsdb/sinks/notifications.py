@@ -39,7 +39,7 @@ class OsloMessagingSink(Sink):
             secret=True,
             help="The bus, as in other services: rabbit://USER:PASSWORD@HOST:PORT/VHOST. Options "
             "of [oslo_messaging_rabbit] may follow: …/VHOST?ssl=true&amqp_durable_queues=true. "
-            "Needs the extra dfovsdb[oslo_messaging].",
+            "Needs the extra dfovsdb[oslo-messaging].",
         ),
         cfg.ListOpt(
             "topics",
@@ -131,7 +131,7 @@ def _bus(
     try:
         from dfovsdb.sinks.notifications_bus import Bus
     except ImportError as error:
-        raise needs_extra(f"oslo.messaging ({error})", "oslo_messaging") from None
+        raise needs_extra(f"oslo.messaging ({error})", "oslo-messaging") from None
     return Bus(
         transport_url, driver=driver, topics=topics, control_exchange=exchange, timeout=timeout
     )

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
 from typing import Self
+from unittest import SkipTest
 
 from dfovsdb.testing import wait_until
 
@@ -42,6 +44,8 @@ class RabbitMQ:
             [ROOT / "tools" / "rabbitmq.sh", "printenv", "PATH"],
             check=True, stdout=subprocess.PIPE, text=True,
         ).stdout.strip()  # fmt: skip
+        if not shutil.which("rabbitmq-server", path=path):
+            raise SkipTest("there is no RabbitMQ, and tools/rabbitmq.sh could not fetch one")
         (folder / "rabbitmq.conf").write_text(
             _CONFIGURATION.format(port=self.port, user=USER, password=PASSWORD)
         )
