@@ -66,6 +66,6 @@ wheel:  ## set up, then build a wheel into dist/
 	@ls dist/*.whl
 
 clean:  ## remove everything that was set up or built here
-	@tools/openvswitch.sh tools/nats-server.sh tools/rabbitmq.sh tools/service-tools.sh \
-	    .venv/bin/python -m pytest $(ARGS)
+	rm -rf .venv .venv-bench .ovs .nats .rabbitmq .service-tools .cache build dist docs/_build \
+	    *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
