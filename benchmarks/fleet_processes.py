@@ -22,7 +22,8 @@ from dfovsdb.dispatcher import Dispatcher
 from dfovsdb.json_v1 import from_json
 from dfovsdb.model import Port, PortEvent, SyncMarker, port_of
 from dfovsdb.sinks.nats import NatsSink
-from dfovsdb.sinks.nats_client import Access, Link, Message
+from dfovsdb.sinks.nats_access import Access
+from dfovsdb.sinks.nats_client import Link, Message
 from dfovsdb.sinks.nats_messages import Messages
 from dfovsdb.sinks.nats_streams import Streams
 from dfovsdb.testing import interface

@@ -14,7 +14,8 @@ from dfovsdb.fleet.reading import Claim, Host, LogItem
 from dfovsdb.fleet.reading import Fleet as AsyncFleet
 from dfovsdb.json_v1 import from_json
 from dfovsdb.model import Port, PortEvent
-from dfovsdb.sinks.nats_client import Access, Entry, Link
+from dfovsdb.sinks.nats_access import Access
+from dfovsdb.sinks.nats_client import Entry, Link
 from dfovsdb.sinks.nats_messages import MESSAGE_ID, OPERATION
 from dfovsdb.sinks.nats_streams import Streams, bucket_stream, key_subject
 

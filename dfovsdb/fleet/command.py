@@ -110,13 +110,13 @@ _duration.__name__ = "time"  # argparse names it so where it refuses a value
 def _run(args: argparse.Namespace) -> int:
     import asyncio
 
-    from dfovsdb.errors import ConfigurationError
+    from dfovsdb.errors import needs_extra
 
     common.log_to_stderr(args, logging.WARNING)
     try:
         import nats  # noqa: F401 - is it there?
     except ModuleNotFoundError:
-        raise ConfigurationError("fleet needs an extra: pip install 'dfovsdb[nats]'") from None
+        raise needs_extra("fleet", "nats") from None
     fleet = _fleet(args)
     asyncio.run(_answer(args, fleet))
     return common.DONE
@@ -133,7 +133,7 @@ def _fleet(args: argparse.Namespace) -> Fleet:
     from dfovsdb.fleet.reading import Fleet
     from dfovsdb.logs import get_logger
     from dfovsdb.sinks.nats import ACCESS_OPTIONS, STREAM_OPTIONS
-    from dfovsdb.sinks.nats_client import Access
+    from dfovsdb.sinks.nats_access import Access
     from dfovsdb.sinks.nats_streams import Streams
 
     conf = common.configuration(args)

@@ -14,7 +14,8 @@ from nats.js import api
 from dfovsdb.fleet.fold import Seen
 from dfovsdb.json_v1 import decode_port, from_json
 from dfovsdb.model import Port, PortEvent, SyncMarker
-from dfovsdb.sinks.nats_client import Access, Entry, Link, NatsError
+from dfovsdb.sinks.nats_access import Access
+from dfovsdb.sinks.nats_client import Entry, Link, NatsError
 from dfovsdb.sinks.nats_index import MARK
 from dfovsdb.sinks.nats_messages import MESSAGE_ID, OPERATION, Heartbeat
 from dfovsdb.sinks.nats_names import PREFIX, name_of, token

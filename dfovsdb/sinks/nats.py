@@ -2,8 +2,8 @@
 
 The options, and the worker's calls. What is published when is in nats_keeper.py, the messages in
 nats_messages.py, names in nats_names.py, streams and buckets in nats_streams.py, the connection
-in nats_client.py. This file imports none of those that need nats-py, so its options can be
-listed without the extra.
+in nats_client.py, acknowledgements in nats_acks.py, servers and credentials in nats_access.py.
+This file imports none of those that need nats-py, so its options can be listed without the extra.
 
 nats-py is asyncio. Its loop runs on the worker's thread, and only while the worker is inside a
 call: no second thread, nothing that goes on behind the worker's back, and nothing left after
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from oslo_config import cfg
 
-from dfovsdb.errors import ConfigurationError
+from dfovsdb.errors import ConfigurationError, needs_extra
 from dfovsdb.sinks.base import Sink, SinkContext
 
 if TYPE_CHECKING:
@@ -175,13 +175,13 @@ class NatsSink(Sink):
                 f"{heartbeat:g} s, or one that is late makes the host stale"
             )
         try:
-            from dfovsdb.sinks.nats_client import Access
+            from dfovsdb.sinks.nats_access import Access
             from dfovsdb.sinks.nats_keeper import Keeper
             from dfovsdb.sinks.nats_streams import Streams
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "nats":
                 raise
-            raise ConfigurationError("needs an extra: pip install 'dfovsdb[nats]'") from None
+            raise needs_extra("nats-py", "nats") from None
         access = Access(
             servers,
             user=user,

@@ -20,7 +20,6 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 import nats.errors
@@ -29,12 +28,12 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 from nats.js import errors as js_errors
 
-from dfovsdb.errors import ConfigurationError, DfovsdbError
-from dfovsdb.tls import Tls, verification
+from dfovsdb.errors import DfovsdbError
+from dfovsdb.sinks.nats_access import Access
+from dfovsdb.sinks.nats_acks import ApiError, Window, decode_ack
+from dfovsdb.tls import verification
 
 _HEADERS = 64  # bytes of a message's headers beyond their names and values, at most
-_TOO_LARGE = (10054,)  # JetStream: message size exceeds maximum allowed
-_FULL = (10023, 10047, 10077)  # JetStream: insufficient resources or storage, store failed
 _AT_ONCE = 100  # requests that wait for their answers
 _SILENCE = 0.5  # seconds after which a listing asks whether more is to come
 
@@ -74,55 +73,6 @@ class Entry(NamedTuple):
     time: float  #: when the server stored it, seconds since 1970
 
 
-class Access:
-    """Where the servers are, and who we are.
-
-    :param servers: `nats://HOST:PORT` or `tls://HOST:PORT`.
-    :param credentials_file: of a user with a JWT (nsc); excludes the other three.
-    :raises ConfigurationError: any of these cannot be used.
-    """
-
-    def __init__(
-        self,
-        servers: Sequence[str],
-        *,
-        user: str | None = None,
-        password: str | None = None,
-        token: str | None = None,
-        credentials_file: str | None = None,
-        ssl_key_file: str | None = None,
-        ssl_cert_file: str | None = None,
-        ssl_ca_cert_file: str | None = None,
-        ssl_check_hostname: bool = True,
-    ) -> None:
-        self.servers = [_server(server) for server in servers]
-        if not self.servers:
-            raise ConfigurationError("option servers is empty: name at least one")
-        self.needs_tls = self.servers[0].startswith("tls:")
-        if any(server.startswith("tls:") != self.needs_tls for server in self.servers):
-            raise ConfigurationError("option servers: use nats:// or tls:// for all of them")
-        if (user is None) != (password is None):
-            raise ConfigurationError("user and password go together")
-        if sum(given is not None for given in (user, token, credentials_file)) > 1:
-            raise ConfigurationError("user, token and credentials_file exclude each other")
-        if credentials_file is not None:
-            _check_credentials(credentials_file)
-        # Reading what the system trusts costs more than everything else here: only where wanted.
-        secured = self.needs_tls or ssl_cert_file or ssl_key_file or ssl_ca_cert_file
-        self.tls = (
-            Tls(ssl_key_file, ssl_cert_file, ssl_ca_cert_file, check_hostname=ssl_check_hostname)
-            if secured
-            else None
-        )
-        self.credentials: dict[str, Any] = {
-            "user": user, "password": password, "token": token,
-            "user_credentials": credentials_file,
-        }  # fmt: skip
-
-    def __str__(self) -> str:
-        return ", ".join(self.servers)
-
-
 class Link:
     """A connection, made by connect() and again after it was lost.
 
@@ -141,7 +91,7 @@ class Link:
         self._acks = ""
         self._runs = itertools.count()
         self._run = ""
-        self._window = _Window(0)
+        self._window = Window(0)
 
     @property
     def connected(self) -> bool:
@@ -200,7 +150,7 @@ class Link:
         if client is None:
             raise Unacknowledged("there is no connection", 0)
         self._run = f"{self._acks}.{next(self._runs)}"
-        self._window = acks = _Window(len(messages))
+        self._window = acks = Window(len(messages))
         try:
             for number, message in enumerate(messages):
                 while number - acks.first >= window and acks.failed is None:
@@ -387,14 +337,14 @@ class Link:
                               "now, or it was removed")  # fmt: skip
             return
         try:
-            ack = _decode_ack(message.data)
+            ack = decode_ack(message.data)
         except msgspec.MsgspecError:
             self._window.fail(int(number), "what answers there is not JetStream")
             return
         if ack.error is None:
             self._window.acknowledge(int(number))
         else:
-            refused = ack.error.err_code in _TOO_LARGE
+            refused = ack.error.is_of_the_message
             self._window.fail(int(number), ack.error.words, refused=refused)
 
     async def _went_wrong(self, error: Exception) -> None:
@@ -407,7 +357,7 @@ class Link:
     async def _closed(self) -> None:
         self._window.stop(self._trouble[-1] if self._trouble else "the server has left")
 
-    async def _progress(self, acks: _Window) -> None:
+    async def _progress(self, acks: Window) -> None:
         """Wait until a message more is acknowledged, or one is known to have failed."""
         acks.moved.clear()
         if acks.stopped is None:
@@ -455,60 +405,6 @@ class _Refused(Exception):
     """This message can never be published."""
 
 
-class _Failure(NamedTuple):
-    number: int
-    words: str
-    refused: bool
-
-
-class _Window:
-    """Which messages of one run are acknowledged: `first` is the first that is not."""
-
-    def __init__(self, count: int) -> None:
-        self.first = 0
-        self.failed: _Failure | None = None
-        self.stopped: str | None = None  # nothing more is to be expected
-        self.moved = asyncio.Event()
-        self._count = count
-        self._beyond: set[int] = set()  # acknowledged, and one before them is not
-
-    @property
-    def end(self) -> int:
-        """What is to be waited for: everything, or all before the first that failed."""
-        return self._count if self.failed is None else self.failed.number
-
-    def acknowledge(self, number: int) -> None:
-        self._beyond.add(number)
-        while self.first in self._beyond:
-            self._beyond.remove(self.first)
-            self.first += 1
-        self.moved.set()
-
-    def fail(self, number: int, words: str, *, refused: bool = False) -> None:
-        if self.failed is None or number < self.failed.number:
-            self.failed = _Failure(number, words, refused)
-        self.moved.set()
-
-    def stop(self, words: str) -> None:
-        self.stopped = self.stopped or words
-        self.moved.set()
-
-
-class _Error(msgspec.Struct, gc=False):
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
-
-    @property
-    def words(self) -> str:
-        what = f"{self.description or 'refused'} ({self.err_code or self.code})"
-        return f"JetStream is full: {what}" if self.err_code in _FULL else what
-
-
-class _Ack(msgspec.Struct, gc=False):
-    error: _Error | None = None
-
-
 class _State(msgspec.Struct):
     subjects: dict[str, int] = {}
 
@@ -516,10 +412,9 @@ class _State(msgspec.Struct):
 class _Subjects(msgspec.Struct):
     total: int = 0
     state: _State | None = None
-    error: _Error | None = None
+    error: ApiError | None = None
 
 
-_decode_ack = msgspec.json.Decoder(_Ack).decode
 _decode_subjects = msgspec.json.Decoder(_Subjects).decode
 
 
@@ -547,42 +442,3 @@ def _entry(message: Msg) -> Entry:
         metadata.sequence.stream,
         metadata.timestamp.timestamp(),
     )
-
-
-def _server(url: str) -> str:
-    """Checked, and with its port.
-
-    :raises ConfigurationError: it cannot be used; a password in it is not repeated.
-    """
-    url = url.strip()
-    try:
-        parts = urlsplit(url if "://" in url else f"nats://{url}")
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.username is not None or parts.password is not None:
-        raise ConfigurationError(
-            "option servers holds a name or a password: use the options user, password or token"
-        )
-    if parts.scheme not in ("nats", "tls") or not parts.hostname or parts.path not in ("", "/"):
-        raise ConfigurationError(f"server {url!r:.100}: use nats://HOST:PORT or tls://HOST:PORT")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}:{port or 4222}"
-
-
-def _check_credentials(path: str) -> None:
-    try:
-        with open(path, "rb") as file:
-            content = file.read(1 << 16)
-    except OSError as error:
-        raise ConfigurationError(
-            f"credentials_file {path!r} cannot be read: {error.strerror}"
-        ) from None
-    if b"BEGIN NATS USER JWT" not in content or b"BEGIN USER NKEY SEED" not in content:
-        raise ConfigurationError(f"credentials_file {path!r} holds no JWT and seed of a user")
-    try:
-        import nkeys  # noqa: F401 - nats-py imports it when it connects
-    except ImportError:
-        raise ConfigurationError(
-            "credentials_file needs nkeys, which is part of the extra: pip install 'dfovsdb[nats]'"
-        ) from None

@@ -18,7 +18,8 @@ from dfovsdb.errors import ConfigurationError, DfovsdbError, SinkUnavailable
 from dfovsdb.logs import get_logger
 from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.sinks.base import SinkContext
-from dfovsdb.sinks.nats_client import Access, Link, Message, NatsError, Unacknowledged
+from dfovsdb.sinks.nats_access import Access
+from dfovsdb.sinks.nats_client import Link, Message, NatsError, Unacknowledged
 from dfovsdb.sinks.nats_index import PARTS, Index
 from dfovsdb.sinks.nats_messages import OPERATION, Heartbeat, Messages
 from dfovsdb.sinks.nats_names import port_key, token
