@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
@@ -16,8 +15,6 @@ from unittest import SkipTest
 from dfovsdb.testing import wait_until
 
 _WHERE = ("/usr/sbin", "/usr/local/sbin", str(Path(__file__).parents[1] / ".nats/usr/sbin"))
-_PDEATHSIG = 1  # prctl(2)
-_libc = ctypes.CDLL(None)
 
 
 def find() -> str:
@@ -72,10 +69,10 @@ class NatsServer:
         """With the configuration file as it is."""
         conf = self.folder / "nats.conf"
         self.process = subprocess.Popen(
-            [find(), "-c", str(conf), "-l", str(self.folder / "log")],
+            ["setpriv", "--pdeathsig", "KILL", find(),
+             "-c", str(conf), "-l", str(self.folder / "log")],
             stdin=subprocess.DEVNULL,
-            preexec_fn=lambda: _libc.prctl(_PDEATHSIG, signal.SIGKILL),
-        )
+        )  # fmt: skip
 
     def wait(self) -> None:
         """Until it listens."""
