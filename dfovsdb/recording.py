@@ -28,6 +28,7 @@ from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.reader import Reader
 from dfovsdb.session import Changes, Session, Snapshot
 from dfovsdb.sinks.base import Sink
+from dfovsdb.table import ABSENT, ColumnType
 from dfovsdb.version import __version__
 
 LOG = get_logger(__name__)
@@ -97,7 +98,8 @@ def replay(
 ) -> Iterator[PortEvent | SyncMarker]:
     """Yield the events and markers that a recording gives.
 
-    :param classifiers: None means the default ones.
+    :param classifiers: None means the default ones. A column that they declare and the
+        recording lacks is empty, as where a server lacks it.
     :param resync: as of a Monitor.
     :raises ConfigurationError: the file cannot be read, or is no recording.
     """
@@ -121,8 +123,11 @@ class _Player:
     ) -> None:
         chain = Chain(plugins.default_classifiers() if classifiers is None else classifiers)
         columns = frozenset(header.get("columns", ()))
-        if missing := chain.extra_columns - columns:
-            LOG.warning("the recording lacks the columns %s", ", ".join(sorted(missing)))
+        missing = sorted(chain.extra_columns - columns)
+        if missing:
+            LOG.warning("the recording lacks the columns %s: they are taken as empty",
+                        ", ".join(missing))  # fmt: skip
+        self._absent: dict[str, ColumnType] = dict.fromkeys(missing, ABSENT)
         self._began = datetime.fromisoformat(header["time"])
         self._session = Session(0.0, extra_columns=columns, monitor=header.get("monitor", "auto"))
         self._sink = _Told()
@@ -146,6 +151,9 @@ class _Player:
         else:
             data = line["data"].encode("utf-8", "surrogateescape")
             for message in self._session.received(data, now):
+                if isinstance(message, Snapshot):
+                    types = {**message.extra_columns, **self._absent}
+                    message = message._replace(extra_columns=types)
                 self._reader.read(message)
                 self._step()
                 time = self._began + timedelta(seconds=now)

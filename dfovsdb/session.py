@@ -23,7 +23,14 @@ from ovs import reconnect
 from dfovsdb import jsonrpc
 from dfovsdb.errors import ConnectionLost, LossReason, ProtocolError
 from dfovsdb.logs import get_logger
-from dfovsdb.table import CORE_COLUMNS, REQUIRED_COLUMNS, TABLE, ColumnType, MonitorMethod
+from dfovsdb.table import (
+    ABSENT,
+    CORE_COLUMNS,
+    REQUIRED_COLUMNS,
+    TABLE,
+    ColumnType,
+    MonitorMethod,
+)
 from dfovsdb.text import clean
 
 LOG = get_logger(__name__)
@@ -288,9 +295,7 @@ class _Conversation:
             raise ProtocolError("the server answered the monitor request before get_schema")
         schema = self._schema or {}
         return {
-            name: ColumnType.of(schema[name])
-            if name in schema
-            else ColumnType("optional", several=False)
+            name: ColumnType.of(schema[name]) if name in schema else ABSENT
             for name in self._extra_columns
         }
 

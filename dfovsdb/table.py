@@ -97,6 +97,10 @@ class ColumnType(NamedTuple):
         raise ProtocolError(f"the schema has a column that cannot be read: {schema!r:.80}")
 
 
+#: What a classifier declares and nobody sends: always empty.
+ABSENT = ColumnType("optional", several=False)
+
+
 class Table:
     """All rows by uuid, and the differences that each message makes.
 

@@ -29,7 +29,8 @@ class Classifier(abc.ABC):
     kind: str
     #: Its oslo.config options, read from [classifier_INSTANCE] and passed by keyword.
     options: ClassVar[Sequence[cfg.Opt]] = ()
-    #: Interface columns that it needs beyond the core's; they arrive in `interface.columns`.
+    #: Interface columns that it needs beyond the core's; each is a key of `interface.columns`,
+    #: None where the server has no such column.
     #: `statistics` and `status` are refused: the switch rewrites them every five seconds.
     columns: frozenset[str] = frozenset()
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from dfovsdb.model import Interface
+from dfovsdb.table import CORE_COLUMNS
 
 _CORE = frozenset(Interface.__struct_fields__)
 _NAMESPACE = uuid.UUID("6466f766-7364-4200-8000-000000000000")
@@ -18,7 +20,8 @@ def interface(name: str = "tap0", **columns: Any) -> Interface:
     """An Interface row, complete but for what a test is about.
 
     :param columns: fields of Interface; every other name goes into `columns`, as the columns
-        do that a classifier declares.
+        do that a classifier declares. A monitor's rows have all of those: one that is empty
+        is given as None.
     """
     known = {field: columns.pop(field) for field in list(columns) if field in _CORE}
     known.setdefault("uuid", str(uuid.uuid5(_NAMESPACE, name)))
@@ -31,14 +34,24 @@ def corpus(columns: frozenset[str] = frozenset()) -> list[Interface]:
     :param columns: what the classifier declares; each row is there with them empty, as where
         the server does not have such a column, and with values of their type.
     """
-    rows = [*_real(), *_hostile()]
-    empty: dict[str, Any] = dict.fromkeys(columns)
-    filled = {name: SAMPLES.get(name) for name in columns}
-    return [
-        interface(**{**_fields(row), "columns": declared})
-        for declared in ((empty, filled) if columns else (empty,))
-        for row in rows
-    ]
+    return declaring([*_real(), *_hostile()], columns)
+
+
+def declaring(rows: Iterable[Interface], columns: Iterable[str]) -> list[Interface]:
+    """The rows, with what the classifier declares as keys of `columns`, as a monitor's have.
+
+    A row that lacks one is there with it empty, and with a value of its type. What the core
+    monitors anyway is a field, and no key.
+    """
+    found: list[Interface] = []
+    for row in rows:
+        lacks = frozenset(columns).difference(CORE_COLUMNS, row.columns)
+        empty: dict[str, Any] = dict.fromkeys(lacks)
+        filled = {name: copy.copy(SAMPLES.get(name)) for name in lacks}
+        for values in (empty, filled) if lacks else (empty,):
+            columns_now = {**row.columns, **values}
+            found.append(interface(**{**_fields(row), "columns": columns_now}))
+    return found
 
 
 #: A value of each column of table Interface that a classifier may declare, as it is decoded

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from dfovsdb.testing import ClassifierConformance, SinkConformance
-from tests.unit.test_conformance import Good, OfRemembers, Remembers
+from dfovsdb import Interface
+from dfovsdb.testing import ClassifierConformance, SinkConformance, interface
+from tests.unit.test_conformance import Good, OfRemembers, Remembers, promises
 
 OUTAGE = "test_an_outage_is_raised_as_sink_unavailable"
 END = "test_the_destination_ends_with_the_ports_of_the_switch"
@@ -116,6 +117,32 @@ def test_a_mistake_in_a_hook_of_a_classifiers_suite_is_said_to_be_there(
     suite = suite_of(ClassifierConformance, **{"plugin": Good, hook: mistake})
     with pytest.raises(AssertionError, match=words):
         ask(suite, "test_it_answers_every_row")
+
+
+def test_rows_of_the_author_have_the_columns_that_are_declared() -> None:
+    class Asks(Good):
+        columns = frozenset({"mtu"})
+        seen: ClassVar[list[object]] = []
+
+        def classify(self, interface: Interface) -> dict[str, str | None] | None:
+            self.seen.append(interface.columns["mtu"])
+            return None
+
+    suite = suite_of(ClassifierConformance, plugin=Asks, rows=answers([interface("qr-")]))
+    for promise in promises(ClassifierConformance):
+        ask(suite, promise)
+    assert {None, 1500} == set(Asks.seen)
+
+
+def test_what_the_core_monitors_is_no_key_of_columns_in_the_suite_either() -> None:
+    class Asks(Good):
+        columns = frozenset({"name"})
+
+        def classify(self, interface: Interface) -> dict[str, str | None] | None:
+            return {"name": interface.columns["name"]}
+
+    with pytest.raises(AssertionError, match="KeyError"):
+        ask(suite_of(ClassifierConformance, plugin=Asks), "test_it_answers_every_row")
 
 
 def test_a_hook_may_skip_the_test_that_asks_it(tmp_path: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from testtools.matchers import Equals
 
 from dfovsdb.classifiers.match import MatchClassifier
 from dfovsdb.errors import ConfigurationError, ConnectionLost
-from dfovsdb.model import PortEvent, SyncMarker
+from dfovsdb.model import Interface, PortEvent, SyncMarker
 from dfovsdb.recording import RecordingSession, replay
 from dfovsdb.testing import Sandbox
 from dfovsdb.watching import watch
@@ -178,6 +178,21 @@ def test_a_column_that_was_not_recorded_is_said(caplog: pytest.LogCaptureFixture
 
     list(replay(RECORDING, classifiers=[Mtu("any")]))
     assert "the recording lacks the columns mtu" in caplog.text
+
+
+def test_a_column_that_was_not_recorded_is_empty_and_harms_no_event() -> None:
+    class Mtu(MatchClassifier):
+        columns = frozenset({"mtu"})
+
+        def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
+            if super().classify(interface) is None:
+                return None
+            mtu: int | None = interface.columns["mtu"]
+            return None if mtu else {}
+
+    plainly = list(replay(RECORDING, classifiers=[MatchClassifier("any")]))
+    assert list(replay(RECORDING, classifiers=[Mtu("any")])) == plainly
+    assert plainly
 
 
 def test_what_is_watched_is_what_its_recording_gives(

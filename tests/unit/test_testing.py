@@ -23,6 +23,7 @@ from dfovsdb.testing import (
     interface,
     wait_until,
 )
+from dfovsdb.testing.rows import declaring
 from tests.unit.samples import event, marker, port
 
 pytest_plugins = ["pytester"]
@@ -53,6 +54,14 @@ def test_a_column_that_is_declared_is_empty_in_the_corpus_and_filled() -> None:
     assert None in values
     assert {"enable": "true", "min_rx": "500"} in values
     assert {row.uuid for row in corpus()} >= {interface("br-int").uuid}
+
+
+def test_a_declared_column_is_a_key_beside_those_that_a_row_was_given() -> None:
+    given, lacking = interface("a", mtu=9000), interface("b", bfd={})
+    rows = declaring([given, lacking], frozenset({"mtu", "name"}))
+    assert [(row.name, row.columns) for row in rows] == [
+        ("a", {"mtu": 9000}), ("b", {"bfd": {}, "mtu": None}), ("b", {"bfd": {}, "mtu": 1500}),
+    ]  # fmt: skip
 
 
 def test_an_event_is_online_with_the_facts_that_are_asked_for() -> None:

@@ -15,7 +15,7 @@ from dfovsdb.model import Interface
 from dfovsdb.plugins import default_classifiers
 from dfovsdb.testing.conformance import effects, hooks
 from dfovsdb.testing.conformance.options import check_options
-from dfovsdb.testing.rows import corpus
+from dfovsdb.testing.rows import corpus, declaring
 
 
 class ClassifierConformance:
@@ -34,7 +34,10 @@ class ClassifierConformance:
         return classifier
 
     def rows(self) -> list[Interface]:
-        """The rows that it is asked about; extend it by what is special to yours."""
+        """The rows that it is asked about; extend it by what is special to yours.
+
+        A column that the classifier declares and a row lacks is added: empty, and filled.
+        """
         return corpus(self._made().columns)
 
     def test_it_names_its_kind_and_columns_that_can_be_monitored(self) -> None:
@@ -136,7 +139,8 @@ class ClassifierConformance:
         return hooks.made(self.make, Classifier)  # type: ignore[type-abstract]  # any of them
 
     def _rows(self) -> list[Interface]:
-        return hooks.several("rows", self.rows, Interface, "Interface rows")
+        rows = hooks.several("rows", self.rows, Interface, "Interface rows")
+        return declaring(rows, self._made().columns)
 
 
 def _classify(classifier: Classifier, row: Interface) -> Mapping[str, str | None] | None:
