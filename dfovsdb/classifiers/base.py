@@ -25,7 +25,7 @@ class Classifier(abc.ABC):
     default, so that it can be built without any configuration file.
     """
 
-    #: The kind of the ports that it claims, such as "vm".
+    #: The kind of the ports that it claims, such as "vm": letters, digits, `-`, `_` and `.`.
     kind: str
     #: Its oslo.config options, read from [classifier_INSTANCE] and passed by keyword.
     options: ClassVar[Sequence[cfg.Opt]] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,16 @@ from dfovsdb.table import CORE_COLUMNS
 if TYPE_CHECKING:
     from dfovsdb.model import Interface
 
+#: It becomes a label of metrics, a part of topics and subjects, an argument of commands.
+_KIND = re.compile(r"[A-Za-z0-9._-]+")
 _REFUSED_COLUMNS = frozenset({"statistics", "status"})
 
 
 class Chain:
     """Turns rows into ports.
 
-    :raises ConfigurationError: a classifier names no kind, or columns that are refused.
+    :raises ConfigurationError: a classifier names no kind that may be one, or wants columns that
+        are refused.
     """
 
     def __init__(self, classifiers: Sequence[Classifier]) -> None:
@@ -53,7 +57,8 @@ class Chain:
 def check(classifier: Classifier) -> None:
     """What can be known of a classifier before it is asked.
 
-    :raises ConfigurationError: it is none, names no kind, or wants columns that are refused.
+    :raises ConfigurationError: it is none, names no kind that may be one, or wants columns that
+        are refused.
     """
     if not isinstance(classifier, Classifier):
         raise ConfigurationError(
@@ -62,6 +67,11 @@ def check(classifier: Classifier) -> None:
     kind = getattr(classifier, "kind", None)
     if not isinstance(kind, str) or not kind:
         raise ConfigurationError(f"classifier {type(classifier).__name__} names no kind")
+    if not _KIND.fullmatch(kind):
+        raise ConfigurationError(
+            f"classifier {type(classifier).__name__} names the kind {kind!r:.80}; a kind is made "
+            "of letters, digits, '-', '_' and '.'"
+        )
     if refused := _REFUSED_COLUMNS.intersection(classifier.columns):
         raise ConfigurationError(
             f"classifier {kind} declares the column {', '.join(sorted(refused))}, which the "

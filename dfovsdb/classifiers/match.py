@@ -22,7 +22,11 @@ class MatchClassifier(Classifier):
     """
 
     options = (
-        cfg.StrOpt("kind", required=True, help="The kind of the ports, a word of your own."),
+        cfg.StrOpt(
+            "kind",
+            required=True,
+            help="The kind of the ports, a word of your own: letters, digits, `-`, `_` and `.`.",
+        ),
         cfg.ListOpt(
             "types",
             default=[],

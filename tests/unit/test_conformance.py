@@ -39,6 +39,10 @@ class NamesNoKind(Good):
     kind = ""
 
 
+class NamesAKindOfTwoWords(Good):
+    kind = "router port"
+
+
 class WantsStatistics(Good):
     columns = frozenset({"statistics"})
 
@@ -142,6 +146,11 @@ class Sleeps(Good):
 
 CLASSIFIERS: Sequence[tuple[type[Classifier], str, str]] = [
     (NamesNoKind, "test_it_names_its_kind_and_columns_that_can_be_monitored", "names no kind"),
+    (
+        NamesAKindOfTwoWords,
+        "test_it_names_its_kind_and_columns_that_can_be_monitored",
+        "'router port'; a kind is made of letters",
+    ),
     (WantsStatistics, "test_it_names_its_kind_and_columns_that_can_be_monitored", "statistics"),
     (OptionNobodyTakes, "test_its_options_are_arguments_of_its_init", "no argument"),
     (OptionWithoutDefault, "test_its_options_are_arguments_of_its_init", "no default"),
@@ -192,6 +201,27 @@ class Batches(Remembers):
 
 class SinkOptionNobodyTakes(Remembers):
     options = (cfg.StrOpt("path"),)
+
+
+class ConnectsWhenItIsBuilt(Remembers):
+    def __init__(self) -> None:
+        super().__init__()
+        sqlite3.connect(":memory:").close()
+
+
+class WritesWhenItIsBuilt(Remembers):
+    def __init__(self) -> None:
+        super().__init__()
+        with open("/dev/null", "a"):
+            pass
+
+
+class ReadsWhatItIsGiven(Remembers):
+    """Good: that a file is missing or malformed is said before the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = Path("/proc/sys/kernel/hostname").read_text()
 
 
 class ChokesOnNone(Remembers):
@@ -337,6 +367,8 @@ class Hangs(Remembers):
 
 SINKS: Sequence[tuple[type[Remembers], str, str]] = [
     (SinkOptionNobodyTakes, "test_its_options_are_arguments_of_its_init", "no argument"),
+    (ConnectsWhenItIsBuilt, "test_it_is_built_without_touching_anything", "sqlite3.connect"),
+    (WritesWhenItIsBuilt, "test_it_is_built_without_touching_anything", "open.*/dev/null"),
     (ChokesOnNone, "test_it_takes_every_port_that_a_switch_may_have", "emit.. raised TypeError"),
     (ChangesEvents, "test_it_changes_nothing_that_it_is_told", "an event was changed"),
     (Sorts, "test_events_arrive_in_order", "arrived: "),
@@ -427,7 +459,7 @@ def test_a_sink_that_breaks_a_promise_is_caught(
         ask(suite, promise)
 
 
-@pytest.mark.parametrize("plugin", [Remembers, Batches])
+@pytest.mark.parametrize("plugin", [Remembers, Batches, ReadsWhatItIsGiven])
 @pytest.mark.parametrize("promise", promises(SinkConformance))
 def test_a_sink_that_keeps_its_promises_passes(
     plugin: type[Remembers], promise: str, tmp_path: Path

@@ -15,7 +15,7 @@ import pytest
 
 from dfovsdb.model import PortEvent
 from dfovsdb.sinks.base import Sink
-from dfovsdb.testing.conformance import day, hooks
+from dfovsdb.testing.conformance import day, effects, hooks
 from dfovsdb.testing.conformance.options import check_options
 from dfovsdb.testing.driven import DrivenSink
 
@@ -60,6 +60,16 @@ class SinkConformance:
 
     def test_its_options_are_arguments_of_its_init(self) -> None:
         check_options(type(self._made()))
+
+    def test_it_is_built_without_touching_anything(self) -> None:
+        """It is also built to see whether it can be; what it is given, it may read."""
+        plugin = type(self._made())  # what is imported by the first has been imported now
+        with effects.touches_of_init(plugin) as touched:
+            self._made()
+        assert not touched, (
+            f"{plugin.__name__}.__init__ did {touched[0] if touched else None}: keep there what "
+            "it is given, and do that in open()"
+        )
 
     def test_it_takes_every_port_that_a_switch_may_have(self) -> None:
         ports = day.every_port()

@@ -102,6 +102,18 @@ def test_a_classifier_without_a_kind_is_refused(kind: Any) -> None:
         Chain([Says(kind, None)])
 
 
+@pytest.mark.parametrize("kind", ["router port", "vm\n", "é", "a/b", 'a"', " "])
+def test_a_kind_that_cannot_be_a_label_or_a_subject_is_refused(kind: str) -> None:
+    with pytest.raises(ConfigurationError, match="a kind is made of letters, digits"):
+        Chain([Says(kind, None)])
+
+
+def test_a_kind_may_have_a_hyphen_an_underscore_and_a_dot() -> None:
+    claimed = Chain([Says("Router-2_x.y", {})]).port(interface(), None)
+    assert claimed is not None
+    assert claimed.kind == "Router-2_x.y"
+
+
 class Kindless(Classifier):
     def classify(self, interface: Interface) -> None:
         """Nothing."""
