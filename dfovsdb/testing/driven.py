@@ -31,6 +31,10 @@ class Call(NamedTuple):
     error: BaseException | None
 
 
+class TookNothing(AssertionError):
+    """The time is over, and not one event has arrived: the next sink like it will do no better."""
+
+
 class DrivenSink:
     """A context manager: within it the sink is open; at the end it is told what is left.
 
@@ -62,6 +66,8 @@ class DrivenSink:
         self._dispatcher.stop(max(0.2, self._until - time.monotonic()) if kind is None else 0.2)
         if kind is None and not self.worker.join(0):
             raise AssertionError(f"{self._in_call or hangs or 'a call'}() does not return")
+        if kind is None and self._took_nothing():
+            raise TookNothing(self._too_late())
 
     def sync(self, ports: Iterable[Port]) -> None:
         """The whole table is these ports, as after a connect."""
@@ -93,7 +99,7 @@ class DrivenSink:
     def until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition.
 
-        :raises AssertionError: as settle().
+        :raises AssertionError: as settle(); TookNothing where nothing ever arrived.
         """
         while not condition():
             if failures := self.failures():
@@ -102,7 +108,8 @@ class DrivenSink:
                 raise AssertionError("it asks for replays without end: request_replay() is for "
                                      "somebody who came late")  # fmt: skip
             if time.monotonic() > self._until:
-                raise AssertionError(f"not in time: {self._stuck()}; calls so far: {self.story()}")
+                error = TookNothing if self._took_nothing() else AssertionError
+                raise error(self._too_late())
             time.sleep(0.002)
 
     def of(self, *methods: str) -> list[Call]:
@@ -137,11 +144,20 @@ class DrivenSink:
         """What the sink should have in the end."""
         return self._dispatcher.ports()
 
+    def _took_nothing(self) -> bool:
+        """There was something to take, and all the time for it."""
+        late = time.monotonic() > self._until
+        return late and bool(self.worker.undelivered()) and not self.accepted()
+
+    def _too_late(self) -> str:
+        return f"not in time: {self._stuck()}; calls so far: {self.story()}"
+
     def _stuck(self) -> str:
         if self._in_call:
             return f"{self._in_call}() does not return"
-        if not self.worker.available:
-            return f"{self.calls[-1].method}() still raises {self.calls[-1].error!r:.300}"
+        failed = [call for call in self.calls if call.error is not None]
+        if not self.worker.available and failed:
+            return f"{failed[-1].method}() still raises {failed[-1].error!r:.300}"
         return "it has ended?"
 
     def _spy(self, name: str, method: Callable[..., None]) -> Callable[..., None]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from dfovsdb import Interface
+from dfovsdb import Interface, SinkContext, SinkUnavailable
 from dfovsdb.testing import ClassifierConformance, SinkConformance, interface
 from tests.unit.test_conformance import Good, OfRemembers, Remembers, promises
 
@@ -161,3 +161,55 @@ def test_hooks_may_answer_any_iterable(tmp_path: Any) -> None:
     suite = suite_of(SinkConformance, plugin=Remembers, tmp_path=tmp_path, arrived=lines)
     ask(suite, ORDER)
     ask(suite, END)
+
+
+class NeverOpens(Remembers):
+    def open(self, context: SinkContext) -> None:
+        raise SinkUnavailable("no folder /nowhere")
+
+
+class NeverTakes(Remembers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.takes = 0
+
+
+@pytest.mark.parametrize(
+    ("plugin", "words"),
+    [
+        (NeverOpens, r"not in time: open\(\) still raises SinkUnavailable\('no folder /nowhere"),
+        (NeverTakes, r"not in time: emit\(\) still raises SinkUnavailable\('nobody there"),
+    ],
+)
+def test_a_sink_that_takes_nothing_costs_its_suite_the_time_of_one_test(
+    plugin: type[Remembers], words: str, tmp_path: Any
+) -> None:
+    made: list[Remembers] = []
+
+    def make(_suite: object) -> Remembers:
+        made.append(plugin())
+        return made[-1]
+
+    suite = suite_of(OfRemembers, make=make, tmp_path=tmp_path, deadline=0.3)
+    with pytest.raises(AssertionError, match=words) as first:
+        ask(suite, "test_it_changes_nothing_that_it_is_told")
+    suite.deadline = 3600
+    for promise in promises(SinkConformance):
+        if promise not in (OPTIONS, "test_it_is_built_without_touching_anything"):
+            before = len(made)
+            with pytest.raises(AssertionError) as then:
+                ask(type(suite)(), promise)
+            assert str(then.value) == str(first.value)
+            assert len(made) == before
+    ask(suite_of(OfRemembers, plugin=Remembers, tmp_path=tmp_path), END)  # another suite
+
+
+def test_an_outage_that_never_ends_is_not_held_against_the_sink(tmp_path: Any) -> None:
+    suite = suite_of(
+        OfRemembers, plugin=Remembers, outage=never_ends, tmp_path=tmp_path, deadline=0.5
+    )
+    with pytest.raises(AssertionError, match="still raises"):
+        suite.test_nothing_is_lost_in_an_outage(after=0)
+    again = type(suite)()
+    again.tmp_path, again.deadline = tmp_path, 20.0
+    ask(again, END)

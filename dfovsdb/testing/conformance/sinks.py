@@ -17,7 +17,7 @@ from dfovsdb.model import PortEvent
 from dfovsdb.sinks.base import Sink
 from dfovsdb.testing.conformance import day, effects, hooks
 from dfovsdb.testing.conformance.options import check_options
-from dfovsdb.testing.driven import DrivenSink
+from dfovsdb.testing.driven import DrivenSink, TookNothing
 
 
 class SinkConformance:
@@ -33,6 +33,10 @@ class SinkConformance:
     deadline: ClassVar[float] = 20.0
 
     tmp_path: Path
+    #: What is said of every sink of this suite, once one has taken nothing in all its time.
+    _hopeless: ClassVar[dict[type, str]] = {}
+
+    _was_down = False  # by our outage()
 
     @pytest.fixture(autouse=True)
     def _folder(self, tmp_path: Path) -> None:
@@ -234,11 +238,21 @@ class SinkConformance:
 
     @contextlib.contextmanager
     def _driven(self, *, poll_interval: float | None = None) -> Iterator[tuple[Sink, DrivenSink]]:
+        """A sink at work; where one has taken nothing, such as with a wrong path in make(), the
+        tests after it fail at once.
+        """
+        if hopeless := self._hopeless.get(type(self)):
+            raise TookNothing(hopeless)
         sink = self._made()
         if poll_interval and sink.poll_interval is not None:
             sink.poll_interval = poll_interval  # the worker reads it whenever it begins to wait
-        with DrivenSink(sink, deadline=self.deadline) as driven:
-            yield sink, driven
+        try:
+            with DrivenSink(sink, deadline=self.deadline) as driven:
+                yield sink, driven
+        except TookNothing as error:
+            if not self._was_down:
+                self._hopeless[type(self)] = str(error)
+            raise
 
     def _made(self) -> Sink:
         return hooks.made(self.make, Sink)  # type: ignore[type-abstract]  # any of them
@@ -247,6 +261,7 @@ class SinkConformance:
         return hooks.lines(partial(self.arrived, sink))
 
     def _outage(self, sink: Sink, after: int) -> contextlib.AbstractContextManager[None]:
+        self._was_down = True
         return hooks.during(partial(self.outage, sink, after))
 
     def _check(self, driven: DrivenSink) -> None:
