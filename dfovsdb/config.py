@@ -124,8 +124,8 @@ DFOVSDB_OPTIONS: tuple[cfg.Opt, ...] = (
     ),
     cfg.StrOpt(
         "state_dir",
-        help="Folder in which is kept what sinks were told, so that ports that vanish while "
-        "dfovsdb is down are told offline after a restart; unset writes nothing.",
+        help="Folder, which must exist, in which is kept what sinks were told, so that ports that "
+        "vanish while dfovsdb is down are told offline after a restart; unset writes nothing.",
     ),
 )
 

@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 class SinkContext(NamedTuple):
     """What a sink is told when it is opened."""
 
-    #: Name of this host, as in every event.
     host: str
-    #: Names this run of the process: another run has another epoch, and `seq` begins anew.
     epoch: str
-    #: Ask to be told everything again, in a sync bracket; from any thread, requests are merged.
     request_replay: Callable[[], None]
     #: How it is with the switch, in one line: `synced`, or what is waited for.
     condition: Callable[[], str] = lambda: "unknown"
+
+
+SinkContext.host.__doc__ = "Name of this host, as in every event."
+SinkContext.epoch.__doc__ = """Names this run of the process: another run has another epoch, and
+`seq` begins anew, so (host, epoch, seq) names what this sink is told."""
+SinkContext.request_replay.__doc__ = """Ask to be told everything again, in a sync bracket; from
+any thread, requests are merged."""
 
 
 class Sink(abc.ABC):

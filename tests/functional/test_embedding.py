@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ import pytest
 from dfovsdb import aio
 from dfovsdb.errors import ConfigurationError, WaitTimeout
 from dfovsdb.model import PortEvent, SyncMarker
+from dfovsdb.recording import replay
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -49,8 +52,22 @@ def run(name: str, switch: Sandbox) -> str:
 def test_there_is_an_example_of_each_way() -> None:
     assert list(EXAMPLES) == [
         "A loop", "A thread", "asyncio", "A Dragonflow controller", "Waiting for one VIF",
-        "A kind of your own",
+        "A kind of your own", "A recording as a test",
     ]  # fmt: skip
+
+
+def test_a_recording_is_replayed_with_what_the_text_says(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "tests" / "recordings" / "day.jsonl", tmp_path)
+    code = EXAMPLES["A recording as a test"]
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True,
+                   timeout=60)  # fmt: skip
+    said = re.search(r"`replay(\(file.*?\))`", TEXT, re.DOTALL)
+    assert said
+    parameters = [
+        str(parameter.replace(annotation=parameter.empty)).replace("'", '"')
+        for parameter in inspect.signature(replay).parameters.values()
+    ]
+    assert " ".join(said[1].split()) == f"({parameters[0]}, *, {', '.join(parameters[1:])})"
 
 
 def test_the_loop_prints_events_until_it_is_ended(switch: Sandbox) -> None:

@@ -7,12 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dfovsdb import skeleton
 from dfovsdb.errors import ConfigurationError
-from dfovsdb.testing import Sandbox
+from dfovsdb.testing import ClassifierConformance, Sandbox, interface
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "plugins.md").read_text()
@@ -97,10 +98,37 @@ def test_the_switch_of_the_guide_has_what_its_first_watch_shows(
     subprocess.run(["sh", "-euc", commands], check=True, timeout=60)
     shown = guide.run("dfovsdb", "--config-file", "routers.conf", "watch", "--once",
                       ovs_sandbox.connection)  # fmt: skip
-    for line in block("text", "online").splitlines():
-        assert line.split()[1:] in [
-            told.split()[1:] for told in shown.splitlines()
-        ]  # all but time
+    in_guide, real = [
+        [re.sub(r"^\d\d:\d\d:\d\d", "TIME", line) for line in text.splitlines()]
+        for text in (block("text", "online"), shown)
+    ]
+    assert (real[0], sorted(real), real[-1]) == (in_guide[0], sorted(in_guide), in_guide[-1])
+
+
+@pytest.mark.parametrize("columns", [frozenset(), frozenset({"mtu", "bfd"})])
+def test_the_rows_that_the_guide_adds_are_asked_about(columns: frozenset[str]) -> None:
+    (line,) = re.findall(r"`(return \[\*super.*?)`", GUIDE)
+    hook = f"class Suite(ClassifierConformance):\n    def rows(self):\n        {line}\n"
+    names: dict[str, Any] = {
+        "ClassifierConformance": ClassifierConformance, "interface": interface,
+    }  # fmt: skip
+    exec(
+        compile(FILES["dfovsdb_router/classifier.py"] + "\n\n" + hook, "plugins.md", "exec"), names
+    )
+    names["RouterClassifier"].columns = columns
+    suite = names["Suite"]()
+    suite.plugin = names["RouterClassifier"]
+    assert "qr-" in {row.name for row in suite.rows()}
+    for promise in dir(ClassifierConformance):
+        if promise.startswith("test_"):
+            getattr(suite, promise)()
+
+
+def test_a_row_of_a_test_has_its_columns_as_the_guide_gives_them() -> None:
+    (given,) = re.findall(r"`(interface\(.*?mtu=1500\))`", GUIDE)
+    assert eval(given, {"interface": interface}).columns == {"mtu": 1500}
+    assert "`mtu=None`" in GUIDE
+    assert interface("qr-1", mtu=None).columns == {"mtu": None}
 
 
 def test_the_tests_of_the_guide_pass_with_none_skipped(guide: Package) -> None:
@@ -140,6 +168,14 @@ def test_the_sink_of_the_guide_can_be_built_from_its_configuration(guide: Packag
         "print(plugins.SINKS.build(conf.dfovsdb.sinks, conf)['lines']._path)"
     )
     assert guide.run("timeit", "-n1", "-r1", code).startswith("ports.events\n")
+
+
+def test_the_package_of_the_guide_is_published_as_a_wheel(guide: Package, tmp_path: Path) -> None:
+    (command,) = re.findall(r"^    pip (wheel .*)", GUIDE, re.MULTILINE)
+    command = command.replace("PATH_OF_THE_WHEELS", str(tmp_path))
+    guide.environment["PIP_NO_BUILD_ISOLATION"] = "0"  # which is how its option is spelt here
+    guide.run("pip", *command.split())
+    assert [file.name for file in tmp_path.iterdir()] == ["dfovsdb_router-1.0-py3-none-any.whl"]
 
 
 def test_a_generated_package_conforms(generated: Package) -> None:

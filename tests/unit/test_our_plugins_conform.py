@@ -7,6 +7,8 @@ import http.server
 import json
 import logging
 import os
+import re
+import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -282,3 +284,33 @@ class TestCapture(SinkConformance):
     def arrived(self, sink: Sink) -> Sequence[str]:
         assert isinstance(sink, CaptureSink)
         return [event_word(event) for event in sink.events]
+
+
+class TestBatchesOfTheGuide(SinkConformance):
+    """The example of docs/sinks.md, as it is there."""
+
+    def make(self) -> Sink:
+        names: dict[str, Any] = {}
+        exec(compile(_example("class TableSink"), "sinks.md", "exec"), names)
+        sink: Sink = names["TableSink"](str(self.tmp_path / "events.sqlite"))
+        return sink
+
+    def arrived(self, sink: Sink) -> Sequence[str]:
+        with contextlib.closing(sqlite3.connect(self.tmp_path / "events.sqlite")) as db:
+            rows = db.execute("SELECT action, name FROM events ORDER BY epoch, seq")
+            return [f"{action} {name}" for action, name in rows]
+
+    @contextlib.contextmanager
+    def outage(self, sink: Sink, after: int) -> Iterator[None]:
+        """Somebody else holds the database."""
+        with contextlib.closing(sqlite3.connect(self.tmp_path / "events.sqlite")) as db:
+            db.execute("BEGIN EXCLUSIVE")
+            yield
+            db.rollback()
+
+
+def _example(word: str) -> str:
+    guide = (Path(__file__).parents[2] / "docs" / "sinks.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    (found,) = [block for block in blocks if word in block]
+    return str(found)
