@@ -18,11 +18,17 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel"))
+
+
+def build(source: Path, target: Path, version: str | None = None) -> Path:
     """Built from a copy without .git, as from a tarball."""
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     shutil.copytree(ROOT / "dfovsdb", source / "dfovsdb")
     for name in ("setup.cfg", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
+    if version:
+        file = source / "dfovsdb" / "version.py"
+        file.write_text(file.read_text().replace("0.1.0", version))
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
          "--disable-pip-version-check", "--wheel-dir", str(target), str(source)],
@@ -37,6 +43,22 @@ def test_the_wheel_holds_configurations_types_and_no_tests(wheel: Path) -> None:
     assert {"dfovsdb/etc/blueprint.conf", "dfovsdb/py.typed"} <= names
     assert "dfovsdb/etc/new-plugin/package/classifier.py.in" in names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
+
+
+def test_a_build_may_have_a_version_of_its_own(tmp_path: Path) -> None:
+    built = build(tmp_path / "source", tmp_path / "wheel", "0.1.0.post2")
+    assert built.name == "dfovsdb-0.1.0.post2-py3-none-any.whl"
+    environment = {**os.environ, "PYTHONPATH": str(built)}
+    done = subprocess.run(
+        [sys.executable, "-m", "dfovsdb", "--version"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "dfovsdb 0.1.0.post2\n"
 
 
 def test_the_wheel_runs_watch_from_a_folder_of_its_own(
