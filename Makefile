@@ -7,7 +7,7 @@ ARGS =
 BENCH = --json build/bench/benchmark.json --plot build/bench/benchmark.png
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint docs bench bench-fleet generate pictures wheel clean
+.PHONY: help run sandbox test soak lint docs bench bench-fleet generate pictures wheel clean
 
 help:  ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -16,6 +16,10 @@ help:  ## say what there is to make
 run:  ## set up, then watch a throw-away Open vSwitch: dfovsdb demo
 	@tools/python-env.sh run
 	@tools/openvswitch.sh .venv/bin/dfovsdb demo $(ARGS)
+
+sandbox:  ## set up, then a throw-away Open vSwitch to try things on, until Ctrl-C
+	@tools/python-env.sh run
+	@tools/openvswitch.sh .venv/bin/dfovsdb sandbox
 
 test:  ## set up, then run the tests (ARGS="-k vm" for some of them)
 	@tools/python-env.sh test

@@ -11,10 +11,12 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +29,9 @@ _DEADLINE = 20.0  # seconds for a daemon to come up, or to end
 
 _WHERE = ("/usr/sbin", "/usr/local/sbin", "/usr/lib/openvswitch-switch")
 _SCHEMAS = ("/usr/share/openvswitch", "/usr/local/share/openvswitch")
+_ON_EVERY_PATH = "/usr/local/bin:/usr/bin:/bin"
+#: Of a clone: runs a command with an Open vSwitch, which it fetches where there is none.
+_WRAPPER = Path(__file__).parents[2] / "tools" / "openvswitch.sh"
 
 # Runs in a session of its own and waits until the pipe from us is closed, however we end.
 # A daemon is known by its control socket, which no other program has among its arguments.
@@ -138,11 +143,11 @@ class Sandbox:
     @property
     def hint(self) -> str:
         """What to try with it, in a few lines."""
+        vsctl = f"{_typed('ovs-vsctl')} --db={self.connection}"
         return (
-            f"\nTry:  dfovsdb watch {self.connection}\n"
-            f"and:  ovs-vsctl --db={self.connection} add-br br-int "
-            "-- set bridge br-int datapath_type=dummy\n"
-            f"and:  ovs-vsctl --db={self.connection} add-port br-int tap1 "
+            f"\nTry:  {_typed('dfovsdb')} watch {self.connection}\n"
+            f"and:  {vsctl} add-br br-int -- set bridge br-int datapath_type=dummy\n"
+            f"and:  {vsctl} add-port br-int tap1 "
             "-- set interface tap1 type=dummy external_ids:iface-id=vif-1\n"
             "Every bridge needs datapath_type=dummy. Logs are beside the socket. "
             "Ctrl-C or SIGTERM ends it."
@@ -340,14 +345,20 @@ def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
     raise SandboxError("ovsdb-server closed the connection")
 
 
+def _typed(program: str) -> str:
+    """What to type for a program in another terminal: its path, where a name may not do."""
+    if shutil.which(program, path=_ON_EVERY_PATH):
+        return program
+    beside = os.path.dirname(sys.executable)  # our own, of an environment that is not activated
+    found = shutil.which(program, path=os.pathsep.join((beside, os.environ.get("PATH", ""))))
+    return shlex.quote(found) if found else program
+
+
 def _find(program: str) -> str:
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_WHERE))
     if found := shutil.which(program, path=path):
         return found
-    raise SandboxError(
-        f"{program} is not installed: the sandbox needs Open vSwitch "
-        "(apt-get install openvswitch-switch)"
-    )
+    raise _not_installed(program)
 
 
 def find_schema() -> Path:
@@ -355,4 +366,14 @@ def find_schema() -> Path:
     for folder in (os.environ.get("OVS_PKGDATADIR", ""), *_SCHEMAS):
         if folder and (schema := Path(folder) / "vswitch.ovsschema").is_file():
             return schema
-    raise SandboxError("vswitch.ovsschema is not there: apt-get install openvswitch-common")
+    raise _not_installed("vswitch.ovsschema")
+
+
+def _not_installed(what: str) -> SandboxError:
+    wrapper = (
+        f"; or, without root, {_WRAPPER} COMMAND runs a command with an Open vSwitch of its own"
+    )
+    return SandboxError(
+        f"{what} is not there: the sandbox needs Open vSwitch (apt-get install "
+        f"openvswitch-switch openvswitch-common){wrapper if _WRAPPER.exists() else ''}"
+    )

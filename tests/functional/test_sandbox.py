@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,6 +13,8 @@ import pytest
 
 from dfovsdb import watch
 from dfovsdb.testing import Sandbox, SandboxError
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_any_number_of_sandboxes_stand_side_by_side() -> None:
@@ -48,11 +53,50 @@ def test_a_port_that_is_taken_is_named(ovsdb_sandbox: Sandbox) -> None:
     assert not [new for new in set(os.listdir("/tmp")) - before if new.startswith("dfovsdb-")]
 
 
-def test_without_open_vswitch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_open_vswitch_it_says_what_to_install_and_in_a_clone_what_fetches_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    packages = "apt-get install openvswitch-switch openvswitch-common"
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setattr("dfovsdb.testing.sandbox._WHERE", ())
-    with pytest.raises(SandboxError, match="apt-get install openvswitch-switch"):
+    with pytest.raises(SandboxError, match=f"ovsdb-tool is not there: .*{packages}"):
         Sandbox().start()
+    monkeypatch.setattr("dfovsdb.testing.sandbox._SCHEMAS", ())
+    monkeypatch.delenv("OVS_PKGDATADIR", raising=False)
+    wrapper = ROOT / "tools" / "openvswitch.sh"
+    with pytest.raises(SandboxError, match=f"without root, {wrapper} COMMAND") as raised:
+        Sandbox().start()
+    assert f"vswitch.ovsschema is not there: the sandbox needs Open vSwitch ({packages})" in str(
+        raised.value
+    )
+    monkeypatch.setattr("dfovsdb.testing.sandbox._WRAPPER", tmp_path / "of-no-clone")
+    with pytest.raises(SandboxError) as raised:
+        Sandbox().start()
+    assert str(raised.value).endswith(f"({packages})")
+
+
+def test_what_the_hint_says_to_type_is_found_in_another_terminal(
+    ovsdb_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Although a program is on this PATH alone, as with tools/openvswitch.sh."""
+    program = tmp_path / "ovs-vsctl"
+    program.write_text("")
+    program.chmod(0o755)
+    assert "\nand:  ovs-vsctl --db=" in ovsdb_sandbox.hint or ".ovs/" in ovsdb_sandbox.hint
+    monkeypatch.setattr("dfovsdb.testing.sandbox._ON_EVERY_PATH", "/nonexistent")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert f"\nand:  {program} --db={ovsdb_sandbox.connection} add-br br-int" in ovsdb_sandbox.hint
+    ours = Path(sys.executable).parent / "dfovsdb"
+    assert f"\nTry:  {ours} watch {ovsdb_sandbox.connection}\n" in ovsdb_sandbox.hint
+
+
+def test_make_sandbox_is_what_the_guides_say() -> None:
+    """With `--dry-run`, as a real one would make .venv/ here."""
+    for guide in ("README.md", "docs/operating.md"):
+        assert re.search(r"^    make sandbox( |$)", (ROOT / guide).read_text(), re.MULTILINE)
+    done = subprocess.run(["make", "--dry-run", "sandbox"], cwd=ROOT, capture_output=True,
+                          text=True, check=True, timeout=60)  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "tools/openvswitch.sh .venv/bin/dfovsdb sandbox"
 
 
 def test_the_database_keeps_its_port_over_a_restart(ovsdb_sandbox: Sandbox) -> None:
