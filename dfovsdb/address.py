@@ -61,9 +61,15 @@ class Address(NamedTuple):
         :param code: errno of the attempt.
         """
         if code in (errno.EACCES, errno.EPERM):
+            if self.method != "unix":
+                return ": not permitted here, by a firewall?"
+            if folder := _closed_folder(self.host):
+                return (
+                    f": this user may not enter the folder {folder}; run as the user of Open "
+                    "vSwitch, or let this one enter it"
+                )
             return (
-                f": this user may not open it; run as the user of Open vSwitch, or {LISTEN} and "
-                f"connect to tcp:127.0.0.1:6640 ({OPEN_TO_ALL})"
+                f": this user may not open it, `dfovsdb doctor {self}` says who may and what to do"
             )
         if code in (errno.EMFILE, errno.ENFILE):
             return ": too many descriptors are open, see `ulimit -n`"
@@ -93,6 +99,14 @@ def _is_host(host: str) -> bool:
 
 def _is_port(port: str) -> bool:
     return port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 0xFFFF
+
+
+def _closed_folder(path: str) -> Path | None:
+    """The folder on the way to a path that this user may not enter, if there is one."""
+    for folder in reversed(Path(path).absolute().parents):
+        if not os.access(folder, os.X_OK, effective_ids=True):
+            return folder if folder.exists() else None
+    return None
 
 
 def _is_socket(path: str) -> bool:

@@ -25,9 +25,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import msgspec
-from oslo_config import cfg
 
-from dfovsdb import jsonrpc, unread
+from dfovsdb import jsonrpc
 from dfovsdb.address import LISTEN, OPEN_TO_ALL, Address
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.chain import Chain
@@ -41,6 +40,7 @@ from dfovsdb.tls import Tls
 from dfovsdb.transport import Transport
 
 Level = Literal["fine", "note", "wrong"]
+Process = Literal["runs", "stopped", "gone"]
 
 _MOST = 10  # rows that one finding names
 _POLL = 0.05  # seconds
@@ -144,21 +144,6 @@ def examine(case: Case, *, verify: bool = False) -> Iterator[Finding]:
         case.monitor.stop()
 
 
-def options_are_read(conf: cfg.ConfigOpts) -> Iterator[Finding]:
-    """Every name in the configuration has an effect."""
-    try:
-        names = list(unread.unread(conf))
-    except DfovsdbError as error:
-        yield Finding("wrong", "options", clean(str(error), 1000))
-        return
-    for words, mistaken in names:
-        yield Finding("wrong" if mistaken else "note", "options", clean(words, 1000))
-    if not names:
-        files = ", ".join(map(clean, unread.files(conf)))
-        words = f"every name is known in {files}" if files else "no file is read: the defaults"
-        yield Finding("fine", "options", words)
-
-
 # The checks, in their order.
 
 
@@ -166,18 +151,18 @@ def socket_may_be_opened(case: Case) -> Iterator[Finding]:
     """A unix socket is there, and this user may connect to it."""
     if case.address.method != "unix":
         return
-    path = Path(case.address.host)
+    path, me = Path(case.address.host), _user(os.geteuid())
     try:
         mode = path.stat()
     except OSError as error:
         remedy = case.address.remedy(error.errno or 0).removeprefix(": ")
-        words = f"{path}: {error.strerror}"
+        words = f"{path}: {error.strerror} (as {me})"
         raise Hopeless(Finding("wrong", "socket", words, remedy)) from None
     if not stat.S_ISSOCK(mode.st_mode):
         raise Hopeless(Finding("wrong", "socket", f"{path} is no socket"))
     with socket.socket(socket.AF_UNIX) as client:
         if code := client.connect_ex(str(path)):
-            user, group = _names_of(mode)
+            user, group = _user(mode.st_uid), _group(mode.st_gid)
             words = f"{path} belongs to {user}:{group}, mode {mode.st_mode & 0o777:04o}: "
             remedy = case.address.remedy(code).removeprefix(": ")
             if code == errno.EACCES:
@@ -187,8 +172,9 @@ def socket_may_be_opened(case: Case) -> Iterator[Finding]:
                     f"`chgrp GROUP {path}; chmod 0770 {path}`; or {LISTEN} and connect to "
                     f"tcp:127.0.0.1:6640 ({OPEN_TO_ALL})"
                 )
-            raise Hopeless(Finding("wrong", "socket", words + os.strerror(code), remedy))
-    yield Finding("fine", "socket", f"{path} is there and may be opened")
+            words += f"{os.strerror(code)} (as {me})"
+            raise Hopeless(Finding("wrong", "socket", words, remedy))
+    yield Finding("fine", "socket", f"{path} is there and may be opened by {me}, who runs this")
 
 
 def server_answers(case: Case) -> Iterator[Finding]:
@@ -248,18 +234,23 @@ def table_is_read(case: Case) -> Iterator[Finding]:
 def switch_lives(case: Case) -> Iterator[Finding]:
     """ovs-vswitchd is there, and gives new interfaces their OpenFlow port."""
     remedy = "start it; on Debian and Ubuntu `systemctl restart openvswitch-switch`"
-    alive = _vswitchd_lives(case)
-    if alive is False:
+    process = _vswitchd(case)
+    if process == "gone":
         yield Finding("wrong", "ovs-vswitchd", "its process is not there", remedy)
+    elif process == "stopped":
+        words = "its process is stopped (SIGSTOP, or a debugger holds it)"
+        remedy = "let it go on: `kill -CONT PID`"
+        yield Finding("wrong", "ovs-vswitchd", words, remedy)
+    at_fault = process in ("gone", "stopped")
     deadline = time.monotonic() + case.timeout
     while pending := [row for row in case.rows() if row.ofport is None]:
-        if alive is False or time.monotonic() > deadline:
+        if at_fault or time.monotonic() > deadline:
             waiting = counted(len(pending), "interface waits", "interfaces wait")
             words = f"{waiting} for it: {_names(pending)}"
-            yield Finding("wrong", "ovs-vswitchd", words, "" if alive is False else remedy)
+            yield Finding("wrong", "ovs-vswitchd", words, "" if at_fault else remedy)
             return
         time.sleep(_POLL)
-    if alive is not False:
+    if not at_fault:
         yield Finding("fine", "ovs-vswitchd", "no interface waits for it")
 
 
@@ -385,31 +376,38 @@ class _Everything(Classifier):
         return facts
 
 
-def _names_of(file: os.stat_result) -> tuple[str, str]:
-    """The user and the group that a file belongs to, by number where they have no name."""
-    user, group = str(file.st_uid), str(file.st_gid)
-    with contextlib.suppress(KeyError):
-        user = pwd.getpwuid(file.st_uid).pw_name
-    with contextlib.suppress(KeyError):
-        group = grp.getgrgid(file.st_gid).gr_name
-    return user, group
+def _user(uid: int) -> str:
+    """The name of a user, or the number where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
-def _vswitchd_lives(case: Case) -> bool | None:
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return f"gid {gid}"
+
+
+def _vswitchd(case: Case) -> Process | None:
     """By the pid files beside the socket; None where they do not tell."""
     if case.address.method != "unix":
         return None
     folder = Path(case.address.host).parent
-    if not _runs(folder / "ovsdb-server.pid"):
+    if _process(folder / "ovsdb-server.pid") == "gone":
         return None  # another layout, or processes that we cannot see
-    return _runs(folder / "ovs-vswitchd.pid")
+    return _process(folder / "ovs-vswitchd.pid")
 
 
-def _runs(pid_file: Path) -> bool:
+def _process(pid_file: Path) -> Process:
     try:
-        return Path("/proc", str(int(pid_file.read_text())), "stat").exists()
+        facts = Path("/proc", str(int(pid_file.read_text())), "stat").read_text()
     except (OSError, ValueError):
-        return False
+        return "gone"
+    state = facts.rpartition(")")[2].split()[0]  # proc(5); the name before it may hold anything
+    return "gone" if state in "ZX" else "stopped" if state in "Tt" else "runs"
 
 
 def _nearly(classifier: Classifier, row: Interface) -> str | None:

@@ -8,7 +8,9 @@ two leaves it doubtful, and a doubtful port is told again. So a crash may repeat
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shlex
 import sqlite3
 import threading
 import time
@@ -39,6 +41,22 @@ _CLOSE = 0.2  # seconds that closing waits for a disk that hangs
 
 #: SQL, and the rows of parameters to run it with.
 Statement = tuple[str, Sequence[tuple[object, ...]]]
+
+
+def check_folder(state_dir: str | os.PathLike[str]) -> None:
+    """See whether a StateFile could be kept there; nothing is made, opened or locked.
+
+    :raises ConfigurationError: it could not.
+    """
+    folder = Path(state_dir)
+    try:
+        os.stat(folder / ".")  # which is none of a file
+        for path in (folder, *(file for file in folder.glob(f"{FILE_NAME}*"))):
+            mode = os.R_OK | os.W_OK | (os.X_OK if path == folder else 0)
+            if not os.access(path, mode, effective_ids=True):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    except OSError as error:
+        raise _unusable(folder, error) from None
 
 
 class ToldView:
@@ -95,7 +113,7 @@ class StateFile:
         try:
             self._db = self._open()
         except (sqlite3.Error, OSError) as error:
-            raise self._unusable(error) from None
+            raise _unusable(self._path.parent, error) from None
 
     def view(self, sink: str, host: str) -> StoredToldView:
         """The told view of one sink instance on one host.
@@ -106,7 +124,7 @@ class StateFile:
             return StoredToldView(self, sink, host)
         except sqlite3.Error as error:
             self.close()
-            raise self._unusable(error) from None
+            raise _unusable(self._path.parent, error) from None
 
     def close(self) -> None:
         """Close the file. A sink that was left behind may still come back; that is not kept."""
@@ -151,13 +169,6 @@ class StateFile:
         """Let the next write try the disk, however long ago it refused."""
         if self._retry_at is not None:
             self._retry_at = time.monotonic()
-
-    def _unusable(self, error: Exception) -> ConfigurationError:
-        busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
-        return ConfigurationError(
-            f"state_dir {str(self._path.parent)!r} cannot be used: {error}; "
-            + ("another process uses it" if busy else "name a folder that can be written to")
-        )
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -268,3 +279,14 @@ class StoredToldView(ToldView):
                 put.append((*self._key, uuid, doubtful, json_v1.encode_port(port)))
         statements += [(self._DELETE, gone), (self._PUT, put)]
         self._behind = not self._state.write(statements)
+
+
+def _unusable(folder: Path, error: Exception) -> ConfigurationError:
+    words = f"state_dir {str(folder)!r} cannot be used: {error}; "
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+        words += "another process uses it"
+    elif not folder.exists():
+        words += f"make it, for this user to write: mkdir -p {shlex.quote(str(folder))}"
+    else:
+        words += f"name a folder that uid {os.geteuid()} can write to"
+    return ConfigurationError(words)

@@ -45,8 +45,8 @@ def files(conf: cfg.ConfigOpts) -> list[str]:
 def unread(conf: cfg.ConfigOpts, environment: Mapping[str, str] = os.environ) -> Iterator[Unread]:
     """Every name in the files and in the environment that has no effect.
 
-    Of the environment, only OS_<GROUP>__<OPT> whose group is ours, or nearly: other programs
-    are configured in the same way.
+    Of the environment, only OS_<GROUP>__<OPT> whose group is ours, or nearly, and with one
+    underscore only what is otherwise ours: other programs are configured in the same way.
 
     :raises ConfigurationError: an enabled plugin cannot be imported.
     """
@@ -100,7 +100,11 @@ def _of_environment(
 ) -> Iterator[Unread]:
     variables = {f"OS_{g}__{name}".upper() for g, names in known.items() for name in names}
     for variable in sorted(environment):
-        if variable in variables or not (parts := _VARIABLE.fullmatch(variable)):
+        if variable in variables:
+            continue
+        if not (parts := _VARIABLE.fullmatch(variable)):
+            if meant := _with_one_underscore(variable, known):
+                yield Unread(f"{variable}: nothing reads it{did_you_mean([meant])}", True)
             continue
         group = parts["group"].lower()  # never DEFAULT, which is every program's
         if group in known:
@@ -109,6 +113,17 @@ def _of_environment(
         elif _plugin(group) or difflib.get_close_matches(group, known, 1, _NEAR):
             words, mistaken = _no_section(group, known, conf)
             yield Unread(f"{variable}: {words}", mistaken)
+
+
+def _with_one_underscore(variable: str, known: Mapping[str, set[str]]) -> str | None:
+    """The variable that OS_<GROUP>_<OPT> would be; other programs have such names too."""
+    for group in known.keys() - {_DEFAULT}:
+        prefix = f"OS_{group}_".upper()
+        if variable.upper().startswith(prefix):
+            option = variable[len(prefix) :].lower()
+            if near := difflib.get_close_matches(option, known[group], 1, _NEAR):
+                return f"{prefix}_{near[0].upper()}"
+    return None
 
 
 def _no_section(section: str, known: Mapping[str, set[str]], conf: cfg.ConfigOpts) -> Unread:

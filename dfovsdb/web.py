@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import socketserver
 import threading
@@ -11,8 +10,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from dfovsdb.errors import ConfigurationError
 from dfovsdb.json_v1 import encode_port
+from dfovsdb.listen import SERVER, address, cannot
 from dfovsdb.logs import get_logger
 from dfovsdb.metrics import Metrics
 from dfovsdb.monitor import Monitor
@@ -21,7 +20,6 @@ from dfovsdb.selection import Selection
 
 LOG = get_logger(__name__)
 
-_LOOPBACK = "127.0.0.1"
 _SLOWEST = 10.0  # seconds that a client may take for its request
 _TEXT = "text/plain; charset=utf-8"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
@@ -39,14 +37,11 @@ class Web:
         self._observer = Observer()
         self._metrics = Metrics(monitor.status, self._observer)
         monitor.time_deliveries()
-        family, address = _address(listen)
+        family, place = address(listen)
         try:
-            self._server = _Server(family, address, self)
+            self._server = _Server(family, place, self)
         except OSError as error:
-            words = f"[metrics] listen = {listen}: {error.strerror}"
-            if error.errno == errno.EADDRINUSE:
-                words += f"; who has it says `ss -ltnp 'sport = :{address[1]}'`"
-            raise ConfigurationError(words) from None
+            raise cannot(listen, error) from None
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="dfovsdb-web", daemon=True
         )
@@ -117,7 +112,7 @@ class _Server(socketserver.ThreadingTCPServer):
 class _Handler(BaseHTTPRequestHandler):
     timeout = _SLOWEST
     server: _Server
-    server_version = "dfovsdb"
+    server_version = SERVER
     sys_version = ""
 
     def do_GET(self) -> None:
@@ -134,16 +129,3 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _words(status: int, text: str) -> tuple[int, str, bytes]:
     return status, _TEXT, f"{text}\n".encode()
-
-
-def _address(listen: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    host, _, port = listen.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") or _LOOPBACK
-    if not (port.isascii() and port.isdigit() and int(port) <= 0xFFFF):
-        raise ConfigurationError(f"[metrics] listen = {listen}: use HOST:PORT, or a PORT")
-    try:
-        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"[metrics] listen = {listen}: {reason}") from None
-    return found[0][0], (host, int(port))

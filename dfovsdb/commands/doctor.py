@@ -31,8 +31,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    from dfovsdb import config
-    from dfovsdb.doctor import Case, examine, options_are_read
+    from dfovsdb import config, startable
+    from dfovsdb.doctor import Case, examine
 
     common.log_to_stderr(args, logging.ERROR)
     conf = common.configuration(args)
@@ -45,7 +45,7 @@ def doctor(args: argparse.Namespace) -> int:
     terminal = common.Terminal()
     wrong = 0
     for level, subject, words, remedy in itertools.chain(
-        options_are_read(conf), examine(case, verify=args.verify)
+        startable.examine(conf), examine(case, verify=args.verify)
     ):
         wrong += level == "wrong"
         shown = f"\x1b[{_COLOURS[level]}m{level:<5}\x1b[0m" if terminal.colour else f"{level:<5}"

@@ -96,12 +96,6 @@ def _web(conf: cfg.ConfigOpts, monitor: Monitor) -> contextlib.AbstractContextMa
     """The HTTP listener, where one is wanted; it holds its port before anything is started."""
     if not conf.metrics.listen:
         return contextlib.nullcontext()
-    from dfovsdb.errors import needs_extra
+    from dfovsdb import listen
 
-    try:
-        from dfovsdb.web import Web
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "prometheus_client":
-            raise
-        raise needs_extra("[metrics] listen", "metrics") from None
-    return Web(conf.metrics.listen, monitor)
+    return listen.web()(conf.metrics.listen, monitor)

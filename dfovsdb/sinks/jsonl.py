@@ -39,6 +39,12 @@ class JsonlSink(Sink):
             raise ConfigurationError("option path is empty: name a file, or - for standard output")
         self._path = path
         self._fd = -1
+        try:  # what can be known without making the file
+            os.stat(Path(path).parent)
+        except FileNotFoundError as error:
+            raise ConfigurationError(self._words(error)) from None
+        except OSError:
+            pass  # open() says it
 
     def open(self, context: SinkContext) -> None:
         try:

@@ -6,6 +6,7 @@ import grp
 import json
 import os
 import pwd
+import signal
 import socket
 import subprocess
 import sys
@@ -14,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from dfovsdb import Classifier, Interface
+from dfovsdb import Classifier, Interface, Monitor, config, startable
 from dfovsdb.doctor import Case, Finding, examine
 from dfovsdb.plugins import default_classifiers
-from dfovsdb.testing import Sandbox
+from dfovsdb.testing import Sandbox, wait_until
 from dfovsdb.testing.sandbox import find_schema
+from dfovsdb.web import Web
 from tests.functional import helpers
 
 
@@ -49,7 +51,9 @@ def test_a_switch_that_is_well_has_nothing_wrong_and_status_0(ovs_sandbox: Sandb
     lines = done.stdout.splitlines()
     assert lines[-1] == "nothing is wrong"
     assert not [line for line in lines[:-1] if not line.startswith("fine")]
-    for words in ("is there and may be opened", "bridge: 1", "vm: 1", "tunnel: 0",
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    for words in (f"is there and may be opened by {me}, who runs this",
+                  "log can be built; it was not opened", "bridge: 1", "vm: 1", "tunnel: 0",
                   "2 interfaces are equal to what ovs.db.idl reads"):  # fmt: skip
         assert words in done.stdout
 
@@ -64,7 +68,7 @@ def test_tcp_is_examined_too(ovs_sandbox: Sandbox) -> None:
 def test_a_socket_that_is_not_there_ends_the_examination(tmp_path: Path) -> None:
     done = doctor(f"unix:{tmp_path}/nobody")
     assert done.returncode == 1
-    assert done.stdout.splitlines()[1].startswith("wrong  socket")
+    assert done.stdout.splitlines()[2].startswith("wrong  socket")
     assert "No such file" in done.stdout
     assert "->" in done.stdout
 
@@ -88,7 +92,7 @@ def test_a_socket_that_may_not_be_opened_names_its_owner_and_the_remedy(
 ) -> None:
     code = """
 import os, sys
-from dfovsdb import Classifier, Interface
+from dfovsdb import Classifier, Interface, Monitor, config, startable
 from dfovsdb.doctor import Case, examine
 case = Case(sys.argv[1], [], {})
 os.setgid(65534), os.setuid(65534)
@@ -100,7 +104,10 @@ print(*examine(case), sep="\\n")
                           capture_output=True, timeout=60, check=True)  # fmt: skip
     user, group = pwd.getpwuid(owner).pw_name, grp.getgrgid(owner).gr_name
     path = ovsdb_sandbox.connection.removeprefix("unix:")
-    assert f"{path} belongs to {user}:{group}, mode 0750: Permission denied" in done.stdout
+    me = pwd.getpwuid(65534).pw_name
+    assert (
+        f"{path} belongs to {user}:{group}, mode 0750: Permission denied (as {me})" in done.stdout
+    )
     assert "let a group of this user write to it, at each start of its server: " in done.stdout
     assert (f"run as {user}, or let" in done.stdout) == (owner != 0)  # nobody is sent to root
     assert f"`chgrp GROUP {path}; chmod 0770 {path}`" in done.stdout
@@ -155,6 +162,56 @@ def test_a_dead_vswitchd_is_told_with_what_waits_for_it(ovs_sandbox: Sandbox, ki
     dead, waits = of(findings(ovs_sandbox.connection), "ovs-vswitchd")
     assert "systemctl" in dead.remedy
     assert waits[:3] == ("wrong", "ovs-vswitchd", "1 interface waits for it: tap0")
+
+
+def test_a_vswitchd_that_is_stopped_is_told_before_anything_waits_for_it(
+    ovs_sandbox: Sandbox,
+) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    pid = int((ovs_sandbox.directory / "ovs-vswitchd.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        stat = Path(f"/proc/{pid}/stat")
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+        (found,) = of(findings(ovs_sandbox.connection), "ovs-vswitchd")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert found.level == "wrong"
+    assert found.words.startswith("its process is stopped")
+    assert "kill -CONT" in found.remedy
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_folder_that_may_not_be_entered_is_named_and_tcp_is_not_recommended(
+    ovsdb_sandbox: Sandbox,
+) -> None:
+    code = """
+import os, sys
+from dfovsdb.address import Address
+from dfovsdb.doctor import Case, examine
+from dfovsdb.transport import Transport
+cases = Case(sys.argv[1], [], {}), Case(sys.argv[1], [], {})
+os.setgid(65534), os.setuid(65534)
+print(*examine(cases[0]), sep="\\n")
+try:
+    Transport(Address.parse(sys.argv[1])).open()
+except Exception as error:
+    print(error)
+"""
+    folder = ovsdb_sandbox.directory
+
+    def said() -> str:
+        return subprocess.run([sys.executable, "-c", code, ovsdb_sandbox.connection], text=True,
+                              capture_output=True, timeout=60, check=True).stdout  # fmt: skip
+
+    folder.chmod(0o700)
+    closed = said()
+    assert closed.count(f"this user may not enter the folder {folder}; run as the user") == 2
+    folder.chmod(0o755)
+    opened = said().splitlines()[-1]
+    assert opened.startswith(f"cannot connect to {ovsdb_sandbox.connection} (Permission denied)")
+    assert f"`dfovsdb doctor {ovsdb_sandbox.connection}` says who may" in opened
+    assert "tcp" not in opened
 
 
 def test_over_tcp_a_dead_vswitchd_is_known_by_what_waits_for_it(ovsdb_sandbox: Sandbox) -> None:
@@ -266,6 +323,51 @@ def test_a_slip_of_the_pen_in_the_configuration_is_told(
     done = subprocess.run([*command, ovs_sandbox.connection], text=True, capture_output=True,
                           timeout=60, check=False)  # fmt: skip
     assert done.stdout.startswith("wrong  options       sink 'nosuch' is not installed")
+
+
+def start_points(*settings: str, tmp_path: Path) -> list[Finding]:
+    file = tmp_path / "dfovsdb.conf"
+    file.write_text("\n".join(settings))
+    return list(startable.examine(config.load([str(file)])))
+
+
+def test_what_the_start_would_refuse_is_told_before_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        found = start_points(
+            "[dfovsdb]", "sinks = jsonl", f"state_dir = {tmp_path}/state", "[metrics]",
+            f"listen = {port}", "[sink_jsonl]", f"path = {tmp_path}/out/events", tmp_path=tmp_path
+        )  # fmt: skip
+    assert [(point.level, point.subject) for point in found] == [
+        ("fine", "options"), ("wrong", "sinks"), ("wrong", "state_dir"), ("wrong", "metrics")
+    ]  # fmt: skip
+    _, sinks, state, metrics = found
+    assert f"mkdir -p {tmp_path}/out" in sinks.words
+    assert f"mkdir -p {tmp_path}/state" in state.words
+    assert f"listen = {port}: Address already in use; who has it says `ss -ltnp" in metrics.words
+
+
+def test_what_the_start_would_take_is_fine_and_nothing_is_made(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    settings = (
+        "[dfovsdb]", "sinks = log, jsonl", f"state_dir = {folder}", "[metrics]", "listen = 0",
+        "[sink_jsonl]", f"path = {folder}/events",
+    )  # fmt: skip
+    found = start_points(*settings, tmp_path=tmp_path)
+    assert [(point.level, point.subject) for point in found] == [
+        ("fine", "options"), ("fine", "sink"), ("fine", "sink"), ("fine", "state_dir"),
+        ("fine", "metrics"),
+    ]  # fmt: skip
+    assert list(folder.iterdir()) == []
+
+
+def test_the_port_of_the_agent_that_runs_is_not_wrong(tmp_path: Path) -> None:
+    with Monitor(f"unix:{tmp_path}/nobody") as monitor, Web("0", monitor) as web:
+        listen = web.url.rpartition(":")[2]
+        metrics = start_points("[metrics]", f"listen = {listen}", tmp_path=tmp_path)[-1]
+    assert metrics.level == "fine"
+    assert metrics.words.endswith("a dfovsdb listens there: the agent that runs?")
 
 
 class Broken(Classifier):

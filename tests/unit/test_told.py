@@ -6,6 +6,8 @@ import logging
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -17,7 +19,7 @@ import pytest
 from dfovsdb import told
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.model import PortEvent
-from dfovsdb.told import FILE_NAME, StateFile, StoredToldView
+from dfovsdb.told import FILE_NAME, StateFile, StoredToldView, check_folder
 from tests.unit.delivery import Delivery, ScriptedSink, fact, port, story
 from tests.unit.test_teller import told_of
 
@@ -139,6 +141,41 @@ def test_a_state_dir_that_cannot_be_used_is_one_line(where: str, tmp_path: Path)
         StateFile(folder)
     assert str(raised.value).startswith(f"state_dir {str(folder)!r} cannot be used: ")
     assert "\n" not in str(raised.value)
+    make = f"make it, for this user to write: mkdir -p {folder}"
+    assert str(raised.value).endswith(make) == (where == "missing")
+
+
+def test_a_folder_is_checked_without_making_or_locking_anything(
+    tmp_path: Path, open_state: Open
+) -> None:
+    check_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    open_state()  # another process that has it may be the one that runs
+    check_folder(tmp_path)
+    for folder in (tmp_path / "nosuch", tmp_path / FILE_NAME):
+        with pytest.raises(ConfigurationError, match="cannot be used"):
+            check_folder(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("closed", ["", FILE_NAME])
+def test_a_folder_is_checked_for_whoever_asks(tmp_path: Path, closed: str) -> None:
+    (tmp_path / FILE_NAME).touch()
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    for path in (tmp_path, tmp_path / FILE_NAME):
+        os.chown(path, 65534, 65534)
+    os.chown(tmp_path / closed, 0, 0)
+    code = """
+import os, sys
+from dfovsdb.told import check_folder
+os.setgid(65534), os.setuid(65534)
+check_folder(sys.argv[1])
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True,
+                          text=True, timeout=60, check=False)  # fmt: skip
+    assert f"Permission denied: '{tmp_path / closed}'" in done.stderr
+    assert "name a folder that uid 65534 can write to" in done.stderr
 
 
 def test_a_file_that_another_monitor_uses_is_refused(tmp_path: Path, open_state: Open) -> None:

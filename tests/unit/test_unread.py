@@ -124,11 +124,22 @@ def test_a_variable_that_is_no_option_is_told_with_the_nearest(file: Path) -> No
     ]  # fmt: skip
 
 
+def test_a_variable_with_one_underscore_between_group_and_option_is_told(file: Path) -> None:
+    assert said_of("OS_OVSDB_CONNECTION", "OS_DFOVSDB_STATEDIR", "OS_SINK_EVENTS_PATH",
+                   text="[dfovsdb]\nsinks = events=jsonl\n", file=file) == [
+        "OS_DFOVSDB_STATEDIR: nothing reads it; did you mean OS_DFOVSDB__STATE_DIR?",
+        "OS_OVSDB_CONNECTION: nothing reads it; did you mean OS_OVSDB__CONNECTION?",
+        "OS_SINK_EVENTS_PATH: nothing reads it; did you mean OS_SINK_EVENTS__PATH?",
+    ]  # fmt: skip
+
+
 def test_variables_that_are_read_and_those_of_other_programs_are_not_told(file: Path) -> None:
     assert said_of("OS_USERNAME", "OS_CLOUD", "OS_AUTH_URL", "OS_DEFAULT__TRANSPORT_URL",
                    "OS_OVS__OVSDB_CONNECTION", "OS_DATABASE__CONNECTION", "HOME", "OS__X",
                    "OS_OVSDB__CONNECTION", "OS_DFOVSDB__SINKS", "OS_SINK_EVENTS__PATH",
-                   "OS_METRICS__LISTEN", text="[dfovsdb]\nsinks = events=jsonl\n",
+                   "OS_METRICS__LISTEN", "OS_OVSDB_USER", "OS_METRICS_DIR", "OS_CONNECTION",
+                   "OS_DEBUG", "OS_DEFAULT_DEBUG", "OS_LOG_FILE",
+                   text="[dfovsdb]\nsinks = events=jsonl\n",
                    file=file) == []  # fmt: skip
 
 

@@ -108,18 +108,18 @@ def test_a_file_that_cannot_be_reopened_is_an_outage_until_it_can(file: Path) ->
     assert file.read_bytes() == LINES[0]
 
 
-def test_a_file_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_known_before_anything_is_opened(tmp_path: Path) -> None:
     folder = tmp_path / "no ne"
     with pytest.raises(ConfigurationError) as raised:
-        JsonlSink(path=f"{folder}/events.jsonl").open(CONTEXT)
+        JsonlSink(path=f"{folder}/events.jsonl")
     assert str(raised.value) == (
         f"{folder}/events.jsonl: No such file or directory; make its folder, for this user to "
         f"write: mkdir -p '{folder}'"
     )
 
 
-def test_a_file_system_that_is_read_only_says_what_a_service_may_write() -> None:
-    sink = JsonlSink(path="/var/log/dfovsdb/events.jsonl")
+def test_a_file_system_that_is_read_only_says_what_a_service_may_write(file: Path) -> None:
+    sink = JsonlSink(path=str(file))
     words = sink._words(OSError(errno.EROFS, "Read-only file system"))
     assert words.startswith("/var/log/dfovsdb/events.jsonl: Read-only file system; a systemd unit")
 
