@@ -1,10 +1,12 @@
 """Metrics in the form of Prometheus. The only module that imports prometheus_client.
 
-Everything is read when it is asked for; nothing is labelled by port.
+Everything is read when it is asked for; nothing is labelled by port. What is counted by kind
+begins at 0, so that the first of a kind is an increase.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, get_args
 
@@ -20,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from dfovsdb.durations import Durations, Histogram
 from dfovsdb.errors import LossReason
+from dfovsdb.model import Action, State
 from dfovsdb.observer import Observer
 from dfovsdb.status import SinkStatus, Status
 from dfovsdb.version import __version__
@@ -56,9 +59,10 @@ class _Collector(Collector):
         yield from _connection(status)
         yield from _ports(status)
         yield from _sinks(status)
+        never = dict.fromkeys(itertools.product(get_args(Action), status.kinds), 0)
         yield _counter(
             "dfovsdb_events", "Events by action and kind.", ("action", "kind"),
-            self._observer.events,
+            never | self._observer.events.copy(),
         )  # fmt: skip
         yield _waits(
             "dfovsdb_insert_to_ready_seconds",
@@ -102,12 +106,13 @@ def _ports(status: Status) -> Iterator[Metric]:
         "dfovsdb_unclassified_rows", "Rows that no classifier claims.", status.unclassified
     )
     ports = GaugeMetricFamily("dfovsdb_ports", "Ports by kind and state.", None, ("kind", "state"))
-    for labels, count in sorted(status.ports.items()):
+    none = dict.fromkeys(itertools.product(status.kinds, get_args(State)), 0)
+    for labels, count in sorted((none | dict(status.ports)).items()):
         ports.add_metric(labels, count)
     yield ports
     yield _counter(
         "dfovsdb_classifier_errors", "Exceptions of classifiers, by kind.", ("kind",),
-        {(kind,): count for kind, count in status.classifier_errors.items()},
+        {(kind,): status.classifier_errors.get(kind, 0) for kind in status.kinds},
     )  # fmt: skip
 
 

@@ -222,6 +222,16 @@ class Monitor:
         return self._trouble.words
 
     @property
+    def kinds(self) -> list[str]:
+        """The kinds that its classifiers offer, by name."""
+        return self._chain.kinds
+
+    @property
+    def synced(self) -> bool:
+        """There is a connection, and ports() is what the table read on it holds."""
+        return self._session.synced and self._unsynced_since is None
+
+    @property
     def address(self) -> str:
         """Of the server, as a connection string."""
         return str(self._address)
@@ -311,6 +321,7 @@ class Monitor:
             syncs=self._syncs,
             sync_seconds=self._sync_seconds,
             rows=rows,
+            kinds=self.kinds,
             ports=Counter((port.kind, port.state) for port in self.ports().values()),
             classifier_errors=dict(self._chain.failures.by_kind),
             sinks=tuple(worker.status() for worker in self._dispatcher.configured),

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import difflib
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dfovsdb.classifiers.base import like
+from dfovsdb.errors import ConfigurationError
+from dfovsdb.text import clean, did_you_mean
 
 if TYPE_CHECKING:
     from dfovsdb.model import Port
+
+
+def check_kinds(kinds: Iterable[str], offered: Sequence[str], asked: str) -> None:
+    """Refuse a kind that cannot be there.
+
+    :param asked: how it was asked for, as `--kind `.
+    :raises ConfigurationError: names it, what there is, and what is near.
+    """
+    for kind in kinds:
+        if kind not in offered:
+            raise ConfigurationError(
+                f"{asked}{clean(kind)}: no enabled classifier offers it; there are "
+                + (", ".join(map(clean, offered)) or "none")
+                + did_you_mean(map(clean, difflib.get_close_matches(kind, offered, 1)))
+            )
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class Status(NamedTuple):
     syncs: int
     sync_seconds: float | None  #: from the connection to the whole table, the last time
     rows: int
+    kinds: Sequence[str]  #: that the classifiers offer
     ports: Mapping[tuple[str, str], int]  #: by kind and state
     classifier_errors: Mapping[str, int]  #: by kind
     sinks: Sequence[SinkStatus]

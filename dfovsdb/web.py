@@ -10,19 +10,25 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+from dfovsdb.errors import ConfigurationError
 from dfovsdb.json_v1 import encode_port
 from dfovsdb.listen import SERVER, address, cannot
 from dfovsdb.logs import get_logger
 from dfovsdb.metrics import Metrics
 from dfovsdb.monitor import Monitor
 from dfovsdb.observer import Observer
-from dfovsdb.selection import Selection
+from dfovsdb.selection import Selection, check_kinds
 
 LOG = get_logger(__name__)
 
 _SLOWEST = 10.0  # seconds that a client may take for its request
 _TEXT = "text/plain; charset=utf-8"
+#: Of /ports: whether they are those of now, or the last that were known.
+_SYNCED = "Dfovsdb-Synced"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+_Answer = tuple[int, Mapping[str, str], bytes]
 
 
 class Web:
@@ -69,11 +75,11 @@ class Web:
             self._thread.join()
         self._server.server_close()
 
-    def answer(self, target: str) -> tuple[int, str, bytes]:
-        """The status, the content type and the body for a path with its query."""
+    def answer(self, target: str) -> _Answer:
+        """The status, the headers and the body for a path with its query."""
         parts = urlsplit(target)
         if parts.path == "/metrics":
-            return 200, _METRICS, self._metrics.text()
+            return 200, {"Content-Type": _METRICS}, self._metrics.text()
         if parts.path == "/healthz":
             alive = self._monitor.alive
             return _words(200 if alive else 503, "ok" if alive else "the loop does not turn")
@@ -84,14 +90,20 @@ class Web:
             return self._ports(parse_qs(parts.query, keep_blank_values=True))
         return _words(404, "there are /metrics, /healthz, /readyz and /ports")
 
-    def _ports(self, query: Mapping[str, Sequence[str]]) -> tuple[int, str, bytes]:
+    def _ports(self, query: Mapping[str, Sequence[str]]) -> _Answer:
         if unknown := query.keys() - {"kind", "state", "name"}:
             return _words(400, f"no filter {min(unknown)!a}: there are kind, state and name")
+        try:
+            check_kinds(query.get("kind", ()), self._monitor.kinds, "kind=")
+        except ConfigurationError as error:
+            return _words(400, str(error))
         selection = Selection(
             kinds=query.get("kind", ()), states=query.get("state", ()), names=query.get("name", ())
         )
+        synced = self._monitor.synced  # asked first, so that it is true of nothing older
         ports = filter(selection, self._monitor.ports().values())
-        return 200, "application/json", b"[" + b",\n".join(map(encode_port, ports)) + b"]\n"
+        headers = {"Content-Type": "application/json", _SYNCED: "true" if synced else "false"}
+        return 200, headers, b"[" + b",\n".join(map(encode_port, ports)) + b"]\n"
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -116,9 +128,10 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        status, content_type, body = self.server.web.answer(self.path)
+        status, headers, body = self.server.web.answer(self.path)
         self.send_response(status)
-        self.send_header("Content-Type", content_type)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -127,5 +140,5 @@ class _Handler(BaseHTTPRequestHandler):
         LOG.debug(format, *args)
 
 
-def _words(status: int, text: str) -> tuple[int, str, bytes]:
-    return status, _TEXT, f"{text}\n".encode()
+def _words(status: int, text: str) -> _Answer:
+    return status, {"Content-Type": _TEXT}, f"{text}\n".encode()

@@ -34,6 +34,11 @@ class Chain:
             check(classifier)
 
     @property
+    def kinds(self) -> list[str]:
+        """What they offer, by name."""
+        return sorted({classifier.kind for classifier in self._classifiers})
+
+    @property
     def extra_columns(self) -> frozenset[str]:
         """What the classifiers need beyond the core's columns."""
         declared: frozenset[str] = frozenset().union(*(c.columns for c in self._classifiers))

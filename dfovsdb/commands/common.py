@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import logging
 import math
 import os
@@ -66,18 +65,10 @@ def configuration(
 def classifiers(conf: cfg.ConfigOpts, kinds: Sequence[str] = ()) -> list[Classifier]:
     """The enabled ones, which must offer the kinds that were asked for."""
     from dfovsdb import plugins
-    from dfovsdb.errors import ConfigurationError
-    from dfovsdb.text import clean, did_you_mean
+    from dfovsdb.selection import check_kinds
 
     built = list(plugins.CLASSIFIERS.build(conf.dfovsdb.classifiers, conf).values())
-    offered = sorted({classifier.kind for classifier in built})
-    for kind in kinds:
-        if kind not in offered:
-            raise ConfigurationError(
-                f"--kind {clean(kind)}: no enabled classifier offers it; there are "
-                + (", ".join(offered) or "none")
-                + did_you_mean(difflib.get_close_matches(kind, offered, 1))
-            )
+    check_kinds(kinds, sorted({classifier.kind for classifier in built}), "--kind ")
     return built
 
 

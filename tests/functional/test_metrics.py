@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from dfovsdb import Monitor, PortEvent, Sink, SinkUnavailable
@@ -23,6 +24,7 @@ from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from dfovsdb.web import Web
 
 ROOT = Path(__file__).parents[2]
+ALERTS = ROOT / "contrib" / "dfovsdb-alerts.yaml"
 DASHBOARD = ROOT / "contrib" / "grafana-dashboard.json"
 
 
@@ -174,7 +176,71 @@ def test_ports_are_a_filtered_json_list(ovs_sandbox: Sandbox, watched: Watched) 
     assert names("?state=failed") == []
     assert names("?name=br-*") == ["br-int"]
     assert watched.get("/ports?colour=red")[0] == 400
+    assert watched.get("/ports?kind=vm&kind=router") == (
+        400,
+        "kind=router: no enabled classifier offers it; there are bridge, patch, tunnel, vm\n",
+    )
     assert watched.get("/nosuch")[0] == 404
+
+
+def test_ports_say_whether_they_are_those_of_now(ovs_sandbox: Sandbox, watched: Watched) -> None:
+    def asked() -> tuple[str | None, list[str]]:
+        with urllib.request.urlopen(f"{watched.web.url}/ports", timeout=20) as reply:
+            return reply.headers["Dfovsdb-Synced"], [port["name"] for port in json.load(reply)]
+
+    assert asked() == ("true", ["br-int"])
+    ovs_sandbox.stop_database()
+    wait_until(lambda: asked() == ("false", ["br-int"]))
+    ovs_sandbox.start_database()
+    wait_until(lambda: asked() == ("true", ["br-int"]))
+
+
+def test_what_is_counted_by_kind_begins_at_0(ovs_sandbox: Sandbox, watched: Watched) -> None:
+    metrics = watched.metrics()
+    for kind in ("bridge", "patch", "tunnel", "vm"):
+        for state in ("pending", "failed", "ready"):
+            assert metrics[f'dfovsdb_ports{{kind="{kind}",state="{state}"}}'] >= 0
+        for action in ("online", "updated", "offline"):
+            assert metrics[f'dfovsdb_events_total{{action="{action}",kind="{kind}"}}'] >= 0
+        assert metrics[f'dfovsdb_classifier_errors_total{{kind="{kind}"}}'] == 0
+    add_vm(ovs_sandbox, "tap0")
+    watched.wait_for('dfovsdb_ports{kind="vm",state="ready"}', 1)
+    ovs_sandbox.vsctl("del-port", "tap0")
+    watched.wait_for('dfovsdb_events_total{action="offline",kind="vm"}', 1)
+    assert watched.metrics()['dfovsdb_ports{kind="vm",state="ready"}'] == 0
+
+
+def test_every_metric_and_label_of_the_alerts_exists(watched: Watched) -> None:
+    there: dict[str, set[str]] = {"up": {"job", "instance"}}  # which Prometheus adds
+    for family in text_string_to_metric_families(watched.get("/metrics")[1]):
+        for sample in family.samples:
+            there.setdefault(sample.name, {"job", "instance"}).update(sample.labels)
+    (group,) = yaml.safe_load(ALERTS.read_text())["groups"]
+    assert len({rule["alert"] for rule in group["rules"]}) == len(group["rules"]) > 5
+    for rule in group["rules"]:
+        assert rule.keys() - {"for"} == {"alert", "expr", "annotations"}
+        selected = re.sub(r'"[^"]*"|\[\w+\]', "", rule["expr"])
+        names = set(re.findall(r"\b(?:up|dfovsdb_\w+)\b", selected))
+        assert names
+        assert names <= there.keys()
+        labels = set(re.findall(r"(\w+)=(?!=)", selected)) | {
+            label for on in re.findall(r"on \(([\w, ]+)\)", selected) for label in on.split(", ")
+        }
+        labels |= set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
+        assert labels <= set.union(*(there[name] for name in names)), rule["alert"]
+
+
+def test_the_scrape_example_fits_the_listener_and_the_alerts(watched: Watched) -> None:
+    guide = (ROOT / "docs" / "operating.md").read_text()
+    blocks = re.findall(r"^```yaml\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    (block,) = [block for block in blocks if "scrape" in block]
+    example = yaml.safe_load(block)
+    (job,) = example["scrape_configs"]
+    assert f'job="{job["job_name"]}"' in ALERTS.read_text()
+    assert Path(example["rule_files"][0]).name == ALERTS.name
+    ((target,),) = [some["targets"] for some in job["static_configs"]]
+    assert f"listen = {target.rpartition(':')[2]}\n" in guide
+    assert watched.get(job.get("metrics_path", "/metrics"))[0] == 200
 
 
 def test_every_metric_of_the_dashboard_exists(ovs_sandbox: Sandbox, watched: Watched) -> None:

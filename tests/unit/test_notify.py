@@ -32,7 +32,8 @@ def status(**facts: Any) -> Status:
     known: dict[str, Any] = {
         "alive": True, "connected": True, "synced": True, "trouble": "",
         "unsynced_for": None, "next_try": None, "message_age": 1.0,
-        "losses": {}, "syncs": 1, "sync_seconds": 0.1, "rows": 3, "ports": {("x", "ready"): 3},
+        "losses": {}, "syncs": 1, "sync_seconds": 0.1, "rows": 3, "kinds": (),
+        "ports": {("x", "ready"): 3},
         "classifier_errors": {}, "sinks": (),
     }  # fmt: skip
     return Status(**(known | facts))

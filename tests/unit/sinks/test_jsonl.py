@@ -121,7 +121,7 @@ def test_a_folder_that_is_not_there_is_known_before_anything_is_opened(tmp_path:
 def test_a_file_system_that_is_read_only_says_what_a_service_may_write(file: Path) -> None:
     sink = JsonlSink(path=str(file))
     words = sink._words(OSError(errno.EROFS, "Read-only file system"))
-    assert words.startswith("/var/log/dfovsdb/events.jsonl: Read-only file system; a systemd unit")
+    assert words.startswith(f"{file}: Read-only file system; a systemd unit")
 
 
 @pytest.mark.parametrize("room", [0, 1, 40])
