@@ -31,7 +31,8 @@ def needs_extra(what: str, extra: str) -> ConfigurationError:
     """What to raise where the library of an extra is not installed."""
     return ConfigurationError(
         f"{what} needs an extra: install dfovsdb[{extra}] "
-        f"(pip install 'WHEEL[{extra}]' where dfovsdb is from a wheel)"
+        f"(pip install 'WHEEL[{extra}]' where dfovsdb is from a wheel, "
+        f".venv/bin/pip install -e '.[{extra}]' in a clone)"
     )
 
 

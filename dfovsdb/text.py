@@ -67,14 +67,22 @@ def marker_line(marker: SyncMarker) -> str:
 
 
 def terminal_line(
-    item: PortEvent | SyncMarker, *, colour: bool = False, width: int | None = None
+    item: PortEvent | SyncMarker,
+    *,
+    colour: bool = False,
+    width: int | None = None,
+    selected: int | None = None,
 ) -> str:
     """A line for people: aligned, coloured; a rule where a sync begins and ends.
 
+    :param selected: how many of the ports of a complete sync were asked for, None for all.
     :param width: columns of the terminal, where the line ends with `…`; None cuts nothing.
     """
     if isinstance(item, SyncMarker):
-        words = "begins" if item.ports is None else f"is complete, {counted(item.ports, 'port')}"
+        of = "" if selected is None else f"{selected:,} of "
+        words = (
+            "begins" if item.ports is None else f"is complete, {of}{counted(item.ports, 'port')}"
+        )
         title = f"── {item.origin} sync {words} "
         rule = min(width or _RULE, _RULE)
         return _painted(title + "─" * max(0, rule - len(title)), _DIM, colour=colour)

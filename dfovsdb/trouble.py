@@ -30,15 +30,21 @@ class Trouble:
         self._over_at = now
 
     def say(self, lost: ConnectionLost, now: float) -> None:
-        """Each trouble once, not once a second; nor once a sync, where every sync leads to it."""
+        """Each trouble once, not once a second; nor once a sync, where every sync leads to it.
+
+        The end of a connection that worked is no warning yet: that there is no other one is.
+        """
         relapse = isinstance(lost, ProtocolError) and now - self._over_at < _RELAPSE
         if (not self.words and not relapse) or len(self._said) > _MOST_SAID:
             self._said.clear()
+        first = not self.words
         self.words = str(lost)
         same = _VARIABLE.sub("#", self.words)
         known = same in self._said
         self._said.add(same)
+        # A server that ends closes first; the attempt that follows at once says what to do.
+        retried = lost.reason == "closed" and first and self._over_at > 0
         LOG.log(
-            logging.DEBUG if known else logging.WARNING,
+            logging.DEBUG if known else logging.INFO if retried else logging.WARNING,
             "waiting for the server: %s", lost, exc_info=None if known else lost.__cause__,
         )  # fmt: skip

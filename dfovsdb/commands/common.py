@@ -127,15 +127,19 @@ class Terminal:
         self.width = shutil.get_terminal_size().columns if self.here else None
         self._encoding = sys.stdout.encoding or "utf-8"
 
-    def show(self, item: PortEvent | SyncMarker, *, json: bool) -> None:
-        """An event or a marker, as JSON or for people."""
+    def show(
+        self, item: PortEvent | SyncMarker, *, json: bool, selected: int | None = None
+    ) -> None:
+        """An event or a marker, as JSON or for people; `selected` as terminal_line() has it."""
         from dfovsdb.json_v1 import to_json
         from dfovsdb.text import terminal_line
 
         if json:
             self.write_json(to_json(item))
         else:
-            self.write(terminal_line(item, colour=self.colour, width=self.width))
+            self.write(
+                terminal_line(item, colour=self.colour, width=self.width, selected=selected)
+            )
 
     def write(self, line: str) -> None:
         """A line of text that is clean."""

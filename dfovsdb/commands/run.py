@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     web = _web(conf, monitor)
     with monitor, web:
         notify.notify("READY=1")
-        why = _serve(monitor, wanted)
+        why = _serve(monitor, wanted, logger)
         logger.info("leaving because of %s; sinks have %g s for what is left", why,
                     conf.dfovsdb.stop_timeout)  # fmt: skip
         notify.notify("STOPPING=1", "STATUS=telling what is left")
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     return common.DONE
 
 
-def _serve(monitor: Monitor, wanted: Collection[signal.Signals]) -> str:
+def _serve(monitor: Monitor, wanted: Collection[signal.Signals], logger: logging.Logger) -> str:
     """Report, and answer signals until one says to leave; which one, and whose."""
     from dfovsdb import notify
 
@@ -71,8 +71,10 @@ def _serve(monitor: Monitor, wanted: Collection[signal.Signals]) -> str:
         if signalled is None:
             continue
         if signalled.si_signo == signal.SIGHUP:
+            logger.info("SIGHUP: files are opened again; the configuration is not read again")
             monitor.reopen()
         elif signalled.si_signo == signal.SIGUSR1:
+            logger.info("SIGUSR1: every sink is told everything again")
             monitor.replay()
         else:
             name = signal.Signals(signalled.si_signo).name

@@ -43,6 +43,8 @@ def watch(args: argparse.Namespace) -> int:
     common.log_to_stderr(args, logging.WARNING)  # what it waits for, at once
     terminal = common.Terminal()
     selection = Selection(kinds=args.kind, names=args.name)
+    selecting = bool(args.kind or args.name)
+    there: set[str] = set()  # of the selected ports, to be counted beside all
     events = watching.watch(
         args.connection or conf.ovsdb.connection,
         once=args.once,
@@ -55,9 +57,11 @@ def watch(args: argparse.Namespace) -> int:
         **config.connection_options(conf),
     )
     for event in events:
-        if isinstance(event, PortEvent) and not selection(event.port):
-            continue
-        terminal.show(event, json=args.json)
+        if isinstance(event, PortEvent):
+            if not selection(event.port):
+                continue
+            (there.discard if event.action == "offline" else there.add)(event.port.uuid)
+        terminal.show(event, json=args.json, selected=len(there) if selecting else None)
     return common.DONE
 
 

@@ -186,9 +186,10 @@ def test_a_file_that_cannot_be_reopened_is_one_line_and_its_sink_goes_on_when_it
     agent.wait_for(lambda: file.exists() and "sync_finished" in file.read_text())
     file.unlink()
     folder.rmdir()
-    before = len(agent.err)
+    before = len(agent.err) + 1
     agent.process.send_signal(signal.SIGHUP)
     agent.wait_for(lambda: len(agent.err) > before)
+    assert "SIGHUP: files are opened again; the configuration is not" in agent.err[before - 1]
     assert "sink events is unavailable: " in agent.err[before]
     assert f"; make its folder, for this user to write: mkdir -p {folder};" in agent.err[before]
     folder.mkdir()  # and nothing happens on the switch
@@ -224,6 +225,19 @@ def test_run_waits_for_a_server_that_is_not_there_and_says_so_once(
     agent.wait_for(lambda: agent.err)
     assert agent.end() == 0
     assert len([line for line in agent.err if "cannot connect" in line]) == 1
+
+
+def test_a_server_that_goes_away_is_one_warning_that_says_what_to_do(
+    ovsdb_sandbox: Sandbox, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    agent = command("--config-file", configuration(tmp_path, ovsdb_sandbox.connection, ""), "run")
+    agent.wait_for(lambda: any("sync_finished" in line for line in agent.err))
+    ovsdb_sandbox.stop_database(kill=True)
+    agent.wait_for(lambda: any("cannot connect" in line for line in agent.err))
+    assert agent.end() == 0
+    closed, refused = [line for line in agent.err if "waiting for the server" in line]
+    assert " INFO " in closed
+    assert " WARNING " in refused
 
 
 def test_watch_prints_events_and_ends_quietly_on_ctrl_c(
@@ -310,7 +324,8 @@ def test_watch_live_without_its_extra_names_it() -> None:
     assert done.returncode == 2
     assert done.stderr == (
         "dfovsdb: watch: --live needs an extra: install dfovsdb[tui] "
-        "(pip install 'WHEEL[tui]' where dfovsdb is from a wheel)\n"
+        "(pip install 'WHEEL[tui]' where dfovsdb is from a wheel, "
+        ".venv/bin/pip install -e '.[tui]' in a clone)\n"
     )
 
 
@@ -353,6 +368,8 @@ def test_watch_tells_only_what_was_asked_for(switch: Sandbox) -> None:
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert [e["action"] for e in events] == ["sync_started", "online", "sync_finished"]
     assert events[1]["port"]["name"] == "tap1"
+    done = run("watch", switch.connection, "--once", "--kind", "vm", "--name", "*1")
+    assert "── initial sync is complete, 1 of 3 ports ─" in done.stdout.splitlines()[-1]
 
 
 def test_ports_prints_a_table_of_what_is_there(switch: Sandbox) -> None:

@@ -61,7 +61,9 @@ def test_the_doctor_of_the_page_looks_as_the_service_does(
 ) -> None:
     ovs_sandbox.add_bridge("br-int")
     service = unit()
-    words = shlex.split(command("systemd-run --pipe"))
+    line = command("systemd-run --pipe")
+    assert line in (ROOT / "docs" / "operating.md").read_text().replace("\\\n", " ")
+    words = shlex.split(line)
     assert {f"--uid={service['User']}", f"--gid={service['Group']}"} <= set(words)
     assert f"EnvironmentFile={service['EnvironmentFile']}" in words
     *doctor, what = words[words.index("/opt/dfovsdb/bin/dfovsdb") :]

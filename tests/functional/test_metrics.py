@@ -282,7 +282,8 @@ def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == (
         "dfovsdb: [metrics] listen needs an extra: install dfovsdb[metrics] "
-        "(pip install 'WHEEL[metrics]' where dfovsdb is from a wheel)\n"
+        "(pip install 'WHEEL[metrics]' where dfovsdb is from a wheel, "
+        ".venv/bin/pip install -e '.[metrics]' in a clone)\n"
     )
 
 
