@@ -11,6 +11,7 @@ from dfovsdb.logs import get_logger
 LOG = get_logger(__name__)
 
 _RELAPSE = 60.0  # seconds after a sync within which a protocol error is the old one again
+_ENDING = 1.0  # seconds in which a server that ends may still take a connection and close it
 _MOST_SAID = 20  # different troubles in one outage, before they may be said again
 #: What differs between two reports of the same trouble.
 _VARIABLE = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+")
@@ -21,6 +22,7 @@ class Trouble:
 
     def __init__(self) -> None:
         self.words = ""  #: in one line, empty where there is none
+        self._began = 0.0  # when the present outage did
         self._said: set[str] = set()  # what the log has been told of the present outage
         self._over_at = 0.0
 
@@ -37,13 +39,14 @@ class Trouble:
         relapse = isinstance(lost, ProtocolError) and now - self._over_at < _RELAPSE
         if (not self.words and not relapse) or len(self._said) > _MOST_SAID:
             self._said.clear()
-        first = not self.words
+        if not self.words:
+            self._began = now
         self.words = str(lost)
         same = _VARIABLE.sub("#", self.words)
         known = same in self._said
         self._said.add(same)
         # A server that ends closes first; the attempt that follows at once says what to do.
-        retried = lost.reason == "closed" and first and self._over_at > 0
+        retried = lost.reason == "closed" and self._over_at > 0 and now - self._began < _ENDING
         LOG.log(
             logging.DEBUG if known else logging.INFO if retried else logging.WARNING,
             "waiting for the server: %s", lost, exc_info=None if known else lost.__cause__,
