@@ -94,8 +94,8 @@ def test_make_sandbox_is_what_the_guides_say() -> None:
     """With `--dry-run`, as a real one would make .venv/ here."""
     for guide in ("README.md", "docs/operating.md"):
         assert re.search(r"^    make sandbox( |$)", (ROOT / guide).read_text(), re.MULTILINE)
-    done = subprocess.run(["make", "--dry-run", "sandbox"], cwd=ROOT, capture_output=True,
-                          text=True, check=True, timeout=60)  # fmt: skip
+    done = subprocess.run(["make", "--dry-run", "--no-print-directory", "sandbox"], cwd=ROOT,
+                          capture_output=True, text=True, check=True, timeout=60)  # fmt: skip
     assert done.stdout.splitlines()[-1] == "tools/openvswitch.sh .venv/bin/dfovsdb sandbox"
 
 
