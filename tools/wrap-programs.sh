@@ -13,7 +13,7 @@ setting=$2
 shift 2
 
 # shellcheck disable=SC2016  # $root is for the script to expand
-libs=$(cd "$folder" && { echo ./usr/lib/. && find . -name '*.so.*'; } |
+libs=$(cd "$folder" && { echo ./usr/lib/. && find . -name '*.so' -o -name '*.so.*'; } |
     sed 's|^\.\(.*\)/[^/]*$|$root\1|' | sort -u | paste -s -d :)
 mkdir "$folder/wrapped"
 for program in "$@"; do

@@ -138,12 +138,21 @@ def is_told(fleet: Fleet, made: list[Host]) -> bool:
 
 
 def leader(cluster: NatsCluster, stream: str) -> NatsServer:
+    """Of a stream; where none is chosen yet, as soon as there is one."""
+    found = ""
+
+    def is_known() -> bool:
+        nonlocal found
+        try:
+            info = fleet.run(fleet.link.stream(stream))
+        except NatsError:
+            return False
+        found = (info and info.cluster and info.cluster.leader) or ""
+        return bool(found)
+
     with Fleet(cluster.urls) as fleet:
-        info = fleet.run(fleet.link.stream(stream))
-    assert info is not None
-    assert info.cluster is not None
-    assert info.cluster.leader is not None
-    return cluster.named(info.cluster.leader)
+        wait_for(is_known, f"a leader of {stream}")
+    return cluster.named(found)
 
 
 def truth(host: Host) -> dict[str, Port]:

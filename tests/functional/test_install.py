@@ -88,14 +88,15 @@ def test_upgrading_and_going_back_change_what_is_installed(tmp_path: Path) -> No
                            "Root-Is-Purelib: true\nTag: py3-none-any\n")  # fmt: skip
             wheel.writestr(f"{folder}/RECORD", "")
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True, timeout=120)
-    pip = str(tmp_path / "venv" / "bin" / "pip")
+    venv = str(tmp_path / "venv")  # our pip works on it, as a machine may lack python3-venv
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True, timeout=120)
+    pip = [sys.executable, "-m", "pip", "--python", f"{venv}/bin/python"]
 
     def run(line: str) -> str:
-        subprocess.run(line.replace("/opt/dfovsdb/bin/pip", pip), shell=True, check=True,
-                       cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL,
-                       timeout=120)  # fmt: skip
-        shown = subprocess.run([pip, "show", "dfovsdb"], env=environment, capture_output=True,
+        line = line.replace("/opt/dfovsdb/bin/pip", shlex.join(pip))
+        subprocess.run(line, shell=True, check=True, cwd=tmp_path, env=environment,
+                       stdout=subprocess.DEVNULL, timeout=120)  # fmt: skip
+        shown = subprocess.run([*pip, "show", "dfovsdb"], env=environment, capture_output=True,
                                text=True, check=True, timeout=120).stdout  # fmt: skip
         (version,) = re.findall(r"^Version: (.*)$", shown, re.MULTILINE)
         return str(version)
