@@ -87,7 +87,8 @@ class Decoder:
             yield message
             start = end + 1
         tail = data[start:] if start else data
-        if not tail or tail.isspace():
+        # isspace() copies nothing, but takes for white space what is none in JSON.
+        if not tail or (tail.isspace() and not tail.strip(_WHITE_SPACE)):
             return
         message = self._try(tail) if tail.endswith(b"}") else None
         if message is not None:

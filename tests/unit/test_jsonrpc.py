@@ -354,3 +354,9 @@ def test_damage_is_found_with_the_next_messages_and_swallows_no_more(
     stream = damage + b'{"id":null,"method":"update2","params":["a",{}]}' * 3
     with pytest.raises(ProtocolError):
         decoded(stream[start : start + size] for start in range(0, len(stream), size))
+
+
+@pytest.mark.parametrize("data", [b"\x0b", b"\x0c", b"\n\x0b\n"])
+def test_only_what_json_calls_white_space_may_stand_alone(data: bytes) -> None:
+    with pytest.raises(ProtocolError, match="not JSON-RPC"):
+        list(Decoder(1 << 20).feed(data))
