@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import amqp
 
-from dfovsdb.sinks.notifications_bus import Bus
+from dfovsdb.sinks.oslo_messaging.client import Bus
 from tests.functional.rabbitmq import PASSWORD, USER, RabbitMQ
 
 COUNT = 500

@@ -18,14 +18,14 @@ import msgspec
 import nats
 from nats.js import api
 
-from dfovsdb.dispatcher import Dispatcher
+from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.json_v1 import from_json
 from dfovsdb.model import Port, PortEvent, SyncMarker, port_of
 from dfovsdb.sinks.nats import NatsSink
-from dfovsdb.sinks.nats_access import Access
-from dfovsdb.sinks.nats_client import Link, Message
-from dfovsdb.sinks.nats_messages import Messages
-from dfovsdb.sinks.nats_streams import Streams
+from dfovsdb.sinks.nats.client import Link, Message
+from dfovsdb.sinks.nats.messages import Messages
+from dfovsdb.sinks.nats.servers import Access
+from dfovsdb.sinks.nats.streams import Streams
 from dfovsdb.testing import interface
 
 _LONG = 500.0  # seconds

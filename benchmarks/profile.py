@@ -26,12 +26,12 @@ from benchmarks.rows import Writer
 from benchmarks.work import server
 from dfovsdb import Monitor, PortEvent, Sink, plugins
 from dfovsdb.classifiers.chain import Chain
-from dfovsdb.dispatcher import Dispatcher
-from dfovsdb.inbox import Fact, Inbox
+from dfovsdb.delivery.dispatcher import Dispatcher
+from dfovsdb.delivery.work_queue import Fact, Inbox
 from dfovsdb.model import RowDelta
-from dfovsdb.session import Session
-from dfovsdb.table import Table
-from dfovsdb.transport import Transport
+from dfovsdb.ovsdb.session import Session
+from dfovsdb.ovsdb.transport import Transport
+from dfovsdb.ovsdb.updates import Table
 
 ROUNDS = 7
 CHANGES = 3000

@@ -12,10 +12,10 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Literal, Self, TypeVar, overload
 
-from dfovsdb import monitor as threaded
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.config import DEFAULT_CONNECTION
 from dfovsdb.model import Port, PortEvent, SyncMarker
+from dfovsdb.monitor import handle as threaded
 from dfovsdb.watching import BatchSink
 
 _BATCHES = 16  # that may wait for the coroutine; behind them the worker's queue is bounded

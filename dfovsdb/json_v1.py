@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from dfovsdb.jsonrpc import UNREADABLE
 from dfovsdb.model import (
     PORT_FACTS,
     Action,
@@ -22,6 +21,7 @@ from dfovsdb.model import (
     SyncAction,
     SyncMarker,
 )
+from dfovsdb.ovsdb.jsonrpc import UNREADABLE
 
 VERSION: Literal[1] = 1
 

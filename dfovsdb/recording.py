@@ -20,15 +20,15 @@ import msgspec
 from dfovsdb import plugins
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.chain import Chain
-from dfovsdb.dispatcher import Dispatcher
+from dfovsdb.delivery.dispatcher import Dispatcher
+from dfovsdb.delivery.work_queue import Bell, Resync
 from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError
-from dfovsdb.inbox import Bell, Resync
 from dfovsdb.logs import get_logger
 from dfovsdb.model import PortEvent, SyncMarker
-from dfovsdb.reader import Reader
-from dfovsdb.session import Changes, Session, Snapshot
+from dfovsdb.monitor.pipeline import Reader
+from dfovsdb.ovsdb.session import Changes, Session, Snapshot
+from dfovsdb.ovsdb.updates import ABSENT, ColumnType
 from dfovsdb.sinks.base import Sink
-from dfovsdb.table import ABSENT, ColumnType
 from dfovsdb.version import __version__
 
 LOG = get_logger(__name__)

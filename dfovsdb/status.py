@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from dfovsdb.durations import Histogram
+from dfovsdb.histogram import Histogram
 
 
 class SinkStatus(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from dfovsdb.cli import _parser  # noqa: E402 - of this tree, whose help is shown
+from dfovsdb.cli.parser import _parser  # noqa: E402 - of this tree, whose help is shown
 from dfovsdb.version import __version__  # noqa: E402
 
 project = "dfovsdb"

@@ -10,7 +10,7 @@ from typing import Any, Self
 import msgspec
 import zmq
 
-from dfovsdb.dispatcher import Dispatcher
+from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.model import (
     Action,
     Interface,

@@ -16,9 +16,9 @@ import atheris
 
 with atheris.instrument_imports(include=["dfovsdb"]):
     from dfovsdb.errors import ConnectionLost
-    from dfovsdb.jsonrpc import Decoder
-    from dfovsdb.session import Session, Snapshot
-    from dfovsdb.table import Table
+    from dfovsdb.ovsdb.jsonrpc import Decoder
+    from dfovsdb.ovsdb.session import Session, Snapshot
+    from dfovsdb.ovsdb.updates import Table
 
 LIMIT = 1 << 16
 _SNAPSHOT = b'{"id":1,"error":null,"result":{"Interface":{"u":{"initial":{"name":"a"}}}}}'

@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from dfovsdb.cli.demo_day import play
 from dfovsdb.model import PortEvent
 from dfovsdb.recording import replay
-from dfovsdb.testing.demo import play
-from dfovsdb.text import event_line, marker_line
+from dfovsdb.text.events import event_line, marker_line
 
 RECORDING = Path(__file__).parent / "recordings" / "day.jsonl"
 EXPECTED = RECORDING.with_suffix(".txt")

@@ -10,14 +10,14 @@ from typing import Any, Self, TypeVar
 from nats.js import api
 
 from dfovsdb.fleet.fold import Fold
-from dfovsdb.fleet.reading import Claim, Host, LogItem
-from dfovsdb.fleet.reading import Fleet as AsyncFleet
+from dfovsdb.fleet.reader import Claim, Host, LogItem
+from dfovsdb.fleet.reader import Fleet as AsyncFleet
 from dfovsdb.json_v1 import from_json
 from dfovsdb.model import Port, PortEvent
-from dfovsdb.sinks.nats_access import Access
-from dfovsdb.sinks.nats_client import Entry, Link
-from dfovsdb.sinks.nats_messages import MESSAGE_ID, OPERATION
-from dfovsdb.sinks.nats_streams import Streams, bucket_stream, key_subject
+from dfovsdb.sinks.nats.client import Entry, Link
+from dfovsdb.sinks.nats.messages import MESSAGE_ID, OPERATION
+from dfovsdb.sinks.nats.servers import Access
+from dfovsdb.sinks.nats.streams import Streams, bucket_stream, key_subject
 
 T = TypeVar("T")
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dfovsdb import Port, from_json
+from dfovsdb.doctor.reference import Reference, differences
 from dfovsdb.model import SyncMarker
-from dfovsdb.testing.reference import Reference, differences
 from dfovsdb.testing.sandbox import Sandbox, SandboxError, find_schema
 from tests.functional import faultproxy
 from tests.functional.faultproxy import FaultProxy

@@ -10,7 +10,7 @@ from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.failures import Failures
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.model import Port, port_of
-from dfovsdb.table import CORE_COLUMNS
+from dfovsdb.ovsdb.updates import CORE_COLUMNS
 
 if TYPE_CHECKING:
     from dfovsdb.model import Interface

@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dfovsdb.commands import common
+from dfovsdb.cli import common
 
 if TYPE_CHECKING:
-    from dfovsdb.fleet.reading import Claim, Fleet, Host
+    from dfovsdb.fleet.reader import Claim, Fleet, Host
     from dfovsdb.model import Port, PortEvent, SyncMarker
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -130,11 +130,11 @@ async def _answer(args: argparse.Namespace, fleet: Fleet) -> None:
 def _fleet(args: argparse.Namespace) -> Fleet:
     from dfovsdb import config
     from dfovsdb.errors import ConfigurationError
-    from dfovsdb.fleet.reading import Fleet
+    from dfovsdb.fleet.reader import Fleet
     from dfovsdb.logs import get_logger
-    from dfovsdb.sinks.nats import ACCESS_OPTIONS, STREAM_OPTIONS
-    from dfovsdb.sinks.nats_access import Access
-    from dfovsdb.sinks.nats_streams import Streams
+    from dfovsdb.sinks.nats.servers import Access
+    from dfovsdb.sinks.nats.sink import ACCESS_OPTIONS, STREAM_OPTIONS
+    from dfovsdb.sinks.nats.streams import Streams
 
     conf = common.configuration(args)
     group = _group(args)
@@ -162,7 +162,7 @@ def _group(args: argparse.Namespace) -> str:
 async def _create(args: argparse.Namespace, fleet: Fleet, terminal: common.Terminal) -> None:
     from dfovsdb import config
     from dfovsdb.sinks.nats import NatsSink
-    from dfovsdb.sinks.nats_streams import Streams
+    from dfovsdb.sinks.nats.streams import Streams
 
     conf, group = common.configuration(args), _group(args)
     conf.register_opts(NatsSink.options, group=group)
@@ -174,7 +174,7 @@ async def _create(args: argparse.Namespace, fleet: Fleet, terminal: common.Termi
 
 async def _where(args: argparse.Namespace, fleet: Fleet, terminal: common.Terminal) -> None:
     from dfovsdb.errors import DfovsdbError
-    from dfovsdb.text import clean
+    from dfovsdb.text.events import clean
 
     claims = await fleet.where(args.iface_id)
     if not claims:
@@ -251,7 +251,7 @@ async def _watch(args: argparse.Namespace, fleet: Fleet, terminal: common.Termin
 
 def _event_line(item: PortEvent | SyncMarker, terminal: common.Terminal) -> str:
     """As `dfovsdb watch` says it, beside the host."""
-    from dfovsdb.text import clean, terminal_line
+    from dfovsdb.text.events import clean, terminal_line
 
     host = f"{clean(item.host):<{_HOST}}  "
     width = None if terminal.width is None else max(0, terminal.width - len(host))
@@ -259,7 +259,7 @@ def _event_line(item: PortEvent | SyncMarker, terminal: common.Terminal) -> str:
 
 
 def _claim_row(claim: Claim) -> Sequence[str]:
-    from dfovsdb.text import clean
+    from dfovsdb.text.events import clean
 
     host, kind, name, state, ofport, attributes = _port_row(claim.host, claim.port)
     status = clean(claim.port.attributes.get("iface_status") or "-")
@@ -267,7 +267,7 @@ def _claim_row(claim: Claim) -> Sequence[str]:
 
 
 def _port_row(host: str, port: Port) -> Sequence[str]:
-    from dfovsdb.text import clean, port_facts
+    from dfovsdb.text.events import clean, port_facts
 
     ofport = "-" if port.ofport is None else str(port.ofport)
     return (clean(host), clean(port.kind, 16), clean(port.name, 40), port.state, ofport,
@@ -275,7 +275,7 @@ def _port_row(host: str, port: Port) -> Sequence[str]:
 
 
 def _host_row(host: Host) -> Sequence[str]:
-    from dfovsdb.text import clean
+    from dfovsdb.text.events import clean
 
     last = host.last.astimezone().strftime("%Y-%m-%d %H:%M:%S") if host.last else "-"
     beat = host.heartbeat

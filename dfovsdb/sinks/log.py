@@ -8,7 +8,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from dfovsdb.sinks.base import Sink
-from dfovsdb.text import event_line, marker_line
+from dfovsdb.text.events import event_line, marker_line
 
 if TYPE_CHECKING:
     from dfovsdb.model import PortEvent, SyncMarker

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.sinks.base import Sink, SinkContext
-from dfovsdb.text import event_line, marker_line
+from dfovsdb.text.events import event_line, marker_line
 
 DEADLINE = 30.0  #: seconds that an assertion waits
 

@@ -13,7 +13,7 @@ from testtools.matchers import Matcher, Mismatch  # type: ignore[attr-defined]  
 
 from dfovsdb.model import PORT_FACTS, Action, Port, PortEvent, SyncMarker
 from dfovsdb.testing.capture import CaptureSink
-from dfovsdb.text import event_line, marker_line
+from dfovsdb.text.events import event_line, marker_line
 
 Told = PortEvent | SyncMarker
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from dfovsdb.model import Interface
-from dfovsdb.table import CORE_COLUMNS
+from dfovsdb.ovsdb.updates import CORE_COLUMNS
 
 _CORE = frozenset(Interface.__struct_fields__)
 _NAMESPACE = uuid.UUID("6466f766-7364-4200-8000-000000000000")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any, Self
 
+from dfovsdb.doctor.reference import Reference, differences
 from dfovsdb.model import Port
 from dfovsdb.testing import Sandbox, wait_until
-from dfovsdb.testing.reference import Reference, differences
 from dfovsdb.testing.sandbox import find_schema
 from tests.functional.helpers import insert, vm
 

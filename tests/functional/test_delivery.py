@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from dfovsdb import Monitor, PortEvent, SinkUnavailable
+from dfovsdb.doctor.reference import Reference, differences
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
-from dfovsdb.testing.reference import Reference, differences
 from dfovsdb.testing.sandbox import find_schema
 from tests.functional.helpers import insert, vm
 

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from dfovsdb import Classifier, Interface, Monitor, config, startable
-from dfovsdb.doctor import Case, Finding, examine
+from dfovsdb import Classifier, Interface, Monitor, config
+from dfovsdb.doctor import config_checks
+from dfovsdb.doctor.switch_checks import Case, Finding, examine
 from dfovsdb.plugins import default_classifiers
+from dfovsdb.telemetry.http_server import Web
 from dfovsdb.testing import Sandbox, wait_until
 from dfovsdb.testing.sandbox import find_schema
-from dfovsdb.web import Web
 from tests.functional import helpers
 
 
@@ -92,8 +93,9 @@ def test_a_socket_that_may_not_be_opened_names_its_owner_and_the_remedy(
 ) -> None:
     code = """
 import os, sys
-from dfovsdb import Classifier, Interface, Monitor, config, startable
-from dfovsdb.doctor import Case, examine
+from dfovsdb import Classifier, Interface, Monitor, config
+from dfovsdb.doctor import config_checks
+from dfovsdb.doctor.switch_checks import Case, examine
 case = Case(sys.argv[1], [], {})
 os.setgid(65534), os.setuid(65534)
 print(*examine(case), sep="\\n")
@@ -187,9 +189,9 @@ def test_a_folder_that_may_not_be_entered_is_named_and_tcp_is_not_recommended(
 ) -> None:
     code = """
 import os, sys
-from dfovsdb.address import Address
-from dfovsdb.doctor import Case, examine
-from dfovsdb.transport import Transport
+from dfovsdb.ovsdb.address import Address
+from dfovsdb.doctor.switch_checks import Case, examine
+from dfovsdb.ovsdb.transport import Transport
 cases = Case(sys.argv[1], [], {}), Case(sys.argv[1], [], {})
 os.setgid(65534), os.setuid(65534)
 print(*examine(cases[0]), sep="\\n")
@@ -280,7 +282,7 @@ def test_verify_tells_what_differs(
     ovsdb_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ovsdb_sandbox.add_bridge("br-int")
-    monkeypatch.setattr("dfovsdb.testing.reference.Reference.ports", lambda _self: {})
+    monkeypatch.setattr("dfovsdb.doctor.reference.Reference.ports", lambda _self: {})
     found = of(findings(ovsdb_sandbox.connection, verify=True, timeout=0.3), "verify")
     assert [finding.level for finding in found] == ["wrong", "wrong"]
     assert "only here" in found[1].words
@@ -294,7 +296,7 @@ def test_a_reference_that_is_not_served_is_told(
     def refresh(_self: object, _timeout: float) -> None:
         raise TimeoutError("not served")
 
-    monkeypatch.setattr("dfovsdb.testing.reference.Reference.refresh", refresh)
+    monkeypatch.setattr("dfovsdb.doctor.reference.Reference.refresh", refresh)
     found = findings(ovsdb_sandbox.connection, verify=True, timeout=0.3)[-1]
     assert found[:3] == ("wrong", "verify", "not served")
 
@@ -328,7 +330,7 @@ def test_a_slip_of_the_pen_in_the_configuration_is_told(
 def start_points(*settings: str, tmp_path: Path) -> list[Finding]:
     file = tmp_path / "dfovsdb.conf"
     file.write_text("\n".join(settings))
-    return list(startable.examine(config.load([str(file)])))
+    return list(config_checks.examine(config.load([str(file)])))
 
 
 def test_what_the_start_would_refuse_is_told_before_it(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ import pytest
 
 import dfovsdb
 from dfovsdb import Monitor, config, plugins
-from dfovsdb.sinks import dragonflow_zmq
 from dfovsdb.sinks.dragonflow import DragonflowSink
+from dfovsdb.sinks.dragonflow import client as dragonflow_zmq
 from dfovsdb.testing import Sandbox, wait_until
 from tests.controllers import Controller, Subscriber
 

@@ -22,15 +22,15 @@ from typing import Any
 import pytest
 
 from dfovsdb import Classifier, Interface, Monitor, PortEvent, Sink
-from dfovsdb.address import Address
 from dfovsdb.classifiers.vm import VmClassifier
-from dfovsdb.dispatcher import Dispatcher
+from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.errors import ConnectionLost
-from dfovsdb.session import Session
+from dfovsdb.ovsdb.address import Address
+from dfovsdb.ovsdb.session import Session
+from dfovsdb.ovsdb.transport import Transport
+from dfovsdb.ovsdb.updates import Table
 from dfovsdb.sinks.jsonl import JsonlSink
-from dfovsdb.table import Table
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
-from dfovsdb.transport import Transport
 from tests.functional import faultproxy
 from tests.functional.faultproxy import Fault, FaultProxy, inserting
 from tests.functional.helpers import DEADLINE, insert, vm
@@ -315,7 +315,7 @@ def test_without_a_descriptor_left_it_waits_until_there_is_one(box: Sandbox) -> 
         "held = []\n"
         "monitor = Monitor(sys.argv[1], reconnect_max=1)\n"
         "monitor._dispatcher.start()\n"
-        "from dfovsdb.transport import Transport\n"
+        "from dfovsdb.ovsdb.transport import Transport\n"
         "with Transport(monitor._address) as transport:\n"
         "    try:\n"
         "        while True: held.append(os.open('/dev/null', os.O_RDONLY))\n"

@@ -17,13 +17,13 @@ from typing import IO, Any, Self
 
 import pytest
 
-from dfovsdb.dispatcher import Dispatcher
+from dfovsdb.delivery.dispatcher import Dispatcher
+from dfovsdb.doctor.reference import Reference, differences
 from dfovsdb.json_v1 import to_json
 from dfovsdb.model import Port, PortEvent
 from dfovsdb.sinks.base import SinkContext
 from dfovsdb.sinks.nats import NatsSink
 from dfovsdb.testing import Sandbox, wait_until
-from dfovsdb.testing.reference import Reference, differences
 from dfovsdb.testing.sandbox import find_schema
 from tests.natsserver import NatsServer, free_port
 from tests.natsview import Fleet

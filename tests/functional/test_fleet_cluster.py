@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dfovsdb.fleet.reading import LogItem
+from dfovsdb.doctor.reference import Reference, differences
+from dfovsdb.fleet.reader import LogItem
 from dfovsdb.model import Port, PortEvent
-from dfovsdb.sinks.nats_client import NatsError
+from dfovsdb.sinks.nats.client import NatsError
 from dfovsdb.testing import Sandbox, wait_until
-from dfovsdb.testing.reference import Reference, differences
 from dfovsdb.testing.sandbox import find_schema
 from tests.functional.helpers import insert, vm
 from tests.natsserver import NatsCluster, NatsServer

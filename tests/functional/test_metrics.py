@@ -20,8 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dfovsdb import Monitor, PortEvent, Sink, SinkUnavailable
 from dfovsdb.errors import ConfigurationError, LossReason
+from dfovsdb.telemetry.http_server import Web
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
-from dfovsdb.web import Web
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "contrib" / "dfovsdb-alerts.yaml"

@@ -21,10 +21,10 @@ from dfovsdb.errors import ConfigurationError, SinkUnavailable
 from dfovsdb.model import Port
 from dfovsdb.sinks.base import SinkContext
 from dfovsdb.sinks.nats import NatsSink
-from dfovsdb.sinks.nats_client import Link
-from dfovsdb.sinks.nats_streams import Streams
+from dfovsdb.sinks.nats.client import Link
+from dfovsdb.sinks.nats.streams import Streams
 from dfovsdb.testing import wait_until
-from dfovsdb.testing.driven import DrivenSink
+from dfovsdb.testing.conformance.driven_sink import DrivenSink
 from tests.natsserver import NatsServer, free_port
 from tests.natsview import Fleet
 from tests.unit.samples import event, marker, port

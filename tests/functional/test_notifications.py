@@ -20,10 +20,10 @@ from dfovsdb import Monitor, PortEvent, config, from_json, plugins
 from dfovsdb.json_v1 import decode_port
 from dfovsdb.model import Port
 from dfovsdb.sinks.base import Sink
-from dfovsdb.sinks.notifications import OsloMessagingSink
+from dfovsdb.sinks.oslo_messaging import OsloMessagingSink
 from dfovsdb.testing import Sandbox, wait_until
 from dfovsdb.testing.conformance import SinkConformance, event_word
-from dfovsdb.testing.driven import DrivenSink
+from dfovsdb.testing.conformance.driven_sink import DrivenSink
 from tests.functional.churning import MANY, Churn, ports_of, wait_for_the_same
 from tests.functional.faultproxy import Cut, Fault, FaultProxy
 from tests.functional.helpers import DEADLINE
@@ -325,7 +325,7 @@ def test_wrong_use_is_one_line_that_repeats_no_secret(
 UNPATCHED = """
 import socket, threading, time
 before = (socket.socket, threading.Thread, time.sleep)
-from dfovsdb.sinks.notifications import OsloMessagingSink
+from dfovsdb.sinks.oslo_messaging import OsloMessagingSink
 OsloMessagingSink("rabbit://localhost/")
 assert before == (socket.socket, threading.Thread, time.sleep)
 from eventlet import patcher

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dfovsdb import skeleton
+from dfovsdb.cli import scaffold
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.testing import ClassifierConformance, Sandbox, interface
 
@@ -209,21 +209,21 @@ def test_a_generated_configuration_has_a_place_for_the_connection(
 @pytest.mark.parametrize("name", ["", "Dhcp", "1st", "a b", "../x", "a--b", "-a"])
 def test_a_name_that_will_not_do_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="will not do as a name"):
-        skeleton.write(name, tmp_path)
+        scaffold.write(name, tmp_path)
     assert not any(tmp_path.iterdir())
 
 
 def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="there is a classifier 'vm' already"):
-        skeleton.write("vm", tmp_path)
+        scaffold.write("vm", tmp_path)
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:
-    skeleton.write("edge", tmp_path)
+    scaffold.write("edge", tmp_path)
     with pytest.raises(ConfigurationError, match="dfovsdb-edge is there already"):
-        skeleton.write("dfovsdb-edge", tmp_path)
+        scaffold.write("dfovsdb-edge", tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be written: No such file"):
-        skeleton.write("edge", tmp_path / "nowhere")
+        scaffold.write("edge", tmp_path / "nowhere")

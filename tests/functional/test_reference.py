@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dfovsdb import Monitor
+from dfovsdb.doctor.reference import Reference, differences
 from dfovsdb.testing import CaptureSink, Sandbox
-from dfovsdb.testing.reference import Reference, differences
 from dfovsdb.testing.sandbox import find_schema
 
 DEADLINE = 20.0

@@ -12,7 +12,7 @@ import pytest
 
 import dfovsdb
 from dfovsdb import config
-from dfovsdb.cli import _parser
+from dfovsdb.cli.parser import _parser
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r'href="([^"#:?]*)(?:[?][^"#]*)?(?:#([^"]*))?"')

@@ -91,7 +91,8 @@ def test_a_loop_that_stands_still_starves_the_watchdog(
     """Where systemd would end it: the main thread reports, and says what is wrong."""
     code = """
 import sys, threading
-from dfovsdb import cli, monitor
+from dfovsdb.cli import parser as cli
+from dfovsdb.monitor import handle as monitor
 monitor._PULSE = 0.1
 turn = monitor.Monitor._turn
 def hang(self, session, transport):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from dfovsdb import DfovsdbError, Monitor, watch
-from dfovsdb.doctor import Case, examine
+from dfovsdb.doctor.switch_checks import Case, examine
 from dfovsdb.plugins import default_classifiers
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from dfovsdb.tls import Tls

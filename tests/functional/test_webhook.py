@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from dfovsdb import Monitor, config, from_json, plugins
-from dfovsdb.sinks import cloudevents
 from dfovsdb.sinks.webhook import WebhookSink
-from dfovsdb.sinks.webhook_signature import Secrets
+from dfovsdb.sinks.webhook import messages as cloudevents
+from dfovsdb.sinks.webhook.signing import Secrets
 from dfovsdb.testing import Sandbox, wait_until
 from tests.functional.churning import MANY, Churn, wait_for_the_same
 from tests.functional.helpers import DEADLINE

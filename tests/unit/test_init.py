@@ -31,7 +31,8 @@ def test_each_name_is_there(name: str) -> None:
 
 
 def test_a_name_is_the_one_of_its_module() -> None:
-    from dfovsdb import model, monitor, watching
+    from dfovsdb import model, watching
+    from dfovsdb.monitor import handle as monitor
 
     assert dfovsdb.PortEvent is model.PortEvent
     assert dfovsdb.Monitor is monitor.Monitor

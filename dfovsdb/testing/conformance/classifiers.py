@@ -13,7 +13,7 @@ from dfovsdb.classifiers.chain import Chain
 from dfovsdb.errors import DfovsdbError
 from dfovsdb.model import Interface
 from dfovsdb.plugins import default_classifiers
-from dfovsdb.testing.conformance import effects, hooks
+from dfovsdb.testing.conformance import hooks, side_effects
 from dfovsdb.testing.conformance.options import check_options
 from dfovsdb.testing.rows import corpus, declaring
 
@@ -108,7 +108,7 @@ class ClassifierConformance:
         classifier, rows = self._made(), self._rows()
         for row in rows:  # what is imported at the first question has been imported now
             _classify(classifier, row)
-        with effects.watching_io() as seen:
+        with side_effects.watching_io() as seen:
             for row in rows:
                 _classify(classifier, row)
         assert not seen, f"classify() runs between socket and replica, and did {seen[0]}"
@@ -116,7 +116,7 @@ class ClassifierConformance:
     def test_a_row_costs_few_calls(self) -> None:
         classifier = self._made()
         for row in self._rows():
-            calls = effects.calls(lambda row=row: _classify(classifier, row))  # type: ignore[misc]  # row=row
+            calls = side_effects.calls(lambda row=row: _classify(classifier, row))  # type: ignore[misc]  # row=row
             assert calls <= self.calls_limit, f"{calls} calls for one row; {_shown(row)}"
 
     def test_it_is_not_much_slower_than_the_default_classifiers(self) -> None:
@@ -132,7 +132,7 @@ class ClassifierConformance:
             for row in rows:
                 _classify(classifier, row)
 
-        ratio = effects.quickest(ours) / effects.quickest(reference)
+        ratio = side_effects.quickest(ours) / side_effects.quickest(reference)
         assert ratio <= self.ratio_limit, f"{ratio:.0f} times as slow as the default classifiers"
 
     def _made(self) -> Classifier:

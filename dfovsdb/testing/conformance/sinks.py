@@ -16,9 +16,9 @@ import pytest
 
 from dfovsdb.model import PortEvent
 from dfovsdb.sinks.base import Sink
-from dfovsdb.testing.conformance import day, effects, hooks
+from dfovsdb.testing.conformance import hooks, scenario, side_effects
+from dfovsdb.testing.conformance.driven_sink import DrivenSink, TookNothing
 from dfovsdb.testing.conformance.options import check_options
-from dfovsdb.testing.driven import DrivenSink, TookNothing
 
 _ENDING = 1.0  # seconds that threads have which are about to end
 
@@ -59,7 +59,7 @@ class SinkConformance:
 
         For a destination that keeps a state; where it keeps events, override arrived().
         """
-        return day.fold(self._arrived(sink))
+        return scenario.fold(self._arrived(sink))
 
     def outage(self, sink: Sink, after: int) -> contextlib.AbstractContextManager[object]:
         """A context within which the destination takes that many events more and is then down."""
@@ -71,7 +71,7 @@ class SinkConformance:
     def test_it_is_built_without_touching_anything(self) -> None:
         """It is also built to see whether it can be; what it is given, it may read."""
         plugin = type(self._made())  # what is imported by the first has been imported now
-        with effects.touches_of_init(plugin) as touched:
+        with side_effects.touches_of_init(plugin) as touched:
             self._made()
         assert not touched, (
             f"{plugin.__name__}.__init__ did {touched[0] if touched else None}: keep there what "
@@ -79,31 +79,31 @@ class SinkConformance:
         )
 
     def test_it_takes_every_port_that_a_switch_may_have(self) -> None:
-        ports = day.every_port()
+        ports = scenario.every_port()
         with self._driven() as (_sink, driven):
             driven.sync(ports)
             driven.settle()
-            driven.publish(*(day.changed(port) for port in ports))
+            driven.publish(*(scenario.changed(port) for port in ports))
             driven.settle()
             driven.publish(*(port.uuid for port in ports))
         self._check(driven)
 
     def test_it_changes_nothing_that_it_is_told(self) -> None:
         with self._driven() as (_sink, driven):
-            driven.sync(day.every_port())
+            driven.sync(scenario.every_port())
         assert not driven.changed, f"an event was changed: {driven.changed[0]:.300}"
 
     def test_events_arrive_in_order(self) -> None:
         self._needs("arrived")
         with self._driven() as (sink, driven):
-            day.play(driven)
+            scenario.play(driven)
         told, arrived = driven.accepted(), self._arrived(sink)
         assert arrived == told, f"told: {told}, arrived: {arrived}"
 
     def test_the_destination_ends_with_the_ports_of_the_switch(self) -> None:
         self._needs("arrived", "believes")
         with self._driven() as (sink, driven):
-            day.play(driven)
+            scenario.play(driven)
             driven.settle()
             self._check_end(sink, driven)
 
@@ -111,7 +111,7 @@ class SinkConformance:
         """Where emit_many raises, its events are offered with emit."""
         with self._driven() as (sink, driven):
             driven.refuse_batches = True
-            day.play(driven)
+            scenario.play(driven)
             driven.settle()
             self._check_end(sink, driven)
         self._check(driven)
@@ -120,10 +120,10 @@ class SinkConformance:
         """It arrived, but the answer was lost: delivery is at least once."""
         with self._driven() as (sink, driven):
             driven.lost_answers = 2  # the marker, and the first batch
-            driven.sync(day.vms(3))
+            driven.sync(scenario.vms(3))
             driven.settle()
             driven.lost_answers = 1
-            driven.publish(day.vms(3)[0].uuid)
+            driven.publish(scenario.vms(3)[0].uuid)
             driven.settle()
             self._check_end(sink, driven)
         self._check(driven)
@@ -132,10 +132,10 @@ class SinkConformance:
         """Another event may never come: `seq` has gaps, and its port is told later."""
         with self._driven() as (sink, driven):
             driven.refused_names = {"tap1"}
-            driven.sync(day.vms(4))
+            driven.sync(scenario.vms(4))
             driven.until(lambda: driven.of("sync_finished"))
             driven.refused_names = set()
-            driven.publish(*(day.changed(port) for port in day.vms(4)))
+            driven.publish(*(scenario.changed(port) for port in scenario.vms(4)))
             driven.settle()
             self._check_end(sink, driven)
         self._check(driven)
@@ -146,7 +146,7 @@ class SinkConformance:
             driven.sync([])
             driven.until(lambda: driven.of("sync_finished"))
             with self._outage(sink, 0):
-                driven.publish(*day.vms(3))
+                driven.publish(*scenario.vms(3))
                 driven.until(lambda: driven.of("emit", "emit_many")[-1:])
             driven.settle()
         self._check(driven)
@@ -163,7 +163,7 @@ class SinkConformance:
             driven.sync([])
             driven.until(lambda: driven.of("sync_finished"))
             with self._outage(sink, after):
-                driven.publish(*day.vms(5))
+                driven.publish(*scenario.vms(5))
                 driven.until(
                     lambda: driven.worker.counters["outages"] or not driven.worker.undelivered()
                 )
@@ -174,9 +174,9 @@ class SinkConformance:
         """The first, one after a reconnect, one on demand, and each marker more than once."""
         with self._driven() as (sink, driven):
             driven.lost_answers = 1
-            driven.sync(day.vms(3))
+            driven.sync(scenario.vms(3))
             driven.settle()
-            driven.sync(day.vms(2))
+            driven.sync(scenario.vms(2))
             driven.until(lambda: len(driven.of("sync_finished")) >= 2)
             driven.replay()
             driven.until(lambda: len(driven.of("sync_finished")) >= 3)
@@ -187,9 +187,9 @@ class SinkConformance:
 
     def test_it_asks_for_no_replays_without_end(self) -> None:
         with self._driven() as (_sink, driven):
-            driven.sync(day.vms(2))
+            driven.sync(scenario.vms(2))
             driven.settle()
-            driven.publish(day.changed(day.vms(2)[0]))
+            driven.publish(scenario.changed(scenario.vms(2)[0]))
             driven.settle()
 
     def test_reopen_and_poll_may_come_at_any_time(self) -> None:
@@ -198,11 +198,11 @@ class SinkConformance:
                 driven.until(lambda: driven.of("poll"))
             driven.reopen()
             driven.until(lambda: driven.of("reopen"))
-            day.play(driven)
+            scenario.play(driven)
             driven.reopen()
             driven.settle()
             driven.until(lambda: len(driven.of("reopen")) == 2)
-            driven.publish(*day.vms(2))
+            driven.publish(*scenario.vms(2))
             driven.settle()
             self._check_end(sink, driven)
         self._check(driven)
@@ -212,7 +212,7 @@ class SinkConformance:
             gc.collect()
             before = (_files(), set(threading.enumerate()))
             with self._driven() as (_sink, driven):
-                day.play(driven)
+                scenario.play(driven)
             del _sink
             gc.collect()
         assert len(driven.of("open")) == len(driven.of("close")) == 1
@@ -229,14 +229,14 @@ class SinkConformance:
 
     def test_it_works_on_a_thread_that_did_not_make_it(self) -> None:
         with self._driven() as (_sink, driven):
-            day.play(driven)
+            scenario.play(driven)
         threads = {call.thread for call in driven.calls}
         assert threads.isdisjoint({threading.get_ident()})
         self._check(driven)
 
     def test_every_call_returns(self) -> None:
         with self._driven() as (_sink, driven):
-            day.play(driven)
+            scenario.play(driven)
             driven.settle()
 
     @contextlib.contextmanager

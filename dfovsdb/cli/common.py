@@ -1,0 +1,156 @@
+"""What commands share: the connection argument, the configuration, words on the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+    from dfovsdb.classifiers.base import Classifier
+    from dfovsdb.model import PortEvent, SyncMarker
+    from dfovsdb.monitor import Monitor
+    from dfovsdb.sinks.base import Sink
+
+DONE, FAILED, WRONG_USE = 0, 1, 2
+SYNC_TIMEOUT = 10.0  #: seconds that commands that answer at once give the server
+
+
+def add_connection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "connection", nargs="?", metavar="CONNECTION",
+        help="tcp:, unix: or ssl: (default: [ovsdb] connection, tcp:127.0.0.1:6640)",
+    )  # fmt: skip
+
+
+def add_selection(parser: argparse.ArgumentParser, *, states: bool = True) -> None:
+    parser.add_argument(
+        "--kind", action="append", default=[], help="only ports of this kind; may be repeated"
+    )
+    parser.add_argument(
+        "--name", action="append", default=[], metavar="PATTERN",
+        help="only ports of such a name, a shell pattern; may be repeated",
+    )  # fmt: skip
+    if states:
+        parser.add_argument(
+            "--state", action="append", default=[], choices=("pending", "failed", "ready"),
+            help="only ports in this state; may be repeated",
+        )  # fmt: skip
+
+
+def seconds(text: str) -> float:
+    """The type of an argument: a finite number of seconds, not below 0."""
+    value = float(text)
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(text)
+    return value
+
+
+def configuration(
+    args: argparse.Namespace, logging_args: Sequence[str] | None = None
+) -> cfg.ConfigOpts:
+    from dfovsdb import config
+
+    return config.load(args.config_file, args.config_dir, logging_args=logging_args)
+
+
+def classifiers(conf: cfg.ConfigOpts, kinds: Sequence[str] = ()) -> list[Classifier]:
+    """The enabled ones, which must offer the kinds that were asked for."""
+    from dfovsdb import plugins
+    from dfovsdb.selection import check_kinds
+
+    built = list(plugins.CLASSIFIERS.build(conf.dfovsdb.classifiers, conf).values())
+    check_kinds(kinds, sorted({classifier.kind for classifier in built}), "--kind ")
+    return built
+
+
+def monitor(args: argparse.Namespace, sinks: Sequence[Sink] = ()) -> Monitor:
+    """A monitor of the server that the arguments or the configuration name."""
+    from dfovsdb import config
+    from dfovsdb.monitor import Monitor
+
+    conf = configuration(args)
+    return Monitor(
+        args.connection or conf.ovsdb.connection,
+        classifiers=classifiers(conf, args.kind),
+        sinks=sinks,
+        host=conf.dfovsdb.host,
+        **config.connection_options(conf),
+    )
+
+
+_GLANCE = 0.05  # seconds
+
+
+def wait_answered(monitor: Monitor, timeout: float) -> None:
+    """Wait until the table is read; for who asks what is there now, so no second attempt.
+
+    :raises ConnectionLost: there is no connection, or it broke.
+    :raises WaitTimeout: there is one, and no answer within so many seconds.
+    """
+    from dfovsdb.errors import ConnectionLost, WaitTimeout
+
+    deadline = time.monotonic() + timeout
+    while not monitor.wait_synced(min(_GLANCE, timeout)):
+        if monitor.trouble:
+            raise ConnectionLost(monitor.trouble)
+        if time.monotonic() >= deadline:
+            raise WaitTimeout(f"{monitor.address}: no answer within {timeout:g} s")
+
+
+def log_to_stderr(args: argparse.Namespace, level: int) -> None:
+    from dfovsdb.logs import escape
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("dfovsdb: %(message)s"))
+    escape(handler)
+    logger = logging.getLogger("dfovsdb")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if args.debug else level)
+
+
+class Terminal:
+    """What standard output is, and so how to write on it."""
+
+    def __init__(self) -> None:
+        self.here = sys.stdout.isatty()
+        plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        self.colour = self.here and not plain
+        self.width = shutil.get_terminal_size().columns if self.here else None
+        self._encoding = sys.stdout.encoding or "utf-8"
+
+    def show(
+        self, item: PortEvent | SyncMarker, *, json: bool, selected: int | None = None
+    ) -> None:
+        """An event or a marker, as JSON or for people; `selected` as terminal_line() has it."""
+        from dfovsdb.json_v1 import to_json
+        from dfovsdb.text.events import terminal_line
+
+        if json:
+            self.write_json(to_json(item))
+        else:
+            self.write(
+                terminal_line(item, colour=self.colour, width=self.width, selected=selected)
+            )
+
+    def write(self, line: str) -> None:
+        """A line of text that is clean."""
+        self._write(line.encode(self._encoding, errors="replace"))
+
+    def write_json(self, line: bytes) -> None:
+        """A line of JSON, which steers no terminal; elsewhere it is as it is."""
+        from dfovsdb.text.events import clean_json
+
+        self._write(clean_json(line) if self.here else line)
+
+    def _write(self, line: bytes) -> None:
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.flush()

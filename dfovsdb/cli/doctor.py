@@ -1,0 +1,57 @@
+"""dfovsdb doctor: what usually goes wrong, looked at in order."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import logging
+
+from dfovsdb.cli import common
+
+_COLOURS = {"fine": "32", "note": "33", "wrong": "31"}
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "doctor", help="what usually goes wrong, and what to do",
+        description="Looks at what usually goes wrong and says for each what is fine or what to "
+        "do. Status 0 where nothing is wrong, 1 where something is.",
+    )  # fmt: skip
+    common.add_connection(parser)
+    parser.add_argument(
+        "--verify", action="store_true",
+        help="read the table with ovs.db.idl too, and compare it with what we have read",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout", type=common.seconds, default=5.0, metavar="S",
+        help="seconds for each answer, and for ovs-vswitchd to take a port "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    parser.set_defaults(command=doctor)
+
+
+def doctor(args: argparse.Namespace) -> int:
+    from dfovsdb import config
+    from dfovsdb.doctor import config_checks
+    from dfovsdb.doctor.switch_checks import Case, examine
+
+    common.log_to_stderr(args, logging.ERROR)
+    conf = common.configuration(args)
+    case = Case(
+        args.connection or conf.ovsdb.connection,
+        common.classifiers(conf),
+        config.connection_options(conf),
+        timeout=args.timeout,
+    )
+    terminal = common.Terminal()
+    wrong = 0
+    for level, subject, words, remedy in itertools.chain(
+        config_checks.examine(conf), examine(case, verify=args.verify)
+    ):
+        wrong += level == "wrong"
+        shown = f"\x1b[{_COLOURS[level]}m{level:<5}\x1b[0m" if terminal.colour else f"{level:<5}"
+        terminal.write(f"{shown}  {subject:<12}  {words}")
+        if remedy:
+            terminal.write(f"{'':<19}  -> {remedy}")
+    terminal.write(f"{wrong} wrong" if wrong else "nothing is wrong")
+    return common.FAILED if wrong else common.DONE

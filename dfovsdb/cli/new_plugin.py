@@ -1,0 +1,27 @@
+"""dfovsdb new-plugin: the skeleton of a plugin package."""
+
+from __future__ import annotations
+
+import argparse
+
+from dfovsdb.cli import common
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "new-plugin", help="the skeleton of a plugin package",
+        description="Writes the folder dfovsdb-NAME here: a classifier, a sink, their "
+        "conformance tests, a configuration, entry points.",
+    )  # fmt: skip
+    parser.add_argument("name", metavar="NAME", help="of the kind and the sink, as edge")
+    parser.set_defaults(command=new_plugin)
+
+
+def new_plugin(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from dfovsdb.cli import scaffold
+
+    folder = scaffold.write(args.name, Path())
+    print(f"{folder}/ is written; its README.md says how to go on")
+    return common.DONE

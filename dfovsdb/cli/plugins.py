@@ -1,0 +1,31 @@
+"""dfovsdb plugins: what is installed, and what is enabled."""
+
+from __future__ import annotations
+
+import argparse
+
+from dfovsdb.cli import common
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "plugins", help="every installed classifier and sink",
+        description="Lists every installed classifier and sink, which are enabled, in what "
+        "order, and from which package; and why an enabled one cannot be used.",
+    )  # fmt: skip
+    parser.set_defaults(command=plugins)
+
+
+def plugins(args: argparse.Namespace) -> int:
+    from dfovsdb.plugins import CLASSIFIERS, SINKS
+    from dfovsdb.text.events import clean
+
+    conf = common.configuration(args)
+    for finder, enabled in (
+        (CLASSIFIERS, conf.dfovsdb.classifiers),
+        (SINKS, conf.dfovsdb.sinks),
+    ):
+        print(f"{finder.what}s")
+        for line in finder.table(enabled, conf):
+            print(f"  {clean(line, 2000)}")
+    return common.DONE

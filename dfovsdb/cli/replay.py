@@ -1,0 +1,33 @@
+"""dfovsdb replay: the events that a recording gives."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from dfovsdb.cli import common
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "replay", help="the events that a recording gives",
+        description="Prints the events of a file that `dfovsdb watch --record` has written, as "
+        "the configured classifiers see them, without any server.",
+    )  # fmt: skip
+    parser.add_argument("file", metavar="FILE", help="a recording")
+    parser.add_argument("--json", action="store_true", help="JSON version 1, one object a line")
+    parser.set_defaults(command=replay)
+
+
+def replay(args: argparse.Namespace) -> int:
+    from dfovsdb import recording
+
+    conf = common.configuration(args)
+    common.log_to_stderr(args, logging.WARNING)
+    terminal = common.Terminal()
+    events = recording.replay(
+        args.file, classifiers=common.classifiers(conf), resync=conf.dfovsdb.resync
+    )
+    for event in events:
+        terminal.show(event, json=args.json)
+    return common.DONE

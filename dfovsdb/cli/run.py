@@ -1,0 +1,104 @@
+"""dfovsdb run: the agent."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import signal
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from dfovsdb.cli import common
+from dfovsdb.version import __version__
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+    from dfovsdb.monitor import Monitor
+
+_REPORT = 5.0  # seconds between two reports to the service manager, at most
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "run", help="the agent: monitor with the configured sinks",
+        description="Monitors with the configured sinks until SIGTERM or SIGINT, then drains "
+        "them. SIGHUP reopens files, SIGUSR1 tells everything again.",
+    )  # fmt: skip
+    parser.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from oslo_log import log
+
+    from dfovsdb import opts
+    from dfovsdb.logs import escape, get_logger
+    from dfovsdb.telemetry import systemd
+
+    conf = common.configuration(args, logging_args=["--debug"] if args.debug else [])
+    if not (conf.log_file or conf.log_dir or conf.use_journal):
+        conf.set_default("use_stderr", True)  # oslo.log would take stdout, which is for events
+    log.setup(conf, "dfovsdb", __version__)
+    for handler in logging.getLogger().handlers:
+        escape(handler)
+    wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
+    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # before any thread, which inherits it
+    logger = get_logger(__name__)
+    for words, _ in opts.unread(conf):
+        logger.warning("configuration: %s", words)
+    monitor = _monitor(conf)
+    web = _web(conf, monitor)
+    with monitor, web:
+        systemd.notify("READY=1")
+        why = _serve(monitor, wanted, logger)
+        logger.info("leaving because of %s; sinks have %g s for what is left", why,
+                    conf.dfovsdb.stop_timeout)  # fmt: skip
+        systemd.notify("STOPPING=1", "STATUS=telling what is left")
+    well = monitor.stop()  # which says again how it ended
+    logger.info("ended: %s", "every sink has taken everything" if well else
+                "not every sink has taken everything, see above")  # fmt: skip
+    return common.DONE
+
+
+def _serve(monitor: Monitor, wanted: Collection[signal.Signals], logger: logging.Logger) -> str:
+    """Report, and answer signals until one says to leave; which one, and whose."""
+    from dfovsdb.telemetry import systemd
+
+    interval = min(_REPORT, (systemd.watchdog_interval() or _REPORT) / 3)
+    while True:
+        systemd.report(monitor.status())
+        signalled = signal.sigtimedwait(wanted, interval)
+        if signalled is None:
+            continue
+        if signalled.si_signo == signal.SIGHUP:
+            logger.info("SIGHUP: files are opened again; the configuration is not read again")
+            monitor.reopen()
+        elif signalled.si_signo == signal.SIGUSR1:
+            logger.info("SIGUSR1: every sink is told everything again")
+            monitor.replay()
+        else:
+            name = signal.Signals(signalled.si_signo).name
+            return f"{name} of process {signalled.si_pid}" if signalled.si_pid else name
+
+
+def _monitor(conf: cfg.ConfigOpts) -> Monitor:
+    from dfovsdb import config, plugins
+    from dfovsdb.monitor import Monitor
+
+    return Monitor(
+        conf.ovsdb.connection,
+        classifiers=common.classifiers(conf),
+        sinks=plugins.SINKS.build(conf.dfovsdb.sinks, conf),
+        **config.delivery_options(conf),
+        **config.connection_options(conf),
+    )
+
+
+def _web(conf: cfg.ConfigOpts, monitor: Monitor) -> contextlib.AbstractContextManager[object]:
+    """The HTTP listener, where one is wanted; it holds its port before anything is started."""
+    if not conf.metrics.listen:
+        return contextlib.nullcontext()
+    from dfovsdb.telemetry import listen_address
+
+    return listen_address.web()(conf.metrics.listen, monitor)

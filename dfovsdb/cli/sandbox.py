@@ -1,0 +1,48 @@
+"""dfovsdb sandbox and dfovsdb demo: a throw-away Open vSwitch, to try and to look at."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+
+from dfovsdb.cli import common
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "sandbox", help="a private, real Open vSwitch",
+        description="Starts ovsdb-server and ovs-vswitchd in a private directory (no root, no "
+        "kernel module), prints their connection, and ends with Ctrl-C.",
+    )  # fmt: skip
+    parser.set_defaults(command=sandbox, ends_with_ctrl_c=True)
+
+    parser = commands.add_parser(
+        "demo", help="a scripted day of a host, on a sandbox",
+        description="Plays a day of a host on a sandbox and shows the events it makes.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fast", action="store_true", help="without the pauses that make it readable"
+    )
+    parser.set_defaults(command=demo)
+
+
+def sandbox(_args: argparse.Namespace) -> int:
+    from dfovsdb.testing.sandbox import Sandbox
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with Sandbox() as ovs:
+        print(ovs.connection)
+        print(ovs.tcp_connection)
+        print(ovs.hint, file=sys.stderr)
+        sys.stdout.flush()
+        while True:
+            signal.pause()
+
+
+def demo(args: argparse.Namespace) -> int:
+    from dfovsdb.cli.demo_day import play
+
+    common.log_to_stderr(args, logging.ERROR)
+    return common.DONE if play(pause=0 if args.fast else 0.7) else common.FAILED

@@ -1,0 +1,98 @@
+"""dfovsdb watch: events on the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+
+from dfovsdb.cli import common
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "watch", help="events on the terminal, no configuration needed",
+        description="Prints events until Ctrl-C.",
+    )  # fmt: skip
+    common.add_connection(parser)
+    parser.add_argument("--json", action="store_true", help="JSON version 1, one object a line")
+    parser.add_argument("--once", action="store_true", help="end after the first sync")
+    parser.add_argument(
+        "--timeout", type=common.seconds, metavar="S",
+        help="seconds for the first sync; status 1 past it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--live", action="store_true",
+        help="a table that updates in place (needs the extra dfovsdb[tui])",
+    )  # fmt: skip
+    parser.add_argument(
+        "--record", metavar="FILE", help="write what the server sends to a new file, for replay"
+    )
+    common.add_selection(parser, states=False)
+    parser.set_defaults(command=watch, ends_with_ctrl_c=True)
+
+
+def watch(args: argparse.Namespace) -> int:
+    from dfovsdb import config, watching
+    from dfovsdb.model import PortEvent
+    from dfovsdb.selection import Selection
+
+    if args.live:
+        return _live(args)
+    conf = common.configuration(args)
+    common.log_to_stderr(args, logging.WARNING)  # what it waits for, at once
+    terminal = common.Terminal()
+    selection = Selection(kinds=args.kind, names=args.name)
+    selecting = bool(args.kind or args.name)
+    there: set[str] = set()  # of the selected ports, to be counted beside all
+    events = watching.watch(
+        args.connection or conf.ovsdb.connection,
+        once=args.once,
+        timeout=args.timeout,
+        markers=True,
+        classifiers=common.classifiers(conf, args.kind),
+        resync=conf.dfovsdb.resync,
+        host=conf.dfovsdb.host,
+        record=args.record,
+        **config.connection_options(conf),
+    )
+    for event in events:
+        if isinstance(event, PortEvent):
+            if not selection(event.port):
+                continue
+            (there.discard if event.action == "offline" else there.add)(event.port.uuid)
+        terminal.show(event, json=args.json, selected=len(there) if selecting else None)
+    return common.DONE
+
+
+_DRAWN_EVERY = 0.25  # seconds
+
+
+def _live(args: argparse.Namespace) -> int:
+    from dfovsdb.errors import ConfigurationError, needs_extra
+    from dfovsdb.selection import Selection
+
+    if args.json or args.once or args.timeout is not None:
+        raise ConfigurationError("watch: --live goes with neither --json, --once nor --timeout")
+    if not common.Terminal().here:
+        raise ConfigurationError("watch: --live draws on a terminal, and there is none")
+    try:
+        from rich.console import Console
+        from rich.live import Live
+
+        from dfovsdb.cli.live_table import Board
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "rich":
+            raise
+        raise needs_extra("watch: --live", "tui") from None
+    common.log_to_stderr(args, logging.CRITICAL)  # the head of the table says what is wrong
+    board = Board(Selection(kinds=args.kind, names=args.name))
+    console = Console(highlight=False, markup=False)
+    with (
+        common.monitor(args, [board]) as monitor,
+        Live(console=console, screen=True, auto_refresh=False) as live,
+    ):
+        while True:
+            head = f"{monitor.address}  {monitor.condition}"
+            live.update(board.render(head, console.width, console.height), refresh=True)
+            time.sleep(_DRAWN_EVERY)

@@ -1,0 +1,194 @@
+"""The ports of now, and the workers that tell them to the sinks.
+
+The one lock of the delivery side is here. Whoever holds it sees the ports at a message
+boundary; it is held for appending facts and for copying the ports, and never while a sink,
+a classifier or the socket is at work.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from dfovsdb.delivery.view_store import StateFile, ToldView
+from dfovsdb.delivery.work_queue import Fact, Facts, Inbox, Resync
+from dfovsdb.delivery.worker import Worker
+from dfovsdb.errors import ConfigurationError
+from dfovsdb.logs import get_logger
+from dfovsdb.model import Port
+from dfovsdb.sinks.base import Sink, SinkContext
+from dfovsdb.text.events import counted
+
+LOG = get_logger(__name__)
+
+OPEN_TIMEOUT = 10.0  #: seconds that the start waits for a sink's open()
+
+
+class Dispatcher:
+    """Hands facts and cuts to one worker for each sink.
+
+    :param sinks: by instance name.
+    :param state_dir: folder for the told views, None keeps them in memory.
+    :param condition: how it is with the switch, in one line, for sinks that ask.
+    :raises ConfigurationError: state_dir cannot be used.
+    """
+
+    def __init__(
+        self,
+        sinks: Mapping[str, Sink],
+        *,
+        host: str,
+        resync: Resync,
+        queue_limit: int,
+        state_dir: str | None = None,
+        condition: Callable[[], str] = lambda: "unknown",
+    ) -> None:
+        self._host = host
+        self._resync: Resync = resync
+        self._queue_limit = queue_limit
+        self._epoch = uuid.uuid4().hex
+        self._condition = condition
+        self._lock = threading.Lock()
+        self._ports: dict[str, Port] = {}
+        self._synced = False
+        self._state = StateFile(state_dir) if state_dir else None
+        self._workers: tuple[Worker, ...] = tuple(
+            self._worker(name, sink, self._state.view(name, host) if self._state else ToldView())
+            for name, sink in sinks.items()
+        )
+        self._configured = self._workers
+
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """One for each sink, in the order of configuration."""
+        return self._workers
+
+    @property
+    def configured(self) -> Sequence[Worker]:
+        """The same without what was attached."""
+        return self._configured
+
+    def start(self) -> None:
+        """Open all sinks, and wait for each until it is open or in an outage.
+
+        :raises ConfigurationError: a sink cannot be opened; all are closed again.
+        """
+        deadline = time.monotonic() + OPEN_TIMEOUT
+        try:
+            for worker in self._workers:
+                worker.start()
+            for worker in self._workers:
+                self._wait_open(worker, deadline)
+        except BaseException:
+            self.stop(timeout=1)
+            raise
+
+    def _wait_open(self, worker: Worker, deadline: float) -> None:
+        if not worker.opened.wait(max(0.0, deadline - time.monotonic())):
+            worker.opened.set()  # from here on the worker itself reports a failure
+            LOG.warning("sink %s is still opening after %.0f s; monitoring begins meanwhile",
+                        worker.name, OPEN_TIMEOUT)  # fmt: skip
+        if worker.failure is not None:
+            raise ConfigurationError(
+                f"sink {worker.name} cannot be opened: {worker.failure}"
+            ) from worker.failure
+
+    def last(self, uuid: str) -> Port | None:
+        """A port as last published; for the publishing thread."""
+        return self._ports.get(uuid)
+
+    def publish(self, facts: Sequence[Fact]) -> None:
+        """Publish what one message changed."""
+        message = Facts(datetime.now(UTC), facts)
+        with self._lock:
+            self._store(facts)
+            to_ring = [worker for worker in self._workers if worker.inbox.feed(message)]
+        for worker in to_ring:
+            worker.inbox.bell.ring()
+
+    def publish_sync(self, facts: Sequence[Fact]) -> None:
+        """Publish the difference that a snapshot made, and have the whole table told."""
+        with self._lock:
+            self._store(facts)
+            self._synced = True
+            to_ring = [worker for worker in self._workers if worker.inbox.sync()]
+        for worker in to_ring:
+            worker.inbox.bell.ring()
+
+    def _store(self, facts: Sequence[Fact]) -> None:
+        ports = self._ports
+        for port_uuid, port in facts:
+            if port is not None:
+                ports[port_uuid] = port
+            else:
+                ports.pop(port_uuid, None)
+
+    def ports(self) -> dict[str, Port]:
+        """A cut."""
+        with self._lock:
+            return dict(self._ports)
+
+    def replay(self) -> None:
+        """Have every sink told everything again."""
+        for worker in self._workers:
+            worker.inbox.request_replay()
+
+    def reopen(self) -> None:
+        """Have every sink open its files again."""
+        for worker in self._workers:
+            worker.inbox.request_reopen()
+
+    def attach(self, name: str, sink: Sink) -> Worker:
+        """Add a sink while running; it is told all ports in a first sync."""
+        worker = self._worker(name, sink, ToldView())
+        with self._lock:
+            self._workers += (worker,)
+            if self._synced:
+                worker.inbox.sync()
+        worker.start()
+        return worker
+
+    def detach(self, worker: Worker) -> None:
+        """Remove what attach() added; what it was not told is dropped."""
+        with self._lock:
+            self._workers = tuple(w for w in self._workers if w is not worker)
+        worker.inbox.request_stop(time.monotonic())
+
+    def stop(self, timeout: float) -> bool:
+        """Let every worker tell what is left, close its sink and end; bounded.
+
+        :param timeout: seconds for all of them together.
+        :returns: whether all of them did.
+        """
+        well = True
+        deadline = time.monotonic() + timeout
+        for worker in self._workers:
+            worker.inbox.request_stop(deadline)
+        for worker in self._workers:
+            ended = worker.join(deadline + _GRACE - time.monotonic())
+            if left := worker.undelivered():
+                well = False
+                words = counted(left, "port was", "ports were")
+                LOG.warning("sink %s: %s left undelivered", worker.name, words)
+            if not ended:
+                well = False
+                LOG.warning("sink %s hangs, and was left behind", worker.name)
+        if self._state:
+            self._state.close()
+        return well
+
+    def _worker(self, name: str, sink: Sink, told: ToldView) -> Worker:
+        inbox = Inbox(
+            lock=self._lock,
+            cut=self._ports.copy,
+            resync=self._resync,
+            queue_limit=self._queue_limit,
+        )
+        context = SinkContext(self._host, self._epoch, inbox.request_replay, self._condition)
+        return Worker(name, sink, inbox, told, context)
+
+
+_GRACE = 0.2  # seconds after the deadline for a sink's close()

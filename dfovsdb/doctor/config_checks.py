@@ -1,0 +1,75 @@
+"""Whether `dfovsdb run` would start with this configuration, looked at without starting anything.
+
+As the doctor does, and for it; what a sink finds out when it is opened is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from oslo_config import cfg
+
+from dfovsdb import opts, plugins
+from dfovsdb.delivery import view_store
+from dfovsdb.doctor.switch_checks import Finding
+from dfovsdb.errors import DfovsdbError
+from dfovsdb.telemetry.listen_address import is_held_by_us, web
+from dfovsdb.text.events import clean
+
+
+def examine(conf: cfg.ConfigOpts) -> Iterator[Finding]:
+    """What the start would refuse, and the names that it would warn of."""
+    yield from options_are_read(conf)
+    yield from sinks_can_be_built(conf)
+    if conf.dfovsdb.state_dir:
+        yield state_dir_is_usable(conf.dfovsdb.state_dir)
+    if conf.metrics.listen:
+        yield port_is_free(conf.metrics.listen)
+
+
+def options_are_read(conf: cfg.ConfigOpts) -> Iterator[Finding]:
+    """Every name in the configuration has an effect."""
+    try:
+        names = list(opts.unread(conf))
+    except DfovsdbError as error:
+        yield Finding("wrong", "options", clean(str(error), 1000))
+        return
+    for words, mistaken in names:
+        yield Finding("wrong" if mistaken else "note", "options", clean(words, 1000))
+    if not names:
+        files = ", ".join(map(clean, opts.files(conf)))
+        words = f"every name is known in {files}" if files else "no file is read: the defaults"
+        yield Finding("fine", "options", words)
+
+
+def sinks_can_be_built(conf: cfg.ConfigOpts) -> Iterator[Finding]:
+    """They are installed and take their options; none is opened."""
+    try:
+        built = plugins.SINKS.build(conf.dfovsdb.sinks, conf)
+    except DfovsdbError as error:
+        yield Finding("wrong", "sinks", clean(str(error), 1000))
+        return
+    for name in built:
+        yield Finding("fine", "sink", f"{clean(name)} can be built; it was not opened")
+    if not built:
+        yield Finding("note", "sinks", "none is enabled", "set [dfovsdb] sinks")
+
+
+def state_dir_is_usable(state_dir: str) -> Finding:
+    """The folder is there and its files may be written; nothing is made or locked."""
+    try:
+        view_store.check_folder(state_dir)
+    except DfovsdbError as error:
+        return Finding("wrong", "state_dir", clean(str(error), 1000))
+    return Finding("fine", "state_dir", f"{clean(state_dir)} is there and may be written to")
+
+
+def port_is_free(listen: str) -> Finding:
+    """[metrics] can listen there, or one of us does already: the agent that runs."""
+    try:
+        web()
+        held = is_held_by_us(listen)
+    except DfovsdbError as error:
+        return Finding("wrong", "metrics", clean(str(error), 1000))
+    words = "a dfovsdb listens there: the agent that runs?" if held else "it is free"
+    return Finding("fine", "metrics", f"[metrics] listen = {clean(listen)}: {words}")

@@ -1,0 +1,424 @@
+"""What usually goes wrong between an Open vSwitch and us, looked at in order.
+
+A check is a function of a Case that yields findings; CHECKS is the list of them. One that
+raises Hopeless ends the examination: what comes after it could only repeat it.
+Nothing here changes a database: what is asked reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import grp
+import json
+import os
+import pwd
+import shlex
+import socket
+import stat
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from dfovsdb.classifiers.base import Classifier
+from dfovsdb.classifiers.chain import Chain
+from dfovsdb.errors import ConnectionLost, DfovsdbError
+from dfovsdb.model import Interface, Port
+from dfovsdb.monitor import Monitor
+from dfovsdb.ovsdb import jsonrpc
+from dfovsdb.ovsdb.address import LISTEN, OPEN_TO_ALL, Address
+from dfovsdb.ovsdb.session import DATABASE
+from dfovsdb.ovsdb.transport import Transport
+from dfovsdb.ovsdb.updates import CORE_COLUMNS, REQUIRED_COLUMNS, TABLE
+from dfovsdb.text.events import clean, counted
+from dfovsdb.tls import Tls
+
+Level = Literal["fine", "note", "wrong"]
+Process = Literal["runs", "stopped", "gone"]
+
+_MOST = 10  # rows that one finding names
+_POLL = 0.05  # seconds
+
+
+class Finding(NamedTuple):
+    """What a check has seen, in one line, and what to do about it."""
+
+    level: Level
+    subject: str
+    words: str
+    remedy: str = ""
+
+
+class Hopeless(Exception):
+    """There is no point in looking further: the finding that says why."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.words)
+        self.finding = finding
+
+
+class Case:
+    """One server, and what was learned of it so far.
+
+    :param options: of the connection, as Monitor takes them.
+    :param timeout: seconds that the server has for each answer, and ovs-vswitchd for a port.
+    """
+
+    def __init__(
+        self,
+        connection: str,
+        classifiers: Sequence[Classifier],
+        options: Mapping[str, Any],
+        *,
+        timeout: float = 5,
+    ) -> None:
+        self.connection = connection
+        self.address = Address.parse(connection)
+        self.chain = Chain(classifiers)
+        self.classifiers = classifiers
+        self.options = dict(options)
+        self.timeout = timeout
+        self.schema: dict[str, Any] = {}
+        self.everything = _Everything(self.chain.extra_columns)
+        self.monitor = Monitor(connection, classifiers=[self.everything], **self.options)
+
+    def rows(self) -> list[Interface]:
+        """Every row of the table, by name."""
+        rows = (port.interface for port in self.monitor.ports().values())
+        return sorted((row for row in rows if row is not None), key=lambda row: row.name)
+
+    @functools.cached_property
+    def claims(self) -> list[tuple[Interface, Port | None]]:
+        """Every row with the port that a classifier makes of it, as it was when first asked."""
+        return [(row, self.chain.port(row, None)) for row in self.rows()]
+
+    @property
+    def ports(self) -> list[Port]:
+        """Every row that a classifier claims."""
+        return [port for _, port in self.claims if port is not None]
+
+    @functools.cached_property
+    def tls(self) -> Tls | None:
+        """What secures the connection, as a Monitor makes it of the same options."""
+        if self.address.method != "ssl":
+            return None
+        files = (self.options.get(f"ssl_{name}_file") for name in ("key", "cert", "ca_cert"))
+        return Tls(*files, check_hostname=self.options.get("ssl_check_hostname", True))
+
+    def ask(self, method: str, params: list[Any]) -> Any:
+        """One request on a connection of its own; its result.
+
+        :raises ConnectionLost: there is no answer.
+        """
+        decoder = jsonrpc.Decoder(256 << 20)
+        deadline = time.monotonic() + self.timeout
+        with Transport(self.address, self.tls) as transport:
+            transport.open()
+            unsent = jsonrpc.encode(method, params, 1)
+            while (left := deadline - time.monotonic()) > 0:
+                if transport.ready and unsent:
+                    transport.send(unsent)
+                    unsent = b""
+                for message in decoder.feed(transport.wait(left)):
+                    if message.method is None and message.id == 1:
+                        return None if message.error else msgspec.json.decode(message.result)
+        raise ConnectionLost(f"no answer within {self.timeout:g} s", "silent")
+
+
+def examine(case: Case, *, verify: bool = False) -> Iterator[Finding]:
+    """Run the checks, in order, as far as it makes sense."""
+    try:
+        for check in (*CHECKS, equals_the_reference) if verify else CHECKS:
+            yield from check(case)
+    except Hopeless as hopeless:
+        yield hopeless.finding
+    except DfovsdbError as error:
+        yield Finding("wrong", "connection", clean(str(error), 1000))
+    finally:
+        case.monitor.stop()
+
+
+# The checks, in their order.
+
+
+def socket_may_be_opened(case: Case) -> Iterator[Finding]:
+    """A unix socket is there, and this user may connect to it."""
+    if case.address.method != "unix":
+        return
+    path, me = Path(case.address.host), _user(os.geteuid())
+    try:
+        mode = path.stat()
+    except OSError as error:
+        remedy = case.address.remedy(error.errno or 0).removeprefix(": ")
+        words = f"{path}: {error.strerror} (as {me})"
+        raise Hopeless(Finding("wrong", "socket", words, remedy)) from None
+    if not stat.S_ISSOCK(mode.st_mode):
+        raise Hopeless(Finding("wrong", "socket", f"{path} is no socket"))
+    with socket.socket(socket.AF_UNIX) as client:
+        if code := client.connect_ex(str(path)):
+            user, group = _user(mode.st_uid), _group(mode.st_gid)
+            words = f"{path} belongs to {user}:{group}, mode {mode.st_mode & 0o777:04o}: "
+            remedy = case.address.remedy(code).removeprefix(": ")
+            if code == errno.EACCES:
+                as_user = "" if mode.st_uid == 0 else f"run as {user}, or "
+                remedy = (
+                    f"{as_user}let a group of this user write to it, at each start of its server: "
+                    f"`chgrp GROUP {path}; chmod 0770 {path}`; or {LISTEN} and connect to "
+                    f"tcp:127.0.0.1:6640 ({OPEN_TO_ALL})"
+                )
+            words += f"{os.strerror(code)} (as {me})"
+            raise Hopeless(Finding("wrong", "socket", words, remedy))
+    yield Finding("fine", "socket", f"{path} is there and may be opened by {me}, who runs this")
+
+
+def server_answers(case: Case) -> Iterator[Finding]:
+    """It is an ovsdb-server, and has the database."""
+    began = time.monotonic()
+    try:
+        databases = case.ask("list_dbs", [])
+    except ConnectionLost as error:
+        remedy = (
+            ""
+            if error.reason == "connect"
+            else "is it an ovsdb-server, and does it live? `ovs-appctl -t ovsdb-server version`"
+        )
+        raise Hopeless(Finding("wrong", "server", clean(str(error), 1000), remedy)) from None
+    milliseconds = (time.monotonic() - began) * 1000
+    yield Finding("fine", "server", f"{case.address} answers within {milliseconds:.0f} ms")
+    if DATABASE not in (databases or ()):
+        names = ", ".join(clean(str(name)) for name in databases or ()) or "none"
+        words = f"there is no database {DATABASE}; there is {names}"
+        raise Hopeless(
+            Finding("wrong", "database", words, "connect to the ovsdb-server of Open vSwitch")
+        )
+
+
+def columns_are_there(case: Case) -> Iterator[Finding]:
+    """The schema has what is monitored."""
+    case.schema = case.ask("get_schema", [DATABASE]) or {}
+    tables = case.schema.get("tables", {})
+    if TABLE not in tables:
+        raise Hopeless(Finding("wrong", "database", f"{DATABASE} has no table {TABLE}"))
+    version = clean(str(case.schema.get("version", "?")))
+    yield Finding("fine", "database", f"{DATABASE} {version} has a table {TABLE}")
+    wanted = {*CORE_COLUMNS, *case.chain.extra_columns}
+    missing = sorted(wanted - tables[TABLE]["columns"].keys())
+    words = f"it lacks {', '.join(missing)}"
+    if REQUIRED_COLUMNS.intersection(missing):
+        remedy = "no port can be told without them: is this the database of an Open vSwitch?"
+        raise Hopeless(Finding("wrong", "columns", words, remedy))
+    if missing:
+        yield Finding("note", "columns", words, "they are taken as empty; an older Open vSwitch")
+    else:
+        yield Finding("fine", "columns", f"all {len(wanted)} that are monitored are there")
+
+
+def table_is_read(case: Case) -> Iterator[Finding]:
+    """The monitor that everyone else uses gets the table."""
+    case.monitor.start()
+    if not case.monitor.wait_synced(case.timeout):
+        words = case.monitor.trouble or f"not read within {case.timeout:g} s"
+        raise Hopeless(Finding("wrong", "table", clean(words, 1000)))
+    rows = len(case.rows())
+    yield Finding("fine", "table", f"read: {counted(rows, 'interface')}")
+    if not rows:
+        yield Finding("note", "table", "there is no interface yet", "`ovs-vsctl add-br br-int`")
+
+
+def switch_lives(case: Case) -> Iterator[Finding]:
+    """ovs-vswitchd is there, and gives new interfaces their OpenFlow port."""
+    remedy = "start it; on Debian and Ubuntu `systemctl restart openvswitch-switch`"
+    process = _vswitchd(case)
+    if process == "gone":
+        yield Finding("wrong", "ovs-vswitchd", "its process is not there", remedy)
+    elif process == "stopped":
+        words = "its process is stopped (SIGSTOP, or a debugger holds it)"
+        remedy = "let it go on: `kill -CONT PID`"
+        yield Finding("wrong", "ovs-vswitchd", words, remedy)
+    at_fault = process in ("gone", "stopped")
+    deadline = time.monotonic() + case.timeout
+    while pending := [row for row in case.rows() if row.ofport is None]:
+        if at_fault or time.monotonic() > deadline:
+            waiting = counted(len(pending), "interface waits", "interfaces wait")
+            words = f"{waiting} for it: {_names(pending)}"
+            yield Finding("wrong", "ovs-vswitchd", words, "" if at_fault else remedy)
+            return
+        time.sleep(_POLL)
+    if not at_fault:
+        yield Finding("fine", "ovs-vswitchd", "no interface waits for it")
+
+
+def classifiers_claim(case: Case) -> Iterator[Finding]:
+    """What each classifier claims."""
+    counts = Counter(port.kind for port in case.ports)
+    for classifier in case.classifiers:
+        yield Finding("fine", "classifier", f"{clean(classifier.kind)}: {counts[classifier.kind]}")
+    for kind, errors in case.chain.failures.by_kind.items():
+        words = f"{clean(kind)} failed on {counted(errors, 'row')}"
+        yield Finding("wrong", "classifier", words, "its log line has the row and the traceback")
+    if not case.classifiers:
+        yield Finding("wrong", "classifier", "none is enabled", "set [dfovsdb] classifiers")
+
+
+def unclaimed_rows(case: Case) -> Iterator[Finding]:
+    """What nobody claims, and what it lacks."""
+    unclaimed = [row for row, port in case.claims if port is None]
+    for row in unclaimed[:_MOST]:
+        near = (
+            f"{clean(classifier.kind)}: {clean(why)}"
+            for classifier in case.classifiers
+            if (why := _nearly(classifier, row))
+        )
+        words = f"{clean(row.name)} (type {clean(row.type or 'system')}) is of no kind"
+        yield Finding("note", "unclaimed", words, "; ".join(near))
+    if more := len(unclaimed) - _MOST:
+        if more > 0:
+            yield Finding("note", "unclaimed", f"and {more} more")
+
+
+def ports_failed(case: Case) -> Iterator[Finding]:
+    """What the switch could not open, and why."""
+    failed = [port for port in case.ports if port.state == "failed"]
+    for port in failed[:_MOST]:
+        words = f"{clean(port.kind)} {clean(port.name)}: {clean(port.error or 'no reason given')}"
+        show = f"`ovs-vsctl list Interface {shlex.quote(clean(port.name))}`"
+        remedy = f"put that right and it is taken; {show} has all of it"
+        yield Finding("wrong", "failed port", words, remedy)
+    if (more := len(failed) - _MOST) > 0:
+        yield Finding("wrong", "failed port", f"and {more} more")
+    if not failed:
+        yield Finding("fine", "ports", "none has failed")
+
+
+def iface_ids_are_unique(case: Case) -> Iterator[Finding]:
+    """No VIF is on two interfaces, but while it migrates."""
+    rows: dict[str, list[Interface]] = defaultdict(list)
+    for row in case.rows():
+        if iface_id := row.external_ids.get("iface-id"):
+            rows[iface_id].append(row)
+    several = {iface_id: same for iface_id, same in rows.items() if len(same) > 1}
+    for iface_id, same in list(several.items())[:_MOST]:
+        words = f"{clean(iface_id)} is on {_names(same)}"
+        active = [row for row in same if row.external_ids.get("iface-status") != "inactive"]
+        if len(active) > 1:
+            yield Finding("wrong", "iface-id", words, "remove it from those that are left over")
+        else:
+            yield Finding("note", "iface-id", words, "one is active: a live migration?")
+    if not several:
+        yield Finding("fine", "iface-id", "none is on two interfaces")
+
+
+CHECKS: tuple[Callable[[Case], Iterable[Finding]], ...] = (
+    socket_may_be_opened,
+    server_answers,
+    columns_are_there,
+    table_is_read,
+    switch_lives,
+    classifiers_claim,
+    unclaimed_rows,
+    ports_failed,
+    iface_ids_are_unique,
+)
+
+
+def equals_the_reference(case: Case) -> Iterator[Finding]:
+    """Our replica and that of ovs.db.idl, which shares nothing with it but the classifier."""
+    from dfovsdb.doctor.reference import Reference, differences
+    from dfovsdb.doctor.tls_proxy import Relay
+
+    with contextlib.ExitStack() as stack:
+        connection = case.connection
+        if case.tls is not None:  # ovs.stream would not check what we check
+            connection = stack.enter_context(Relay(case.address, case.tls)).connection
+        file = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".ovsschema"))
+        json.dump(case.schema, file)
+        file.flush()
+        reference = stack.enter_context(Reference(connection, Path(file.name), [case.everything]))
+        deadline = time.monotonic() + case.timeout
+        while True:  # both read a switch that goes on changing
+            try:
+                reference.refresh(case.timeout)
+            except TimeoutError as error:
+                raise Hopeless(Finding("wrong", "verify", str(error))) from None
+            ours, theirs = case.monitor.ports(), reference.ports()
+            different = differences(ours, theirs)
+            if not different or time.monotonic() > deadline:
+                break
+    if different:
+        words = f"{counted(len(different), 'difference')} to ovs.db.idl"
+        yield Finding("wrong", "verify", words, "this is a mistake of dfovsdb: report it, please")
+        for line in different[:_MOST]:
+            yield Finding("wrong", "verify", clean(line, 500))
+    else:
+        equal = counted(len(ours), "interface is equal", "interfaces are equal")
+        yield Finding("fine", "verify", f"{equal} to what ovs.db.idl reads")
+
+
+class _Everything(Classifier):
+    """Claims every row, with all that it holds, so that all of it is compared."""
+
+    kind = "interface"
+
+    def __init__(self, columns: frozenset[str]) -> None:
+        self.columns = columns
+
+    def classify(self, interface: Interface) -> Mapping[str, str | None]:
+        facts: dict[str, str | None] = {}
+        for column, pairs in (("external_ids", interface.external_ids),
+                              ("options", interface.options)):  # fmt: skip
+            facts |= {f"{column}:{key}": value for key, value in pairs.items()}
+        return facts
+
+
+def _user(uid: int) -> str:
+    """The name of a user, or the number where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return f"gid {gid}"
+
+
+def _vswitchd(case: Case) -> Process | None:
+    """By the pid files beside the socket; None where they do not tell."""
+    if case.address.method != "unix":
+        return None
+    folder = Path(case.address.host).parent
+    if _process(folder / "ovsdb-server.pid") == "gone":
+        return None  # another layout, or processes that we cannot see
+    return _process(folder / "ovs-vswitchd.pid")
+
+
+def _process(pid_file: Path) -> Process:
+    try:
+        facts = Path("/proc", str(int(pid_file.read_text())), "stat").read_text()
+    except (OSError, ValueError):
+        return "gone"
+    state = facts.rpartition(")")[2].split()[0]  # proc(5); the name before it may hold anything
+    return "gone" if state in "ZX" else "stopped" if state in "Tt" else "runs"
+
+
+def _nearly(classifier: Classifier, row: Interface) -> str | None:
+    """What a row lacks to be of a kind, as its classifier says it; it is somebody's code."""
+    try:
+        words = classifier.nearly(row)
+        return words and str(words)
+    except Exception as error:  # noqa: BLE001 - said in its place
+        return f"nearly() raised {error!r}"
+
+
+def _names(rows: Sequence[Interface]) -> str:
+    names = [clean(row.name) for row in rows[:_MOST]]
+    return ", ".join(names) + (f" and {len(rows) - _MOST} more" if len(rows) > _MOST else "")

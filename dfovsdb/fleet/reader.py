@@ -1,0 +1,236 @@
+"""What the fleet keeps, read: where a VIF is, ports, hosts, and the log. Coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import NamedTuple, Self, TypeVar
+
+import msgspec
+from nats.js import api
+
+from dfovsdb.fleet.fold import Seen
+from dfovsdb.json_v1 import decode_port, from_json
+from dfovsdb.model import Port, PortEvent, SyncMarker
+from dfovsdb.sinks.nats.client import Entry, Link, NatsError
+from dfovsdb.sinks.nats.key_index import MARK
+from dfovsdb.sinks.nats.messages import MESSAGE_ID, OPERATION, Heartbeat
+from dfovsdb.sinks.nats.servers import Access
+from dfovsdb.sinks.nats.streams import Streams, bucket_stream, key_subject
+from dfovsdb.sinks.nats.subjects import PREFIX, name_of, token
+
+T = TypeVar("T")
+
+_RETRY = 1.0  # seconds after a connection was lost
+INBOX = "_INBOX.fleet"  #: where answers come; no host's agent has this one
+
+
+class Claim(NamedTuple):
+    """A host says that a VIF is on a port of it."""
+
+    host: str
+    port: Port
+    fresh: bool  #: the host's agent is heard of
+    sequence: int  #: in the bucket: a higher one was said later
+
+    @property
+    def active(self) -> bool:
+        """Told apart by `iface-status`, where two hosts have the VIF."""
+        return self.port.attributes.get("iface_status") == "active"
+
+
+class Host(NamedTuple):
+    """A host that has ever been heard of."""
+
+    name: str
+    heartbeat: Heartbeat | None  #: None where it is stale
+    ports: int
+    last: datetime | None  #: the last heartbeat, or the last sync
+
+
+class LogItem(NamedTuple):
+    """A message of the log."""
+
+    item: PortEvent | SyncMarker
+    line: bytes  #: the same as JSON
+    message_id: str
+    sequence: int  #: in the stream
+
+
+class Fleet:
+    """An asynchronous context manager: within it there is a connection.
+
+    :param notice: is told, in one line, what was in the way: a connection that was lost, or a
+        value that no agent can have written.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        streams: Streams,
+        *,
+        timeout: float = 5,
+        notice: Callable[[str], object] = lambda _line: None,
+    ) -> None:
+        self._link = Link(access, name="dfovsdb fleet", inbox=INBOX, timeout=timeout)
+        self._streams = streams
+        self._notice = notice
+
+    async def __aenter__(self) -> Self:
+        await self._link.connect()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self._link.close()
+
+    async def create(self, streams: Streams) -> list[str]:
+        """Make the stream and the buckets, with these settings; their names as streams."""
+        return list(await streams.ready(self._link, create=True))
+
+    async def where(self, iface_id: str) -> list[Claim]:
+        """Every host that claims a VIF, the one that has it first.
+
+        The server looks its keys up; then they, and the heartbeats of the hosts, are read.
+        """
+        vifs, hosts = self._streams.vifs_bucket, self._streams.hosts_bucket
+        keys = await self._link.subjects(
+            bucket_stream(vifs), key_subject(vifs, f"{token(iface_id)}.>")
+        )
+        prefix = key_subject(vifs, "")
+        found = [
+            (entry.subject.removeprefix(prefix).split(".")[1], entry)
+            for entry in await self._link.get_all(bucket_stream(vifs), keys)
+            if _is_value(entry)
+        ]
+        beats = await self._link.get_all(
+            bucket_stream(hosts), [key_subject(hosts, word) for word in {w for w, _ in found}]
+        )
+        fresh = {beat.subject for beat in beats if _is_value(beat)}
+        claims = [
+            Claim(_name(word), port, key_subject(hosts, word) in fresh, entry.sequence)
+            for word, entry in found
+            if (port := self._read(entry, decode_port)) is not None
+        ]
+        return sorted(claims, key=_rank)
+
+    async def ports(self, host: str | None = None) -> AsyncIterator[tuple[str, Port]]:
+        """The ports of a host, or of all, with the host's name; in no order."""
+        keys = ">" if host is None else f"{token(host)}.>"
+        async for entry, words in self._entries(self._streams.ports_bucket, keys, values=True):
+            port = self._read(entry, decode_port)
+            if port is not None:
+                yield _name(words[0]), port
+
+    async def hosts(self) -> list[Host]:
+        """Every host that has a heartbeat, ports, or a sync in the log; by name."""
+        heartbeats: dict[str, Heartbeat] = {}
+        async for entry, words in self._entries(self._streams.hosts_bucket, ">", values=True):
+            heartbeat = self._read(entry, _decode_heartbeat)
+            if heartbeat is not None:
+                heartbeats[words[0]] = heartbeat
+        counts: Counter[str] = Counter()
+        async for _, words in self._entries(self._streams.ports_bucket, ">", values=False):
+            counts[words[0]] += 1
+        synced = await self._link.subjects(self._streams.stream, f"{PREFIX}.*.sync")
+        known = heartbeats.keys() | counts.keys() | {name.split(".")[2] for name in synced}
+        syncs = {
+            entry.subject.split(".")[2]: entry.time
+            for entry in await self._link.get_all(
+                self._streams.stream,
+                [f"{PREFIX}.{word}.sync" for word in sorted(known - heartbeats.keys())],
+            )
+        }
+        hosts = []
+        for word in known:
+            heartbeat = heartbeats.get(word)
+            last = heartbeat.time if heartbeat else None
+            if last is None and word in syncs:
+                last = datetime.fromtimestamp(syncs[word], UTC)
+            hosts.append(Host(_name(word), heartbeat, counts[word], last))
+        return sorted(hosts)
+
+    async def log(
+        self, since: datetime | None = None, host: str | None = None
+    ) -> AsyncGenerator[LogItem, None]:
+        """The events of all hosts, or of one, as they come; without end, each once.
+
+        A connection that is lost is made again, and the log followed from where it was.
+
+        :param since: begin with what was stored then; None begins with what is new.
+        """
+        stream, seen = self._streams.stream, Seen()
+        subject = f"{PREFIX}.>" if host is None else f"{PREFIX}.{token(host)}.>"
+        if since is not None:
+            start = api.ConsumerConfig(
+                deliver_policy=api.DeliverPolicy.BY_START_TIME, opt_start_time=since
+            )
+        else:
+            info = await self._link.stream(stream)
+            if info is None:
+                raise NatsError(f"stream {stream} is not there")
+            start = _from(info.state.last_seq + 1)
+        while True:
+            try:
+                await self._link.connect()
+                async for entry in self._link.follow(stream, subject, start):
+                    start = _from(entry.sequence + 1)
+                    message_id = entry.headers.get(MESSAGE_ID, "")
+                    item = self._read(entry, from_json)
+                    if item is not None and not seen(message_id):
+                        yield LogItem(item, entry.value, message_id, entry.sequence)
+            except NatsError as error:
+                self._notice(f"{error}; going on as soon as that is over")
+                await self._link.close()
+                await asyncio.sleep(_RETRY)
+
+    def _read(self, entry: Entry, decode: Callable[[bytes], T]) -> T | None:
+        """What an agent has written; None, and a notice, where somebody else wrote it."""
+        try:
+            return decode(entry.value)
+        except ValueError as error:  # of msgspec, too
+            self._notice(f"{entry.subject}, message {entry.sequence}, is not of an agent: {error}")
+            return None
+
+    async def _entries(
+        self, bucket: str, keys: str, *, values: bool
+    ) -> AsyncIterator[tuple[Entry, list[str]]]:
+        """The values of a bucket, with the words of their keys."""
+        prefix = key_subject(bucket, "")
+        async for entry in self._link.last(
+            bucket_stream(bucket), key_subject(bucket, keys), values=values
+        ):
+            words = entry.subject.removeprefix(prefix).split(".")
+            if _is_value(entry) and MARK not in words:  # what a host keeps for itself
+                yield entry, words
+
+
+def _from(sequence: int) -> api.ConsumerConfig:
+    return api.ConsumerConfig(
+        deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=max(1, sequence)
+    )
+
+
+def _rank(claim: Claim) -> tuple[bool, bool, bool, bool, int]:
+    """Active and fresh first; then fresh, then active, then ready, then who said it last."""
+    return (
+        not (claim.active and claim.fresh),
+        not claim.fresh,
+        not claim.active,
+        claim.port.state != "ready",
+        -claim.sequence,
+    )
+
+
+def _is_value(entry: Entry) -> bool:
+    return OPERATION not in entry.headers
+
+
+def _name(word: str) -> str:
+    """A host's name; the token itself, where it was too long to be kept."""
+    name = name_of(word)
+    return word if name is None else name
+
+
+_decode_heartbeat = msgspec.json.Decoder(Heartbeat).decode

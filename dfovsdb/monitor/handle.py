@@ -1,0 +1,371 @@
+"""The monitor: THE loop, and the handle that programs hold.
+
+The loop walks the road of the data: bytes, messages, row deltas, facts. Below it every sink
+is on a thread of its own (dispatcher.py), so nothing here ever waits for one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any, Self
+
+from dfovsdb import plugins
+from dfovsdb.classifiers.base import Classifier
+from dfovsdb.classifiers.chain import Chain
+from dfovsdb.delivery.dispatcher import Dispatcher
+from dfovsdb.delivery.work_queue import Resync
+from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError, WaitTimeout
+from dfovsdb.logs import get_logger
+from dfovsdb.model import Port
+from dfovsdb.monitor.outage_log import Trouble
+from dfovsdb.monitor.pipeline import Reader
+from dfovsdb.monitor.wait_for import Waiter
+from dfovsdb.ovsdb.address import Address
+from dfovsdb.ovsdb.session import Session, Snapshot
+from dfovsdb.ovsdb.transport import Transport
+from dfovsdb.sinks.base import Sink
+from dfovsdb.status import Status
+from dfovsdb.text.events import counted
+from dfovsdb.tls import Tls
+
+_PULSE = 5.0  # seconds between two turns of the loop at most, so that it is seen to live
+
+LOG = get_logger(__name__)
+
+
+class Monitor:
+    """Watches the Interface table of one server and tells the sinks.
+
+    :param connection: `tcp:HOST:PORT`, `tcp:[V6]:PORT`, `unix:PATH` or `ssl:HOST:PORT`.
+    :param classifiers: instances in order, first wins; None means the default ones.
+    :param sinks: instances, or a mapping of instance names to them.
+    :param resync: after a reconnect, `replay` tells every port again, `diff` what differs.
+    :param host: name of this host in events; None asks the system.
+    :param state_dir: folder where told views are kept, None keeps them in memory.
+    :param queue_limit: facts that may wait for one sink before they become a catch-up.
+    :param stop_timeout: seconds that stop() waits for the sinks.
+    :param ssl_key_file: our private key; this and the next three are for `ssl:`, see Tls.
+    :param ssl_cert_file: our certificate; None offers none.
+    :param ssl_ca_cert_file: the CA of the server's certificate; None is what the system trusts.
+    :param ssl_check_hostname: the server's certificate must name the host.
+    :param record: file to write what the server sends to, see recording.py; it must be new.
+    :param options: of the connection, see Session: `monitor`, `inactivity_probe`,
+        `reconnect_min`, `reconnect_max`, `max_message_size`.
+    :raises ConfigurationError: any of these cannot be used.
+    """
+
+    def __init__(
+        self,
+        connection: str,
+        *,
+        classifiers: Sequence[Classifier] | None = None,
+        sinks: Sequence[Sink] | Mapping[str, Sink] = (),
+        resync: Resync = "replay",
+        host: str | None = None,
+        state_dir: str | None = None,
+        queue_limit: int = 1000,
+        stop_timeout: float = 5,
+        ssl_key_file: str | None = None,
+        ssl_cert_file: str | None = None,
+        ssl_ca_cert_file: str | None = None,
+        ssl_check_hostname: bool = True,
+        record: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> None:
+        if resync not in ("replay", "diff"):
+            raise ConfigurationError(f"resync {resync!r}: use replay or diff")
+        self._address = Address.parse(connection)
+        tls = (
+            Tls(ssl_key_file, ssl_cert_file, ssl_ca_cert_file, check_hostname=ssl_check_hostname)
+            if self._address.method == "ssl"
+            else None
+        )
+        if self._address.method == "tcp" and (ssl_key_file or ssl_cert_file or ssl_ca_cert_file):
+            LOG.warning("%s is not secured by TLS, whatever files are set: use ssl:", connection)
+        chain = Chain(plugins.default_classifiers() if classifiers is None else classifiers)
+        host = host or socket.gethostname()
+        options["extra_columns"] = chain.extra_columns
+        self._session = _session(record, host, options)
+        self._dispatcher = Dispatcher(
+            _named(sinks),
+            host=host,
+            resync=resync,
+            queue_limit=queue_limit,
+            state_dir=state_dir,
+            condition=lambda: self.condition,
+        )
+        self._reader = Reader(chain, self._dispatcher)
+        self._chain = chain
+        self._tls = tls
+        self._transport: Transport | None = None
+        self._stop_timeout = stop_timeout
+        self._stopping = False
+        self._ended_well = False
+        self._synced = threading.Event()
+        self._trouble = Trouble()
+        self._connected_at = 0.0  # monotonic seconds
+        self._turned_at = 0.0  # monotonic seconds
+        self._unsynced_since: float | None = None  # monotonic seconds
+        self._next_try_at: float | None = None  # monotonic seconds
+        self._syncs = 0
+        self._sync_seconds: float | None = None
+        self._thread: threading.Thread | None = None
+
+    # The loop.
+
+    def _run(self, transport: Transport) -> None:
+        with transport:
+            while not self._stopping:
+                if lost := self._turn(self._session, transport):
+                    transport.close()
+                    self._is_lost(lost, time.monotonic())
+        self._chain.failures.sum_up()
+
+    def _turn(self, session: Session, transport: Transport) -> ConnectionLost | None:
+        """Connect if it is time to, then read once and publish what it means."""
+        try:
+            self._turned_at = time.monotonic()
+            step = session.next_step(self._turned_at)
+            if step == "connect":
+                self._next_try_at = None
+                session.connecting(time.monotonic())
+                transport.open()
+            elif step == "disconnect":
+                return ConnectionLost(f"{self._address}: no answer", "silent")
+            if transport.ready and not session.connected:
+                self._connected_at = time.monotonic()
+                session.begin(self._connected_at)
+            transport.send(session.outgoing())
+            timeout = session.timeout(time.monotonic())
+            data = transport.wait(_PULSE if timeout is None else min(timeout, _PULSE))
+            for message in session.received(data, time.monotonic()):
+                self._reader.read(message)
+                if isinstance(message, Snapshot):
+                    self._is_synced()
+        except ConnectionLost as lost:
+            return lost
+        except Exception as error:  # noqa: BLE001 - ours, or one of Python's: start over, say it
+            self._reader.forget()
+            mistake = ProtocolError(f"an error of dfovsdb itself: {error!r}", "internal")
+            mistake.__cause__ = error
+            return mistake
+        return None
+
+    def _is_lost(self, lost: ConnectionLost, now: float) -> None:
+        if self._session.synced:
+            self._unsynced_since = now
+        self._session.lost(lost, now)
+        wait = self._session.timeout(now)
+        self._next_try_at = None if wait is None else now + wait
+        self._trouble.say(lost, now)
+
+    def _is_synced(self) -> None:
+        now = time.monotonic()
+        self._trouble.over(now)
+        self._unsynced_since = None
+        self._sync_seconds = now - self._connected_at
+        self._syncs += 1
+        self._synced.set()
+        LOG.info("%s: synced, %s", self._address, counted(self._reader.rows, "interface"))
+
+    # The handle.
+
+    def start(self) -> Self:
+        """Open the sinks, then connect; returns without waiting for the server.
+
+        :raises ConfigurationError: a sink cannot be opened. Nothing is left running.
+        :raises RuntimeError: it was started before; another run is another Monitor.
+        """
+        if self._thread or self._stopping:
+            raise RuntimeError("a Monitor is started once")
+        self._dispatcher.start()
+        self._turned_at = self._unsynced_since = time.monotonic()
+        self._transport = Transport(self._address, self._tls)
+        self._thread = threading.Thread(
+            target=self._run, args=(self._transport,), name="dfovsdb-monitor", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def stop(self) -> bool:
+        """Disconnect, let the sinks finish within stop_timeout, close them. May be repeated.
+
+        :returns: whether every sink has taken everything, and was closed.
+        """
+        if self._stopping:
+            return self._ended_well
+        self._stopping = True
+        deadline = time.monotonic() + self._stop_timeout
+        if self._thread and self._transport:
+            self._transport.wake()
+            self._thread.join(self._stop_timeout)
+        self._ended_well = self._dispatcher.stop(max(0.0, deadline - time.monotonic()))
+        return self._ended_well
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no connection, in one line; empty while there is one."""
+        return self._trouble.words
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds that its classifiers offer, by name."""
+        return self._chain.kinds
+
+    @property
+    def synced(self) -> bool:
+        """There is a connection, and ports() is what the table read on it holds."""
+        return self._session.synced and self._unsynced_since is None
+
+    @property
+    def address(self) -> str:
+        """Of the server, as a connection string."""
+        return str(self._address)
+
+    @property
+    def condition(self) -> str:
+        """How it is with the server, in one line: `synced`, or what is waited for."""
+        if self.trouble:
+            return f"waiting: {self.trouble}"
+        return "synced" if self._session.synced else "connecting"
+
+    def wait_synced(self, timeout: float | None = None) -> bool:
+        """Wait until the table has been read; the sinks may still be told of it.
+
+        :param timeout: seconds, None for as long as it takes.
+        :returns: False where the time has passed.
+        """
+        return self._synced.wait(timeout)
+
+    def wait_for(self, predicate: Callable[[Port], bool], timeout: float | None = None) -> Port:
+        """Wait for a port, present or to come, of which the predicate is true.
+
+        The predicate runs on a thread of its own; what it raises is raised here.
+
+        :param timeout: seconds, None for as long as it takes.
+        :raises WaitTimeout: the time has passed.
+        """
+        with self.waiter(predicate) as future:
+            try:
+                return future.result(timeout)
+            except FutureTimeout:
+                raise self.no_such_port(timeout) from None
+
+    @contextlib.contextmanager
+    def waiter(self, predicate: Callable[[Port], bool]) -> Iterator[Future[Port]]:
+        """Within the context, the future of the port that wait_for() waits for."""
+        sink = Waiter(predicate)
+        with self.attached("wait_for", sink):
+            yield sink.future
+
+    def no_such_port(self, timeout: float | None) -> WaitTimeout:
+        """What wait_for() raises after that many seconds."""
+        return self._timeout(f"no such port within {timeout} s")
+
+    def no_sync(self) -> WaitTimeout:
+        """What watch() raises where the time for the first sync has passed."""
+        return self._timeout("no sync in the time given")
+
+    def _timeout(self, words: str) -> WaitTimeout:
+        return WaitTimeout(f"{words}: {self.trouble}" if self.trouble else words)
+
+    @contextlib.contextmanager
+    def attached(self, name: str, sink: Sink) -> Iterator[None]:
+        """Within the context another sink is told, beginning with a first sync."""
+        worker = self._dispatcher.attach(name, sink)
+        try:
+            yield
+        finally:
+            self._dispatcher.detach(worker)
+
+    def ports(self) -> dict[str, Port]:
+        """All ports by uuid, as they were between two messages; while disconnected the last."""
+        return self._dispatcher.ports()
+
+    @property
+    def alive(self) -> bool:
+        """The loop turns: it does so every few seconds, with a server or without."""
+        turning = time.monotonic() - self._turned_at < 3 * _PULSE
+        return self._thread is not None and self._thread.is_alive() and turning
+
+    def status(self) -> Status:
+        """How it does, now; each value for itself is right, together they may be a change apart.
+
+        It costs a copy of the ports.
+        """
+        heard, rows, now = self._session.last_heard, self._reader.rows, time.monotonic()
+        unsynced_since, next_try_at = self._unsynced_since, self._next_try_at
+        return Status(
+            alive=self.alive,
+            connected=self._session.connected,
+            synced=self._session.synced,
+            trouble=self.trouble,
+            unsynced_for=None if unsynced_since is None else max(0.0, now - unsynced_since),
+            next_try=None if next_try_at is None else max(0.0, next_try_at - now),
+            message_age=None if heard is None else max(0.0, now - heard),
+            losses={str(why): number for why, number in self._session.losses.copy().items()},
+            syncs=self._syncs,
+            sync_seconds=self._sync_seconds,
+            rows=rows,
+            kinds=self.kinds,
+            ports=Counter((port.kind, port.state) for port in self.ports().values()),
+            classifier_errors=dict(self._chain.failures.by_kind),
+            sinks=tuple(worker.status() for worker in self._dispatcher.configured),
+        )
+
+    def attach(self, name: str, sink: Sink) -> None:
+        """Add a sink to a monitor that is started; it is told all ports in a first sync.
+
+        It is no part of status(), and of no interest to state_dir.
+        """
+        self._dispatcher.attach(name, sink)
+
+    def time_deliveries(self) -> None:
+        """Measure how long sinks take, for status()."""
+        for worker in self._dispatcher.configured:
+            worker.time_deliveries()
+
+    def replay(self) -> None:
+        """Have every sink told everything again, in a sync bracket of origin `replay`."""
+        self._dispatcher.replay()
+
+    def reopen(self) -> None:
+        """Have every sink open its files again, as after SIGHUP."""
+        self._dispatcher.reopen()
+
+
+def _session(record: str | os.PathLike[str] | None, host: str, options: dict[str, Any]) -> Session:
+    if record is None:
+        return Session(time.monotonic(), **options)
+    from dfovsdb.recording import RecordingSession
+
+    return RecordingSession(time.monotonic(), file=record, host=host, **options)
+
+
+def _named(sinks: Sequence[Sink] | Mapping[str, Sink]) -> Mapping[str, Sink]:
+    """The sinks by instance name; those that were given none are named after their class."""
+    for sink in sinks.values() if isinstance(sinks, Mapping) else sinks:
+        if not isinstance(sink, Sink):
+            raise ConfigurationError(f"{sink!r:.80} is no sink: it must be an instance of Sink")
+    if isinstance(sinks, Mapping):
+        return sinks
+    named: dict[str, Sink] = {}
+    for sink in sinks:
+        name = type(sink).__name__.lower().removesuffix("sink") or "sink"
+        number = sum(1 for other in named if other.partition("-")[0] == name)
+        named[f"{name}-{number + 1}" if number else name] = sink
+    return named

@@ -1,0 +1,162 @@
+"""Names in the configuration that nothing reads: a slip of the pen must not pass in silence.
+
+oslo.config takes every name and leaves alone what it does not know. What is there is asked of
+its parser, what is known of the options themselves, oslo.log's among them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import importlib.metadata
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from oslo_config import cfg
+
+from dfovsdb.classifiers.base import Classifier
+from dfovsdb.config import CORE_OPTIONS
+from dfovsdb.plugins import CLASSIFIERS, SINKS, Finder
+from dfovsdb.sinks.base import Sink
+from dfovsdb.text.events import did_you_mean
+
+_DEFAULT = "DEFAULT"
+_NEAR = 0.8  # how alike a section must be to one of ours: those of other programs are not ours
+_VARIABLE = re.compile(r"OS_(?P<group>\w+?)__\w+")
+
+
+class Unread(NamedTuple):
+    """A name that has no effect, in one line."""
+
+    words: str
+    mistaken: bool  #: it names nothing; otherwise a plugin that is installed and not enabled
+
+
+def files(conf: cfg.ConfigOpts) -> list[str]:
+    """The files that the configuration was read from, in order."""
+    folders = map(os.path.expanduser, conf.config_dir)
+    in_folders = (sorted(glob.glob(os.path.join(folder, "*.conf"))) for folder in folders)
+    named = [*map(os.path.expanduser, conf.config_file), *(f for some in in_folders for f in some)]
+    return list(dict.fromkeys(named))  # oslo.config looks in /etc for program and project alike
+
+
+def unread(conf: cfg.ConfigOpts, environment: Mapping[str, str] = os.environ) -> Iterator[Unread]:
+    """Every name in the files and in the environment that has no effect.
+
+    Of the environment, only OS_<GROUP>__<OPT> whose group is ours, or nearly, and with one
+    underscore only what is otherwise ours: other programs are configured in the same way.
+
+    :raises ConfigurationError: an enabled plugin cannot be imported.
+    """
+    known = _known(conf)
+    for file in files(conf):
+        sections: dict[str, dict[str, list[str]]] = {}
+        cfg.ConfigParser(file, sections).parse()
+        for section, options in sections.items():
+            for words, mistaken in _of_section(section, options, known, conf):
+                yield Unread(f"{file}: {words}", mistaken)
+    yield from _of_environment(environment, known, conf)
+
+
+def _known(conf: cfg.ConfigOpts) -> dict[str, set[str]]:
+    """The names of all options that may be set, by group."""
+    groups: list[tuple[str, Sequence[cfg.Opt]]] = [
+        *CORE_OPTIONS.items(),
+        *CLASSIFIERS.groups(conf.dfovsdb.classifiers).items(),
+        *SINKS.groups(conf.dfovsdb.sinks).items(),
+    ]
+    # The way of oslo-config-generator to the options of a library.
+    for point in importlib.metadata.entry_points(group="oslo.config.opts", name="oslo.log"):
+        groups += [(group or _DEFAULT, options) for group, options in point.load()()]
+    known: dict[str, set[str]] = {_DEFAULT: set(conf) - set(CORE_OPTIONS)}
+    for group, options in groups:
+        known.setdefault(_normal(group), set()).update(
+            name
+            for o in options
+            for name in (o.dest, *(old.name for old in o.deprecated_opts))
+            if name
+        )
+    return known
+
+
+def _of_section(
+    section: str, options: Collection[str], known: Mapping[str, set[str]], conf: cfg.ConfigOpts
+) -> Iterator[Unread]:
+    if not options:  # as the sample has them, with everything commented out
+        return
+    if _normal(section) not in known:
+        yield _no_section(section, known, conf)
+        return
+    for option in options:
+        if option not in known[_normal(section)]:
+            words = f"there is no option [{section}] {option}"
+            yield Unread(words + did_you_mean(_near_option(_normal(section), option, known)), True)
+
+
+def _of_environment(
+    environment: Mapping[str, str], known: Mapping[str, set[str]], conf: cfg.ConfigOpts
+) -> Iterator[Unread]:
+    variables = {f"OS_{g}__{name}".upper() for g, names in known.items() for name in names}
+    for variable in sorted(environment):
+        if variable in variables:
+            continue
+        if not (parts := _VARIABLE.fullmatch(variable)):
+            if meant := _with_one_underscore(variable, known):
+                yield Unread(f"{variable}: nothing reads it{did_you_mean([meant])}", True)
+            continue
+        group = parts["group"].lower()  # never DEFAULT, which is every program's
+        if group in known:
+            near = difflib.get_close_matches(variable, variables, 1)
+            yield Unread(f"{variable}: there is no such option{did_you_mean(near)}", True)
+        elif _plugin(group) or difflib.get_close_matches(group, known, 1, _NEAR):
+            words, mistaken = _no_section(group, known, conf)
+            yield Unread(f"{variable}: {words}", mistaken)
+
+
+def _with_one_underscore(variable: str, known: Mapping[str, set[str]]) -> str | None:
+    """The variable that OS_<GROUP>_<OPT> would be; other programs have such names too."""
+    for group in known.keys() - {_DEFAULT}:
+        prefix = f"OS_{group}_".upper()
+        if variable.upper().startswith(prefix):
+            option = variable[len(prefix) :].lower()
+            if near := difflib.get_close_matches(option, known[group], 1, _NEAR):
+                return f"{prefix}_{near[0].upper()}"
+    return None
+
+
+def _no_section(section: str, known: Mapping[str, set[str]], conf: cfg.ConfigOpts) -> Unread:
+    near = difflib.get_close_matches(_normal(section), known, 1, _NEAR)
+    if not (plugin := _plugin(_normal(section))):
+        return Unread(
+            f"there is no section [{section}]{did_you_mean(f'[{n}]' for n in near)}", True
+        )
+    finder, name = plugin
+    installed = any(found.name == name for found in finder.installed())
+    instances = finder.instances(name, conf.dfovsdb[f"{finder.what}s"])
+    if installed:
+        near = [finder.group(instance) for instance in instances]
+    words = f"section [{section}] has no effect: {finder.what}s does not name {name}"
+    return Unread(words + did_you_mean(f"[{n}]" for n in near), not installed)
+
+
+def _plugin(group: str) -> tuple[Finder[Classifier] | Finder[Sink], str] | None:
+    """The finder and the instance that a group would be of."""
+    finders: tuple[Finder[Classifier] | Finder[Sink], ...] = (CLASSIFIERS, SINKS)
+    for finder in finders:
+        prefix = finder.group("")
+        if group.startswith(prefix):
+            return finder, group.removeprefix(prefix)
+    return None
+
+
+def _near_option(group: str, option: str, known: Mapping[str, set[str]]) -> list[str]:
+    """An option of the group with nearly this name, or that of another with just this."""
+    near = difflib.get_close_matches(option.replace("-", "_"), known[group], 1)
+    return near or [f"[{other}] {option}" for other, names in known.items() if option in names]
+
+
+def _normal(group: str) -> str:
+    """As oslo.config compares groups: case counts in DEFAULT alone."""
+    return group if group == _DEFAULT else group.lower()

@@ -1,0 +1,1 @@
+"""Bytes of an OVSDB server become row changes: connection, protocol, replica."""

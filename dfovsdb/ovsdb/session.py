@@ -1,0 +1,323 @@
+"""The conversation with one server, over any number of connections. No I/O, no clock.
+
+What to send is in `outgoing()`, what arrived goes into `received()`, the time is an argument
+(monotonic seconds). A connection asks, in this order and never more than needed:
+
+    monitor_cond            ovsdb-server 2.6 and later (ovsdb-server(7))
+    monitor                 where that method is unknown, or the configuration says so (RFC 7047)
+    get_schema, again       where a column is refused: with the columns that exist
+
+Nothing that one connection learns about the server is kept for the next.
+When to connect, probe and give up is decided by ovs.reconnect.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from ovs import reconnect
+
+from dfovsdb.errors import ConnectionLost, LossReason, ProtocolError
+from dfovsdb.logs import get_logger
+from dfovsdb.ovsdb import jsonrpc
+from dfovsdb.ovsdb.updates import (
+    ABSENT,
+    CORE_COLUMNS,
+    REQUIRED_COLUMNS,
+    TABLE,
+    ColumnType,
+    MonitorMethod,
+)
+from dfovsdb.text.events import clean
+
+LOG = get_logger(__name__)
+
+DATABASE = "Open_vSwitch"
+_MONITOR_ID = "dfovsdb"
+_PROBE_ID = "probe"
+
+Step = Literal["connect", "disconnect"] | None
+
+
+class Snapshot(NamedTuple):
+    """The whole table, as the reply to a monitor request has it."""
+
+    updates: msgspec.Raw
+    method: MonitorMethod
+    extra_columns: Mapping[str, ColumnType]
+
+
+class Changes(NamedTuple):
+    """The table updates of one notification."""
+
+    updates: msgspec.Raw
+
+
+class Session:
+    """Connects, subscribes, answers, probes, backs off; for ever.
+
+    :param extra_columns: Interface columns beyond the core's.
+    :param monitor: `auto`, or `rfc7047` for the plain method even where the server knows better.
+    :param inactivity_probe: seconds of silence before the server is probed, and again before
+        the connection is given up; 0 never probes.
+    :param reconnect_min: seconds, shortest wait before another try; the first is at once.
+    :param reconnect_max: seconds, longest wait.
+    :param max_message_size: bytes.
+    """
+
+    def __init__(
+        self,
+        now: float,
+        *,
+        extra_columns: frozenset[str] = frozenset(),
+        monitor: Literal["auto", "rfc7047"] = "auto",
+        inactivity_probe: float = 5,
+        reconnect_min: float = 1,
+        reconnect_max: float = 8,
+        max_message_size: int = 256 << 20,
+    ) -> None:
+        self._extra_columns = extra_columns
+        self._first_method: MonitorMethod = "monitor" if monitor == "rfc7047" else "monitor_cond"
+        self._max_message_size = max_message_size
+        self._free_try_interval = reconnect_max
+        self._last_free_try: float | None = None
+        self._conversation: _Conversation | None = None
+        self.last_heard: float | None = None  #: monotonic seconds
+        self.losses: Counter[LossReason] = Counter()  #: connections and attempts, by why
+        self._fsm = reconnect.Reconnect(_ms(now))
+        self._fsm.set_quiet(True)
+        self._fsm.set_backoff(_ms(reconnect_min), _ms(reconnect_max))
+        self._fsm.set_probe_interval(_ms(inactivity_probe))
+        self._fsm.enable(_ms(now))
+
+    def next_step(self, now: float) -> Step:
+        """What the caller should do now; a probe that is due goes into `outgoing()`."""
+        step = self._fsm.run(_ms(now))
+        if step == reconnect.PROBE and self._conversation:
+            self._conversation.probe()
+        if step == reconnect.CONNECT:
+            return "connect"
+        return "disconnect" if step == reconnect.DISCONNECT else None
+
+    def timeout(self, now: float) -> float | None:
+        """Seconds until `next_step()` wants to be called again, None for not at all."""
+        timeout = self._fsm.timeout(_ms(now))
+        return None if timeout is None else timeout / 1000
+
+    def connecting(self, now: float) -> None:
+        """A connection attempt was begun."""
+        self._fsm.connecting(_ms(now))
+
+    @property
+    def connected(self) -> bool:
+        """There is a connection."""
+        return self._conversation is not None
+
+    @property
+    def synced(self) -> bool:
+        """There is a connection and its snapshot has been received."""
+        return self._conversation is not None and self._conversation.synced
+
+    def begin(self, now: float) -> None:
+        """The connection stands: subscribe."""
+        self._fsm.connected(_ms(now))
+        self._conversation = _Conversation(
+            self._first_method, self._extra_columns, self._max_message_size
+        )
+
+    def received(self, data: bytes, now: float) -> Iterator[Snapshot | Changes]:
+        """Yield what the bytes mean; call it with b"" where reading found nothing.
+
+        :raises ProtocolError: this connection must be dropped.
+        """
+        self._fsm.receive_attempted(_ms(now))
+        if data and self._conversation:
+            self._fsm.activity(_ms(now))
+            self.last_heard = now
+            yield from self._conversation.received(data)
+
+    def outgoing(self) -> bytes:
+        """What to send next; it is handed out once."""
+        return self._conversation.take_outgoing() if self._conversation else b""
+
+    def lost(self, error: ConnectionLost, now: float) -> None:
+        """The connection, or the attempt, is over.
+
+        One that had worked is tried again at once (unless that was done just now, or the
+        server is what does not work); everything else backs off.
+        """
+        self.losses[error.reason] += 1
+        recently = (
+            self._last_free_try is not None and now - self._last_free_try < self._free_try_interval
+        )
+        at_once = self.synced and not isinstance(error, ProtocolError) and not recently
+        if at_once:
+            self._last_free_try = now
+        self._fsm.set_backoff_free_tries(2 if at_once else 0)
+        self._fsm.disconnected(_ms(now), 0)
+        self._conversation = None
+
+
+class _Conversation:
+    """One connection: requests that wait for their reply, and the monitor once it stands."""
+
+    def __init__(
+        self, method: MonitorMethod, extra_columns: frozenset[str], max_message_size: int
+    ) -> None:
+        self.synced = False
+        self._decoder = jsonrpc.Decoder(max_message_size)
+        self._outgoing = bytearray()
+        self._waiting: dict[int, str] = {}  # request id -> method
+        self._last_id = 0
+        self._method = method
+        self._columns = (*CORE_COLUMNS, *sorted(extra_columns))
+        self._extra_columns = extra_columns
+        self._schema: Mapping[str, Any] | None = None
+        self._refusal: Any = None  # of a monitor request, while the schema is asked for
+        if extra_columns:
+            self._request("get_schema", [DATABASE])
+        self._request_monitor()
+
+    def take_outgoing(self) -> bytes:
+        outgoing = bytes(self._outgoing)
+        self._outgoing.clear()
+        return outgoing
+
+    def probe(self) -> None:
+        self._outgoing += jsonrpc.encode("echo", [], _PROBE_ID)
+
+    def received(self, data: bytes) -> Iterator[Snapshot | Changes]:
+        for message in self._decoder.feed(data):
+            method = message.method
+            if method == _NOTIFICATIONS[self._method] and self.synced:
+                yield self._changes(message)
+            elif method is None:
+                yield from self._replied(message)
+            elif method == "echo":
+                params: Any = message.params or []
+                self._outgoing += jsonrpc.encode_reply(message.id, params)
+            elif method == "monitor_canceled":
+                raise ConnectionLost(
+                    "the server canceled the monitor: its database was removed or converted",
+                    "canceled",
+                )
+            elif method in _NOTIFICATIONS.values():
+                raise ProtocolError(f"an {method} notification that was not asked for")
+            elif message.id is not None:
+                error = {"error": "unknown method"}
+                self._outgoing += jsonrpc.encode_reply(message.id, None, error)
+
+    def _changes(self, message: jsonrpc.Message) -> Changes:
+        try:
+            monitor_id, updates = _UPDATE_PARAMS.decode(message.params)
+        except jsonrpc.UNREADABLE as error:
+            raise ProtocolError(f"an update cannot be read: {error}") from None
+        if monitor_id != _MONITOR_ID:
+            raise ProtocolError(f"an update of a monitor that is not ours: {monitor_id!r:.80}")
+        return Changes(updates)
+
+    def _request(self, method: str, params: list[Any]) -> None:
+        self._last_id += 1
+        self._waiting[self._last_id] = method
+        self._outgoing += jsonrpc.encode(method, params, self._last_id)
+
+    def _request_monitor(self) -> None:
+        requests = {TABLE: [{"columns": self._columns}]}
+        self._request(self._method, [DATABASE, _MONITOR_ID, requests])
+
+    def _replied(self, message: jsonrpc.Message) -> Iterator[Snapshot]:
+        if message.id == _PROBE_ID:
+            return
+        asked = self._waiting.pop(message.id, None) if type(message.id) is int else None
+        if asked is None:
+            raise ProtocolError(f"a reply to nothing that was asked: id {message.id!r:.80}")
+        if asked == "get_schema":
+            self._got_schema(message)
+        elif message.error is not None:
+            self._monitor_refused(message.error)
+        else:
+            if not message.result:
+                raise ProtocolError("a reply has neither a result nor an error")
+            self.synced = True
+            yield Snapshot(message.result, self._method, self._column_types())
+
+    def _monitor_refused(self, error: Any) -> None:
+        if self._method == "monitor_cond" and "unknown method" in _error_text(error):
+            self._method = "monitor"
+            self._request_monitor()
+        elif self._schema is None:
+            self._refusal = error
+            self._request("get_schema", [DATABASE])
+        elif not self._leave_out_missing():
+            if self._method == "monitor":
+                raise ProtocolError(f"the server refuses to be monitored: {_error_text(error)}")
+            self._method = "monitor"
+            self._request_monitor()
+
+    def _got_schema(self, message: jsonrpc.Message) -> None:
+        if message.error is not None:
+            raise ProtocolError(
+                f"the server has no database {DATABASE} ({_error_text(message.error)}): "
+                "is this the ovsdb-server of Open vSwitch?"
+            )
+        try:
+            tables = _SCHEMA.decode(message.result).tables
+        except jsonrpc.UNREADABLE as error:
+            raise ProtocolError(f"the schema cannot be read: {error}") from None
+        if TABLE not in tables:
+            raise ProtocolError(f"the database {DATABASE} of this server has no table {TABLE}")
+        self._schema = tables[TABLE].columns
+        if self._refusal is not None:
+            self._monitor_refused(self._refusal)
+
+    def _leave_out_missing(self) -> bool:
+        """Ask again with the columns that exist; False where all of them do."""
+        assert self._schema is not None
+        missing = [name for name in self._columns if name not in self._schema]
+        if not missing:
+            return False
+        if required := REQUIRED_COLUMNS.intersection(missing):
+            raise ProtocolError(
+                f"table {TABLE} of this server lacks the columns {', '.join(sorted(required))}, "
+                "without which no port can be told: is this the database of an Open vSwitch?"
+            )
+        LOG.warning("the server's table %s has no column %s: left out", TABLE, ", ".join(missing))
+        self._columns = tuple(name for name in self._columns if name in self._schema)
+        self._request_monitor()
+        return True
+
+    def _column_types(self) -> dict[str, ColumnType]:
+        """Of the extra columns; one that the schema lacks is always empty."""
+        if self._extra_columns and self._schema is None:
+            raise ProtocolError("the server answered the monitor request before get_schema")
+        schema = self._schema or {}
+        return {
+            name: ColumnType.of(schema[name]) if name in schema else ABSENT
+            for name in self._extra_columns
+        }
+
+
+class _TableSchema(msgspec.Struct):
+    columns: dict[str, Any]
+
+
+class _DatabaseSchema(msgspec.Struct):
+    tables: dict[str, _TableSchema]
+
+
+_NOTIFICATIONS: dict[MonitorMethod, str] = {"monitor": "update", "monitor_cond": "update2"}
+_UPDATE_PARAMS = msgspec.json.Decoder(tuple[Any, msgspec.Raw])
+_SCHEMA = msgspec.json.Decoder(_DatabaseSchema)
+
+
+def _error_text(error: Any) -> str:
+    """The words of an <error> (RFC 7047, section 3.1), which may be a bare string."""
+    words = [error.get("error"), error.get("details")] if isinstance(error, dict) else [error]
+    return ": ".join(clean(word) for word in words if isinstance(word, str)) or "no reason given"
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)

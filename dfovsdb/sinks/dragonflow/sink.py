@@ -1,0 +1,214 @@
+"""Events for a Dragonflow controller, in its own process or over ZeroMQ.
+
+What is told, and when; its words are in dragonflow_values.py, ZeroMQ is in
+dragonflow_zmq.py, which is imported only where an endpoint is configured.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from oslo_config import cfg
+
+from dfovsdb.errors import ConfigurationError, needs_extra
+from dfovsdb.logs import get_logger
+from dfovsdb.sinks.base import Sink, SinkContext
+from dfovsdb.sinks.dragonflow.messages import DIALECTS, type_of, value_of
+from dfovsdb.text.events import clean
+
+if TYPE_CHECKING:
+    from dfovsdb.model import Port, PortEvent, SyncMarker
+    from dfovsdb.sinks.dragonflow.client import Publisher
+
+LOG = get_logger(__name__)
+
+FILTERS = ("dragonflow", "none")
+POLL_INTERVAL = 0.5  #: seconds; how soon a late subscriber is noticed when nothing happens
+
+
+class Callback(Protocol):
+    """A controller's `db_change_callback`. Called with four arguments, from one thread."""
+
+    def __call__(
+        self, table: str | None, key: str | None, action: str, value: str | None, /
+    ) -> object: ...
+
+
+class DragonflowSink(Sink):
+    """Tells a Dragonflow controller of switch ports: create, set, delete and the sync markers.
+
+    :param callback: the controller's `db_change_callback(table, key, action, value)`, in this
+        process. An exception that it raises refuses the event. Not a configuration option.
+    :param endpoint: where to publish instead; see the option.
+    :raises ConfigurationError: neither or both of the two are given, another value is not
+        allowed, or pyzmq is not installed.
+
+    Events are delivered one by one (emit_many is the inherited one): so a callback that
+    refuses one event is not told its neighbours twice, and a subscriber that stops reading
+    in the middle of a sync is told the rest, and nothing again, when it reads on.
+    """
+
+    options = (
+        cfg.StrOpt(
+            "endpoint",
+            help="Where to publish on ZeroMQ: tcp://ADDRESS:PORT or ipc://PATH, which is bound "
+            "(on a socket's file, owner and group may connect). These are the ports of one "
+            "host, for the controller of that host: use loopback or ipc. Needs the extra "
+            "dfovsdb[dragonflow].",
+        ),
+        cfg.StrOpt(
+            "dialect",
+            default="switch_port",
+            choices=[
+                ("switch_port", "the controller of Dragonflow's last master"),
+                ("ovs_port", "the controller of Dragonflow 4.0.0"),
+            ],
+            help="Which controller listens.",
+        ),
+        cfg.StrOpt(
+            "filter",
+            default="dragonflow",
+            choices=[
+                ("dragonflow", "no patch ports, no kinds unknown to it, no names like qg*"),
+                ("none", "every port that a classifier claims"),
+            ],
+            help="Which ports are told; the metadata interface always is.",
+        ),
+        cfg.StrOpt(
+            "metadata_interface",
+            default="tap-metadata",
+            help="Name of the controller's metadata interface. A classifier must claim it: "
+            "dragonflow.conf shows how.",
+        ),
+        cfg.StrOpt("topic", default="D", help="Topic of the messages that are published."),
+    )
+
+    def __init__(
+        self,
+        callback: Callback | None = None,
+        endpoint: str | None = None,
+        dialect: str = "switch_port",
+        filter: str = "dragonflow",  # noqa: A002 - the name of the option
+        metadata_interface: str = "tap-metadata",
+        topic: str = "D",
+    ) -> None:
+        if dialect not in DIALECTS:
+            raise ConfigurationError(f"dialect {dialect!r}: use {' or '.join(DIALECTS)}")
+        if filter not in FILTERS:
+            raise ConfigurationError(f"filter {filter!r}: use {' or '.join(FILTERS)}")
+        if callback is not None and endpoint:
+            raise ConfigurationError("callback and endpoint exclude each other: give one of them")
+        self._dialect = DIALECTS[dialect]
+        self._filter = filter
+        self._metadata_interface = metadata_interface
+        self._publisher: Publisher | None = None
+        self._context: SinkContext | None = None
+        self._in_bracket = False  # who listens was told that a sync has started
+        self._in_sync: set[str] = set()  # the ports that were told online within
+        self._misfits: dict[str, set[str]] = {}  # fields that were warned of, by port
+        if callback is not None:
+            if not callable(callback):
+                raise ConfigurationError(f"callback {callback!r:.80} cannot be called")
+            self._tell: Callback = callback
+        elif endpoint:
+            self._publisher = _publisher(endpoint, topic)
+            self._tell = self._publisher.send
+            self.poll_interval = POLL_INTERVAL
+        else:
+            raise ConfigurationError(
+                "option endpoint is required: tcp://ADDRESS:PORT or ipc://PATH; or, for a "
+                "controller in this process, give DragonflowSink its callback"
+            )
+
+    @property
+    def endpoint(self) -> str | None:
+        """Where it publishes: as configured, and once it is open with the port of tcp://…:*."""
+        return self._publisher.endpoint if self._publisher else None
+
+    def open(self, context: SinkContext) -> None:
+        self._context = context
+        if self._publisher:
+            self._publisher.open()
+
+    def emit(self, event: PortEvent) -> None:
+        self._notice_subscribers()
+        if event.action == "online" and event.origin not in ("update", "catchup"):
+            self._in_sync.add(event.port.uuid)
+        offline = event.action == "offline"
+        before, now = (event.port, None) if offline else (event.previous, event.port)
+        was_told = before is not None and self._passes(before)
+        if now is not None and self._passes(now):
+            self._send("set" if was_told and event.action == "updated" else "create", now)
+        elif before is not None and was_told:  # it is gone, or the filter begins to drop it
+            self._send("delete", before)
+
+    def sync_started(self, marker: SyncMarker) -> None:
+        self._notice_subscribers()
+        self._in_bracket = False
+        self._in_sync.clear()
+        self._tell(None, None, self._dialect.sync_started, None)
+        self._in_bracket = True
+
+    def sync_finished(self, marker: SyncMarker) -> None:
+        """The controller then deletes what it was not told since the start of the sync.
+
+        So a sync of mere differences (`resync = diff`) is told no end.
+        """
+        self._notice_subscribers()
+        whole = marker.ports is None or len(self._in_sync) >= marker.ports
+        if self._in_bracket and whole:
+            self._tell(None, None, self._dialect.sync_finished, None)
+
+    def poll(self) -> None:
+        self._notice_subscribers()
+
+    def close(self) -> None:
+        if self._publisher:
+            self._publisher.close()
+
+    def _passes(self, port: Port) -> bool:
+        """By kind and name alone: a port number that becomes invalid is told, as a set."""
+        if self._filter == "none" or port.name == self._metadata_interface:
+            return True
+        if port.name.startswith("qg"):
+            return False
+        return type_of(port, self._dialect, self._metadata_interface) not in ("patch", "unknown")
+
+    def _send(self, action: str, port: Port) -> None:
+        value = value_of(port, self._dialect, self._metadata_interface)
+        if value.misfits:
+            self._warn(port, value.misfits)
+        self._tell(self._dialect.table, port.uuid, action, value.json)
+        if action == "delete":
+            self._misfits.pop(port.uuid, None)
+
+    def _warn(self, port: Port, misfits: dict[str, str]) -> None:
+        """Say once for each port what was left out of its values."""
+        warned = self._misfits.setdefault(port.uuid, set())
+        if news := {name: fact for name, fact in misfits.items() if name not in warned}:
+            warned.update(news)
+            LOG.warning(
+                "port %s (%s): a controller would choke on %s; left out",
+                clean(port.name),
+                port.uuid,
+                ", ".join(f"{name} {clean(fact)!r}" for name, fact in news.items()),
+            )
+
+    def _notice_subscribers(self) -> None:
+        """Have everything told again when somebody new listens.
+
+        A bracket that is open then is told no end: who is new has not seen it begin, and the
+        controller deletes at the end what was not told within. The replay has its own.
+        """
+        if self._publisher and self._publisher.new_subscribers():
+            assert self._context is not None
+            self._in_bracket = False
+            self._context.request_replay()
+
+
+def _publisher(endpoint: str, topic: str) -> Publisher:
+    try:
+        from dfovsdb.sinks.dragonflow.client import Publisher
+    except ImportError as error:
+        raise needs_extra(f"option endpoint ({error})", "dragonflow") from None
+    return Publisher(endpoint, topic)

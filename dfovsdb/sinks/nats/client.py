@@ -1,0 +1,444 @@
+"""One connection to NATS: publishing in order with a window, and reading what streams keep.
+
+It knows neither ports nor events, and nobody else knows nats-py, but for the words in which its
+settings are said (nats.js.api). Everything here is a coroutine, for whoever runs a loop.
+
+A connection that breaks is over, and what was unacknowledged on it is published anew on the
+next one, from the first of it on: nats-py's own reconnecting, which would send from its buffer
+what the caller offers again, is off. nats-py's publish_async gives a future for each message,
+in no order, and a semaphore that knows nothing of which is the first that lacks; so the
+acknowledgements are read here, from an inbox whose subjects number them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext, api
+from nats.js import errors as js_errors
+
+from dfovsdb.errors import DfovsdbError
+from dfovsdb.sinks.nats.acks import ApiError, Window, decode_ack
+from dfovsdb.sinks.nats.servers import Access
+from dfovsdb.tls import verification
+
+_HEADERS = 64  # bytes of a message's headers beyond their names and values, at most
+_AT_ONCE = 100  # requests that wait for their answers
+_SILENCE = 0.5  # seconds after which a listing asks whether more is to come
+
+
+class NatsError(DfovsdbError):
+    """NATS does not do what is asked of it: one line that says what and why."""
+
+
+class Unacknowledged(NatsError):
+    """A message was not acknowledged.
+
+    :param acknowledged: how many from the beginning were.
+    :param refused: the first of the rest is refused for what it is; to offer it again is vain.
+    """
+
+    def __init__(self, message: str, acknowledged: int, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.acknowledged = acknowledged
+        self.refused = refused
+
+
+class Message(NamedTuple):
+    """What is published."""
+
+    subject: str
+    payload: bytes
+    headers: dict[str, str] | None = None
+
+
+class Entry(NamedTuple):
+    """A message of a stream, or the value of a key."""
+
+    subject: str
+    value: bytes
+    headers: Mapping[str, str]
+    sequence: int  #: in the stream
+    time: float  #: when the server stored it, seconds since 1970
+
+
+class Link:
+    """A connection, made by connect() and again after it was lost.
+
+    :param name: what the server lists us as.
+    :param inbox: prefix of the subjects on which answers come; a server may allow no other.
+    :param timeout: seconds that a server has for each answer.
+    """
+
+    def __init__(self, access: Access, *, name: str, inbox: str, timeout: float) -> None:
+        self._access = access
+        self._name = name
+        self._inbox = inbox
+        self._timeout = timeout
+        self._client: _Client | None = None
+        self._trouble: list[str] = []  # what went wrong with this connection, the latest last
+        self._acks = ""
+        self._runs = itertools.count()
+        self._run = ""
+        self._window = Window(0)
+
+    @property
+    def connected(self) -> bool:
+        return self._client is not None and self._client.is_connected
+
+    async def connect(self) -> None:
+        """Connect to any of the servers, unless there is a connection.
+
+        :raises NatsError: none of them can be used.
+        """
+        await asyncio.sleep(0)  # so that a connection that is over is known to be
+        if self.connected:
+            return
+        await self.close()
+        self._trouble = []
+        self._client = client = _Client(needs_tls=self._access.needs_tls)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await client.connect(
+                    servers=list(self._access.servers),
+                    name=self._name,
+                    inbox_prefix=self._inbox,
+                    tls=self._access.tls.context() if self._access.tls else None,
+                    error_cb=self._went_wrong,
+                    closed_cb=self._closed,
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=max(1, int(self._timeout)),
+                    flush_timeout=self._timeout,
+                    **self._access.credentials,
+                )
+                self._acks = client.new_inbox()
+                await client.subscribe(f"{self._acks}.*.*", cb=self._acknowledged)
+        except (OSError, ValueError, nats.errors.Error, TimeoutError) as error:
+            await self.close()
+            known = isinstance(error, nats.errors.NoServersError) and self._trouble
+            why = self._trouble[-1] if known else self._words(error)
+            raise NatsError(f"{self._access}: {why}") from None
+
+    async def close(self) -> None:
+        """End the connection; bounded. May be repeated."""
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(Exception):  # of a connection that nobody wants any more
+                async with asyncio.timeout(1):
+                    await client.close()
+
+    async def publish(self, messages: Sequence[Message], window: int) -> None:
+        """Publish to JetStream, in order; returns when all are acknowledged.
+
+        :param window: how many may be unacknowledged.
+        :raises Unacknowledged: says how many were acknowledged, from the beginning on.
+        """
+        client = self._client
+        if client is None:
+            raise Unacknowledged("there is no connection", 0)
+        self._run = f"{self._acks}.{next(self._runs)}"
+        self._window = acks = Window(len(messages))
+        try:
+            for number, message in enumerate(messages):
+                while number - acks.first >= window and acks.failed is None:
+                    await self._progress(acks)
+                if acks.failed is not None:
+                    break
+                self._check_size(client, message)
+                await client.publish(
+                    message.subject, message.payload, f"{self._run}.{number}", message.headers
+                )
+            while acks.first < acks.end:
+                await self._progress(acks)
+        except _Refused as refused:
+            acks.fail(number, str(refused), refused=True)
+            with contextlib.suppress(NatsError):
+                while acks.first < acks.end:
+                    await self._progress(acks)
+        except (OSError, nats.errors.Error, NatsError) as error:
+            await self.close()  # what comes late must not be taken for an answer to a retry
+            why = str(error) if isinstance(error, NatsError) else self._words(error)
+            raise Unacknowledged(why, acks.first) from None
+        finally:
+            self._run = ""
+        if acks.failed is not None:
+            raise Unacknowledged(acks.failed.words, acks.first, refused=acks.failed.refused)
+
+    async def stream(self, name: str) -> api.StreamInfo | None:
+        """How a stream is; None where there is none."""
+        try:
+            return await self._jetstream().stream_info(name)
+        except js_errors.NotFoundError:
+            return None
+        except (OSError, nats.errors.Error) as error:
+            raise self._failed(f"stream {name}", error) from None
+
+    async def create(self, config: api.StreamConfig) -> api.StreamInfo:
+        """Make a stream; one that is there already with the same settings will do."""
+        try:
+            return await self._jetstream().add_stream(config)
+        except (OSError, nats.errors.Error) as error:
+            raise self._failed(f"stream {config.name} cannot be made", error) from None
+
+    async def get(self, stream: str, subject: str) -> Entry | None:
+        """The last message of one subject; None where there is none."""
+        try:
+            found = await self._jetstream().get_msg(stream, subject=subject, direct=True)
+        except js_errors.NotFoundError:
+            return None
+        except (OSError, nats.errors.Error) as error:
+            raise self._failed(f"stream {stream} cannot be read", error) from None
+        when = found.time.timestamp() if found.time else 0.0
+        return Entry(subject, found.data or b"", found.headers or {}, found.seq or 0, when)
+
+    async def subjects(self, stream: str, subject: str) -> list[str]:
+        """The subjects of a stream that a filter matches.
+
+        The server looks for them in memory; a consumer with the same filter costs it three
+        times as much (nats-server 2.9, 100,000 subjects).
+        """
+        found: list[str] = []
+        while True:
+            request = {"subjects_filter": subject, "offset": len(found)}
+            name = f"stream {stream} cannot be read"
+            try:
+                reply = await self._connection().request(
+                    f"$JS.API.STREAM.INFO.{stream}",
+                    msgspec.json.encode(request),
+                    timeout=self._timeout,
+                )
+                info = _decode_subjects(reply.data)
+            except (OSError, nats.errors.Error, msgspec.MsgspecError) as error:
+                raise self._failed(name, error) from None
+            if info.error is not None:
+                raise NatsError(f"{name}: {info.error.words}")
+            page = info.state.subjects if info.state else {}
+            found += page
+            if not page or len(found) >= info.total:
+                return found
+
+    async def get_all(self, stream: str, subjects: Sequence[str]) -> list[Entry]:
+        """The last messages of some subjects, of those that have one."""
+        found: list[Entry | None] = []
+        for batch in (subjects[at : at + _AT_ONCE] for at in range(0, len(subjects), _AT_ONCE)):
+            found += await asyncio.gather(*(self.get(stream, subject) for subject in batch))
+        return [entry for entry in found if entry is not None]
+
+    async def last(
+        self, stream: str, subject: str, *, values: bool = True
+    ) -> AsyncIterator[Entry]:
+        """The last message of each subject that a filter matches, in the order of storing.
+
+        :param values: read them; without, `value` is empty.
+        """
+        config = api.ConsumerConfig(
+            deliver_policy=api.DeliverPolicy.LAST_PER_SUBJECT, headers_only=not values
+        )
+        async with self._consumer(stream, subject, config) as (found, info):
+            pending = info.num_pending or 0
+            while pending:
+                try:
+                    message = await found.next_msg(_SILENCE)
+                except TimeoutError:  # the last of them may have been replaced meanwhile
+                    if not (await self._consumer_info(stream, info.name)).num_pending:
+                        return
+                    continue
+                pending = message.metadata.num_pending
+                yield _entry(message)
+
+    async def follow(
+        self, stream: str, subject: str, start: api.ConsumerConfig
+    ) -> AsyncGenerator[Entry, None]:
+        """The messages of a stream as they come, without end and without gaps.
+
+        :param start: where to begin.
+        :raises NatsError: the connection is over, or a message was missed.
+        """
+        start = start.evolve(idle_heartbeat=self._timeout / 2)
+        async with self._consumer(stream, subject, start) as (found, _info):
+            expected = 1
+            while True:
+                try:
+                    message = await found.next_msg(2 * self._timeout)
+                except (OSError, nats.errors.Error) as error:
+                    raise self._failed(f"stream {stream}", error) from None
+                if (message.headers or {}).get("Status"):
+                    continue  # a heartbeat
+                if message.metadata.sequence.consumer != expected:
+                    raise NatsError(f"stream {stream}: a message was missed")
+                expected += 1
+                yield _entry(message)
+
+    @contextlib.asynccontextmanager
+    async def _consumer(
+        self, stream: str, subject: str, config: api.ConsumerConfig
+    ) -> AsyncIterator[tuple[Any, api.ConsumerInfo]]:
+        """A consumer that the server forgets when we do; its name and filter are in the subject
+        of the request, so that a server can allow a host its own keys alone.
+        """
+        jetstream, client = self._jetstream(), self._connection()
+        inbox = client.new_inbox()
+        config = config.evolve(
+            name=inbox.rpartition(".")[2],
+            deliver_subject=inbox,
+            filter_subject=subject,
+            ack_policy=api.AckPolicy.NONE,
+            mem_storage=True,
+            num_replicas=1,
+            inactive_threshold=5.0,
+        )
+        try:
+            found = await client.subscribe(inbox)
+            info = await jetstream.add_consumer(stream, config)
+        except (OSError, nats.errors.Error) as error:
+            raise self._failed(f"stream {stream} cannot be read", error) from None
+        try:
+            yield found, info
+        except (OSError, nats.errors.Error) as error:
+            raise self._failed(f"stream {stream} cannot be read", error) from None
+        finally:
+            with contextlib.suppress(Exception):  # the connection may be over
+                await found.unsubscribe()
+
+    async def _consumer_info(self, stream: str, name: str) -> api.ConsumerInfo:
+        info: api.ConsumerInfo = await self._jetstream().consumer_info(stream, name)
+        return info
+
+    def _jetstream(self) -> JetStreamContext:
+        return self._connection().jetstream(timeout=self._timeout)
+
+    def _connection(self) -> _Client:
+        if self._client is None:
+            raise NatsError("there is no connection")
+        return self._client
+
+    # What nats-py calls.
+
+    async def _acknowledged(self, message: Msg) -> None:
+        run, _, number = message.subject.rpartition(".")
+        if run != self._run:
+            return
+        headers = message.headers or {}
+        if headers.get("Status") == "503":
+            self._window.fail(int(number), "no stream takes it: JetStream has no leader for it "
+                              "now, or it was removed")  # fmt: skip
+            return
+        try:
+            ack = decode_ack(message.data)
+        except msgspec.MsgspecError:
+            self._window.fail(int(number), "what answers there is not JetStream")
+            return
+        if ack.error is None:
+            self._window.acknowledge(int(number))
+        else:
+            refused = ack.error.is_of_the_message
+            self._window.fail(int(number), ack.error.words, refused=refused)
+
+    async def _went_wrong(self, error: Exception) -> None:
+        words = self._words(error)
+        self._trouble.append(words)
+        del self._trouble[:-10]
+        if "permissions violation" in words.lower():
+            self._window.stop(words)
+
+    async def _closed(self) -> None:
+        self._window.stop(self._trouble[-1] if self._trouble else "the server has left")
+
+    async def _progress(self, acks: Window) -> None:
+        """Wait until a message more is acknowledged, or one is known to have failed."""
+        acks.moved.clear()
+        if acks.stopped is None:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await acks.moved.wait()
+            except TimeoutError:
+                raise NatsError(f"no acknowledgement within {self._timeout:g} s") from None
+        if acks.stopped is not None:
+            raise NatsError(acks.stopped)
+
+    def _check_size(self, client: Client, message: Message) -> None:
+        headers = message.headers or {}
+        size = len(message.payload) + sum(len(k) + len(v) + 4 for k, v in headers.items())
+        if size + _HEADERS > client.max_payload:
+            raise _Refused(
+                f"a message of {size} bytes on {message.subject:.80}: the server takes "
+                f"{client.max_payload}, its max_payload"
+            )
+
+    def _failed(self, what: str, error: Exception) -> NatsError:
+        return NatsError(f"{what}: {self._words(error)}")
+
+    def _words(self, error: BaseException) -> str:
+        """What went wrong, in one line; no secret is in it."""
+        if isinstance(error, js_errors.ServiceUnavailableError) and not error.description:
+            return "JetStream does not answer: it is off, or has no leader now"
+        if isinstance(error, js_errors.APIError):
+            return f"{error.description} ({error.err_code})"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return verification(error)
+        if "authorization" in str(error).lower():
+            return "authorization failed: see user, password, token and credentials_file"
+        if isinstance(error, TimeoutError):
+            last = f": {self._trouble[-1]}" if self._trouble else ""
+            return f"no answer within {self._timeout:g} s{last}"
+        if isinstance(error, socket.gaierror):
+            return f"the name is not known ({error.strerror})"
+        if isinstance(error, OSError):
+            return os.strerror(error.errno) if error.errno else str(error) or "it has left"
+        return " ".join(str(error).removeprefix("nats: ").split()) or type(error).__name__
+
+
+class _Refused(Exception):
+    """This message can never be published."""
+
+
+class _State(msgspec.Struct):
+    subjects: dict[str, int] = {}
+
+
+class _Subjects(msgspec.Struct):
+    total: int = 0
+    state: _State | None = None
+    error: ApiError | None = None
+
+
+_decode_subjects = msgspec.json.Decoder(_Subjects).decode
+
+
+class _Client(Client):
+    """nats-py's client, which would tell a server without TLS our password, although tls://
+    was asked for: whether it is secured is looked at before the first word to the server.
+    """
+
+    def __init__(self, *, needs_tls: bool) -> None:
+        super().__init__()
+        self._needs_tls = needs_tls
+
+    def _connect_command(self) -> bytes:
+        if self._needs_tls and not self._server_info.get("tls_required"):
+            raise nats.errors.Error("the server does not speak TLS, and tls:// was asked for")
+        return super()._connect_command()
+
+
+def _entry(message: Msg) -> Entry:
+    metadata = message.metadata
+    return Entry(
+        message.subject,
+        message.data,
+        message.headers or {},
+        metadata.sequence.stream,
+        metadata.timestamp.timestamp(),
+    )

@@ -1,0 +1,108 @@
+"""An event, a marker, a heartbeat as the messages that NATS is sent. No I/O.
+
+An event is several messages: one in the log, then what it does to the bucket of ports and to
+that of VIFs, all with the event's message id. JetStream drops what it has already seen, so a
+retry repeats nothing, and a message that was held up on its way cannot overwrite a later value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from dfovsdb.json_v1 import encode_port, to_json
+from dfovsdb.model import Port, PortEvent, SyncMarker
+from dfovsdb.sinks.nats.client import Message
+from dfovsdb.sinks.nats.key_index import MARK
+from dfovsdb.sinks.nats.streams import Streams, key_subject
+from dfovsdb.sinks.nats.subjects import port_key, subject, token, vif_key
+
+IFACE_ID = "iface_id"  #: the attribute that names a VIF
+MESSAGE_ID = "Nats-Msg-Id"  #: a header by which JetStream knows a message again
+OPERATION = "KV-Operation"  #: a header of what is no value of a key (NATS ADR-8)
+_DELETED = {OPERATION: "DEL"}
+
+
+class Heartbeat(msgspec.Struct, kw_only=True):
+    """The value of a host in the bucket of hosts."""
+
+    v: int = 1
+    time: datetime
+    version: str
+    epoch: str
+    ports: int
+    connection: str  #: to the switch: `synced`, or what is waited for
+
+
+class Messages:
+    """Those of one run of the agent of one host."""
+
+    def __init__(self, host: str, epoch: str, streams: Streams) -> None:
+        self._host = host
+        self._source = f"{token(host)}:{epoch}"
+        self._ports, self._vifs = streams.ports_bucket, streams.vifs_bucket
+        self._hosts = streams.hosts_bucket
+
+    def of_event(
+        self, event: PortEvent, claimed: Iterable[str]
+    ) -> tuple[list[Message], str | None]:
+        """The messages of an event, and the key of the VIF that the port claims by it.
+
+        :param claimed: the keys that it claimed before, where that is known.
+        """
+        port, identity = event.port, f"{self._source}:{event.seq}"
+        headers = {MESSAGE_ID: identity}
+        key = key_subject(self._ports, port_key(self._host, port.uuid))
+        messages = [Message(subject(self._host, port.kind), to_json(event), headers)]
+        before = {*claimed, self._vif(port), self._vif(event.previous)}
+        vif = None
+        if event.action == "offline":
+            messages.append(Message(key, b"", headers | _DELETED))
+        else:
+            value = encode_port(port)
+            messages.append(Message(key, value, headers))
+            vif = self._vif(port)
+            if vif is not None:
+                messages.append(Message(key_subject(self._vifs, vif), value, headers))
+        gone = sorted(old for old in before if old is not None and old != vif)
+        return [*messages, *_removals(identity, ((self._vifs, old) for old in gone))], vif
+
+    def of_marker(
+        self, marker: SyncMarker, stale: Iterable[tuple[str, str]] = ()
+    ) -> list[Message]:
+        """The messages of a marker.
+
+        :param stale: keys, with their buckets, that are removed before.
+        """
+        identity = f"{self._source}:{marker.seq}"
+        message = Message(subject(self._host, "sync"), to_json(marker), {MESSAGE_ID: identity})
+        return [*_removals(identity, stale), message]
+
+    def of_index(self, part: str, value: bytes, version: int) -> Message:
+        """The message of a part of the list of this host's keys."""
+        key = self.index_subject(part)
+        return Message(key, value, {MESSAGE_ID: f"{self._source}:index:{version}"})
+
+    def index_subject(self, part: str) -> str:
+        """Where a part of the list is."""
+        return key_subject(self._ports, f"{token(self._host)}.{MARK}.{part}")
+
+    def of_heartbeat(self, heartbeat: Heartbeat) -> Message:
+        """The message of a heartbeat, which is told once, whatever becomes of it."""
+        return Message(key_subject(self._hosts, token(self._host)), msgspec.json.encode(heartbeat))
+
+    def _vif(self, port: Port | None) -> str | None:
+        iface_id = port.attributes.get(IFACE_ID) if port is not None else None
+        if port is None or not iface_id:
+            return None
+        return vif_key(iface_id, self._host, port.uuid)
+
+
+def _removals(identity: str, keys: Iterable[tuple[str, str]]) -> list[Message]:
+    """Of keys with their buckets; several may be in one bucket, so each has an id of its own."""
+    return [
+        Message(key_subject(bucket, key), b"", {MESSAGE_ID: f"{identity}:{key}", **_DELETED})
+        for bucket, key in keys
+    ]

@@ -1,0 +1,275 @@
+"""What an agent publishes: each event, what it does to the buckets, and heartbeats.
+
+The messages of a batch are pipelined in their order. A batch holds each port once, and the next
+batch waits for this one, so the messages of one port are in order whatever fails.
+
+Coroutines; nothing here knows of the thread and the loop that they run on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from dfovsdb.errors import ConfigurationError, DfovsdbError, SinkUnavailable
+from dfovsdb.logs import get_logger
+from dfovsdb.model import PortEvent, SyncMarker
+from dfovsdb.sinks.base import SinkContext
+from dfovsdb.sinks.nats.client import Link, Message, NatsError, Unacknowledged
+from dfovsdb.sinks.nats.key_index import PARTS, Index
+from dfovsdb.sinks.nats.messages import OPERATION, Heartbeat, Messages
+from dfovsdb.sinks.nats.servers import Access
+from dfovsdb.sinks.nats.streams import Streams, bucket_stream, key_subject
+from dfovsdb.sinks.nats.subjects import port_key, token
+from dfovsdb.version import __version__
+
+LOG = get_logger(__name__)
+
+
+class Keeper:
+    """Keeps the events and the present state of one host.
+
+    :param create: make streams and buckets that are not there.
+    :param timeout: seconds that the servers have for each answer.
+    :param heartbeat: seconds between two heartbeats.
+    :param window: messages that may be unacknowledged.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        streams: Streams,
+        *,
+        create: bool,
+        timeout: float,
+        heartbeat: float,
+        window: int,
+    ) -> None:
+        self._access = access
+        self._streams = streams
+        self._create = create
+        self._timeout = timeout
+        self._heartbeat = heartbeat
+        self._window = window
+        self._beat_at = 0.0  # monotonic seconds: when the next is due
+        self._made: dict[str, datetime | None] = {}  # when each stream was, as last seen
+        self._known: set[str] = set()  # ports that this process has told
+        self._refused: set[str] = set()  # ports whose latest can never be published
+        self._index: Index | None = None  # None: what another run has kept is not read yet
+        self._versions = itertools.count()
+        self._link: Link | None = None
+
+    async def open(self, context: SinkContext) -> None:
+        """Connect; raises as a sink's open()."""
+        self._context = context
+        self._host = context.host
+        self._messages = Messages(context.host, context.epoch, self._streams)
+        self._link = Link(
+            self._access,
+            name=f"dfovsdb {__version__} {context.host}",
+            inbox=f"_INBOX_{token(context.host)}",
+            timeout=self._timeout,
+        )
+        await self._ready(self._link)
+
+    async def close(self) -> None:
+        """End the connection; bounded."""
+        if self._link is not None:
+            await self._link.close()
+
+    async def tell(self, events: Sequence[PortEvent]) -> None:
+        """Publish events; raises as a sink's emit_many()."""
+        _, index = await self._connected()
+        told = [
+            (event, *self._messages.of_event(event, index.claims(event.port.uuid)))
+            for event in events
+        ]
+        for event, _, vif in told:
+            if event.action != "offline":
+                index.cover(event.port.uuid, vif)
+        parts = index.lacking()
+        before = self._of_index(parts)
+        messages = [message for _, of_event, _ in told for message in of_event]
+        try:
+            await self._publish([*before, *messages])
+        except Unacknowledged as error:
+            left, delivered = error.acknowledged - len(before), 0
+            if left >= 0:
+                index.keep(parts)
+            for event, of_event, vif in told:
+                left -= len(of_event)
+                if left < 0:
+                    break
+                self._note(index, event, vif)
+                delivered += 1
+            if error.refused:
+                if len(events) == 1:  # of several, each is offered again alone
+                    self._refused.add(events[0].port.uuid)
+                raise DfovsdbError(str(error)) from None
+            raise SinkUnavailable(self._with_servers(error), delivered) from None
+        index.keep(parts)
+        for event, _, vif in told:
+            self._note(index, event, vif)
+
+    async def sync_started(self, marker: SyncMarker) -> None:
+        """A telling of the whole table begins."""
+        await self._publish_or_unavailable(self._messages.of_marker(marker))
+
+    async def sync_finished(self, marker: SyncMarker) -> None:
+        """Remove what is no longer true; then tell that the sync is complete."""
+        link, index = await self._connected()
+        try:
+            left = await self._left_over(link, index, marker)
+            stale = await self._keys_of(link, index, left)
+        except NatsError as error:
+            raise SinkUnavailable(self._with_servers(error)) from None
+        if stale:
+            LOG.info("%d keys of this host are no longer true, and are removed", len(stale))
+        self._beat_at = 0.0  # how many ports there are is news
+        await self._publish_or_unavailable(self._messages.of_marker(marker, stale))
+        for uuid in left:
+            index.drop(uuid)
+        parts = index.changed()
+        await self._publish_or_unavailable(self._of_index(parts))
+        index.keep(parts)
+
+    async def beat(self) -> None:
+        """Say that we are there, where it is time to."""
+        await self._publish_or_unavailable([])
+
+    def _of_index(self, parts: Mapping[str, bytes]) -> list[Message]:
+        return [
+            self._messages.of_index(part, value, next(self._versions))
+            for part, value in parts.items()
+        ]
+
+    def _note(self, index: Index, event: PortEvent, vif: str | None) -> None:
+        """It is published, and the buckets have it."""
+        uuid = event.port.uuid
+        self._refused.discard(uuid)
+        if event.action == "offline":
+            self._known.discard(uuid)
+            index.drop(uuid)
+        else:
+            self._known.add(uuid)
+            index.settle(uuid, vif)
+
+    async def _left_over(self, link: Link, index: Index, marker: SyncMarker) -> list[str]:
+        """The ports that a process before this one has left, and that are not there.
+
+        None where we were not told the whole table: a sync of mere differences tells nothing of
+        ports that were told before this process began. Where the numbers say that the bucket
+        lacks something, all is asked for again.
+        """
+        left = [uuid for uuid, _ in index if uuid not in self._known | self._refused]
+        count = len(self._known | self._refused)
+        if count >= (marker.ports or 0):
+            return left
+        keys = [port_key(self._host, uuid) for uuid in left]
+        if count + len(await _live(link, self._streams.ports_bucket, keys)) != marker.ports:
+            self._ask_again(marker)
+        return []
+
+    async def _keys_of(
+        self, link: Link, index: Index, left: Sequence[str]
+    ) -> list[tuple[str, str]]:
+        """The keys of some ports that have a value, with their buckets."""
+        ports, vifs = self._streams.ports_bucket, self._streams.vifs_bucket
+        keys = [port_key(self._host, uuid) for uuid in left]
+        claims = {vif for uuid in left for vif in index.claims(uuid)}
+        found = [(ports, key) for key in await _live(link, ports, keys)]
+        return found + [(vifs, key) for key in await _live(link, vifs, claims)]
+
+    def _ask_again(self, marker: SyncMarker) -> None:
+        if marker.origin != "replay":  # which has just told everything
+            LOG.info("the buckets lack ports of this host: everything is told again")
+            self._context.request_replay()
+
+    async def _publish_or_unavailable(self, messages: Sequence[Message]) -> None:
+        try:
+            await self._publish(messages)
+        except Unacknowledged as error:
+            raise SinkUnavailable(self._with_servers(error)) from None
+
+    async def _publish(self, messages: Sequence[Message]) -> None:
+        """Publish messages, and a heartbeat after them where one is due.
+
+        :raises Unacknowledged: how many of the messages were acknowledged.
+        """
+        link, _ = await self._connected()
+        now = time.monotonic()
+        beats = [self._beat()] if now >= self._beat_at else []
+        await link.publish([*messages, *beats], self._window)
+        if beats:
+            # A little early, so that the poll after a whole interval finds the next one due.
+            self._beat_at = now + 0.9 * self._heartbeat
+
+    def _beat(self) -> Message:
+        return self._messages.of_heartbeat(
+            Heartbeat(
+                time=datetime.now(UTC),
+                version=__version__,
+                epoch=self._context.epoch,
+                ports=len(self._known),
+                connection=self._context.condition(),
+            )
+        )
+
+    async def _connected(self) -> tuple[Link, Index]:
+        assert self._link is not None, "it is open"
+        await self._ready(self._link)
+        assert self._index is not None, "it is ready"
+        return self._link, self._index
+
+    async def _ready(self, link: Link) -> None:
+        """Be connected, to streams that are there and are as they must be.
+
+        :raises SinkUnavailable: not now.
+        :raises ConfigurationError: they have other settings, and this is the start.
+        """
+        await asyncio.sleep(0)  # the loop sees whether the connection is over
+        if link.connected:
+            return
+        try:
+            await link.connect()
+            made = await self._streams.ready(link, create=self._create)
+            if self._index is None or made != self._made:
+                self._index = await self._kept_index(link)
+        except NatsError as error:
+            await link.close()
+            raise SinkUnavailable(self._with_servers(error)) from None
+        except ConfigurationError as error:
+            await link.close()
+            if not self._made:
+                raise
+            raise SinkUnavailable(str(error)) from None
+        if self._made and made != self._made:
+            LOG.warning("a stream or a bucket was made anew: everything is told again")
+            self._context.request_replay()
+        self._made = made
+
+    async def _kept_index(self, link: Link) -> Index:
+        index = Index()
+        parts = {self._messages.index_subject(part): part for part in PARTS}
+        stream = bucket_stream(self._streams.ports_bucket)
+        for entry in await link.get_all(stream, list(parts)):
+            index.load(parts[entry.subject], entry.value)
+        return index
+
+    def _with_servers(self, error: Exception) -> str:
+        servers, words = str(self._access), str(error)
+        return words if words.startswith(servers) else f"{servers}: {words}"
+
+
+async def _live(link: Link, bucket: str, keys: Iterable[str]) -> list[str]:
+    """Those of some keys that have a value."""
+    prefix = key_subject(bucket, "")
+    subjects = [key_subject(bucket, key) for key in sorted(keys)]
+    return [
+        entry.subject.removeprefix(prefix)
+        for entry in await link.get_all(bucket_stream(bucket), subjects)
+        if OPERATION not in entry.headers
+    ]

@@ -1,0 +1,256 @@
+"""Every event to NATS JetStream, and the present state into its key-value store.
+
+The options, and the worker's calls. What is published when is in nats_keeper.py, the messages in
+nats_messages.py, names in nats_names.py, streams and buckets in nats_streams.py, the connection
+in nats_client.py, acknowledgements in nats_acks.py, servers and credentials in nats_access.py.
+This file imports none of those that need nats-py, so its options can be listed without the extra.
+
+nats-py is asyncio. Its loop runs on the worker's thread, and only while the worker is inside a
+call: no second thread, nothing that goes on behind the worker's back, and nothing left after
+close(). Between two calls nothing is awaited, so nothing is missed: acknowledgements are waited
+for inside the call, and the server's pings are answered at the next heartbeat, long before it
+gives up (it does after four minutes by its default, and the heartbeat is a minute at most). A
+connection that broke meanwhile is noticed, and made anew, at the beginning of the next call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from oslo_config import cfg
+
+from dfovsdb.errors import ConfigurationError, needs_extra
+from dfovsdb.sinks.base import Sink, SinkContext
+
+if TYPE_CHECKING:
+    from dfovsdb.model import PortEvent, SyncMarker
+    from dfovsdb.sinks.nats.publisher import Keeper
+
+T = TypeVar("T")
+
+ACCESS_OPTIONS: tuple[cfg.Opt, ...] = (
+    cfg.ListOpt(
+        "servers",
+        default=["nats://127.0.0.1:4222"],
+        help="NATS servers, one of which is connected to: nats://HOST:PORT, or tls://HOST:PORT, "
+        "which takes no server without TLS. Name all of a cluster.",
+    ),
+    cfg.StrOpt("user", help="Name of a user; goes with password."),
+    cfg.StrOpt("password", secret=True, help="Password of the user."),
+    cfg.StrOpt("token", secret=True, help="Token, where the servers ask for one."),
+    cfg.StrOpt(
+        "credentials_file",
+        help="Credentials of a user with a JWT, as nsc writes them; readable by this user only.",
+    ),
+    cfg.StrOpt(
+        "ssl_key_file",
+        help="Our private key: PEM, not encrypted, readable by this user only. Goes with "
+        "ssl_cert_file.",
+    ),
+    cfg.StrOpt("ssl_cert_file", help="The certificate that we show: PEM. Unset shows none."),
+    cfg.StrOpt(
+        "ssl_ca_cert_file",
+        help="The certificate of the CA that signed the servers': PEM. Unset takes what the "
+        "system trusts.",
+    ),
+    cfg.BoolOpt(
+        "ssl_check_hostname",
+        default=True,
+        help="A server's certificate must name the host that is connected to.",
+    ),
+    cfg.FloatOpt(
+        "timeout",
+        default=5,
+        min=0.1,
+        help="Seconds that the servers have for each answer; after them it is an outage.",
+    ),
+)
+
+STREAM_OPTIONS: tuple[cfg.Opt, ...] = (
+    cfg.StrOpt("stream", default="dfovsdb", help="Stream of the log of events."),
+    cfg.StrOpt("ports_bucket", default="dfovsdb-ports", help="Bucket of the ports of now."),
+    cfg.StrOpt("vifs_bucket", default="dfovsdb-vifs", help="Bucket of the VIFs of now."),
+    cfg.StrOpt("hosts_bucket", default="dfovsdb-hosts", help="Bucket of the hosts' heartbeats."),
+)
+
+KEEPING_OPTIONS: tuple[cfg.Opt, ...] = (
+    cfg.BoolOpt(
+        "create",
+        default=True,
+        help="Make the stream and the buckets where they are not there, with the settings below, "
+        "and refuse those that have others. Without, what is there is used as it is.",
+    ),
+    cfg.IntOpt(
+        "replicas",
+        default=1,
+        min=1,
+        max=5,
+        help="Servers that keep a copy of the stream and the buckets: 3 where a cluster has as "
+        "many.",
+    ),
+    cfg.FloatOpt(
+        "max_age",
+        default=7 * 86400,
+        min=0,
+        help="Seconds that the log keeps an event; 0 keeps it until max_bytes.",
+    ),
+    cfg.IntOpt(
+        "max_bytes",
+        default=-1,
+        min=-1,
+        help="Bytes of the log, past which the oldest events are dropped; -1 is no limit.",
+    ),
+    cfg.FloatOpt(
+        "duplicate_window",
+        default=120,
+        min=1,
+        help="Seconds in which JetStream drops an event that it has already, by its message id. "
+        "After a longer outage readers drop it, by the same id.",
+    ),
+    cfg.FloatOpt(
+        "heartbeat",
+        default=10,
+        min=0.1,
+        max=60,
+        help="Seconds between two heartbeats of this host.",
+    ),
+    cfg.FloatOpt(
+        "time_to_live",
+        default=30,
+        min=0.3,
+        help="Seconds after the last heartbeat after which this host is stale; more than two "
+        "heartbeats.",
+    ),
+    cfg.IntOpt(
+        "window",
+        default=256,
+        min=1,
+        help="Messages that may be unacknowledged. With 1 the events of a host are in order in "
+        "the log even where the stream's leader hands over in the middle of a batch; with more, "
+        "then, only those of each port are.",
+    ),
+)
+
+
+class NatsSink(Sink):
+    """Keeps the events and the present state of this host in NATS JetStream.
+
+    Its parameters are its options.
+
+    :raises ConfigurationError: one of them cannot be used, or nats-py is not installed.
+    """
+
+    options = (*ACCESS_OPTIONS, *STREAM_OPTIONS, *KEEPING_OPTIONS)
+
+    def __init__(
+        self,
+        servers: Sequence[str] = ("nats://127.0.0.1:4222",),
+        user: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        credentials_file: str | None = None,
+        ssl_key_file: str | None = None,
+        ssl_cert_file: str | None = None,
+        ssl_ca_cert_file: str | None = None,
+        ssl_check_hostname: bool = True,
+        timeout: float = 5,
+        stream: str = "dfovsdb",
+        ports_bucket: str = "dfovsdb-ports",
+        vifs_bucket: str = "dfovsdb-vifs",
+        hosts_bucket: str = "dfovsdb-hosts",
+        create: bool = True,
+        replicas: int = 1,
+        max_age: float = 7 * 86400,
+        max_bytes: int = -1,
+        duplicate_window: float = 120,
+        heartbeat: float = 10,
+        time_to_live: float = 30,
+        window: int = 256,
+    ) -> None:
+        if time_to_live <= 2 * heartbeat:
+            raise ConfigurationError(
+                f"time_to_live is {time_to_live:g} s: make it more than two heartbeats of "
+                f"{heartbeat:g} s, or one that is late makes the host stale"
+            )
+        try:
+            from dfovsdb.sinks.nats.publisher import Keeper
+            from dfovsdb.sinks.nats.servers import Access
+            from dfovsdb.sinks.nats.streams import Streams
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "nats":
+                raise
+            raise needs_extra("nats-py", "nats") from None
+        access = Access(
+            servers,
+            user=user,
+            password=password,
+            token=token,
+            credentials_file=credentials_file,
+            ssl_key_file=ssl_key_file,
+            ssl_cert_file=ssl_cert_file,
+            ssl_ca_cert_file=ssl_ca_cert_file,
+            ssl_check_hostname=ssl_check_hostname,
+        )
+        streams = Streams(
+            stream=stream,
+            ports_bucket=ports_bucket,
+            vifs_bucket=vifs_bucket,
+            hosts_bucket=hosts_bucket,
+            replicas=replicas,
+            max_age=max_age,
+            max_bytes=max_bytes or -1,
+            duplicate_window=duplicate_window,
+            time_to_live=time_to_live,
+        )
+        self.poll_interval = heartbeat
+        self._keeper: Keeper = Keeper(
+            access, streams, create=create, timeout=timeout, heartbeat=heartbeat, window=window
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def open(self, context: SinkContext) -> None:
+        self._loop = asyncio.new_event_loop()
+        try:
+            self._run(self._keeper.open(context))
+        except BaseException:
+            self.close()
+            raise
+
+    def emit(self, event: PortEvent) -> None:
+        self._run(self._keeper.tell([event]))
+
+    def emit_many(self, events: Sequence[PortEvent]) -> None:
+        self._run(self._keeper.tell(events))
+
+    def sync_started(self, marker: SyncMarker) -> None:
+        self._run(self._keeper.sync_started(marker))
+
+    def sync_finished(self, marker: SyncMarker) -> None:
+        self._run(self._keeper.sync_finished(marker))
+
+    def poll(self) -> None:
+        self._run(self._keeper.beat())
+
+    def close(self) -> None:
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        try:
+            loop.run_until_complete(self._keeper.close())
+            loop.run_until_complete(_end_tasks())
+        finally:
+            loop.close()
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        assert self._loop is not None, "it is open"
+        return self._loop.run_until_complete(coroutine)
+
+
+async def _end_tasks() -> None:
+    """Whatever nats-py has left."""
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,221 @@
+"""Events as CloudEvents, posted to a URL.
+
+What is sent when, and what an answer means; the format is in cloudevents.py, the signature in
+webhook_signature.py, HTTP in webhook_http.py, which is imported only where a sink is built.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from oslo_config import cfg
+
+from dfovsdb.errors import ConfigurationError, SinkUnavailable, needs_extra
+from dfovsdb.logs import get_logger
+from dfovsdb.sinks.base import Sink, SinkContext
+from dfovsdb.sinks.webhook import messages as cloudevents
+from dfovsdb.sinks.webhook.signing import Secrets
+from dfovsdb.tls import Tls
+from dfovsdb.version import __version__
+
+if TYPE_CHECKING:
+    from dfovsdb.model import PortEvent, SyncMarker
+    from dfovsdb.sinks.webhook.client import Answer, Place
+
+LOG = get_logger(__name__)
+
+LONGEST_RETRY_AFTER = 3600.0  #: seconds that a receiver may ask us to wait
+TOO_LARGE = 413
+
+
+class WebhookRefused(Exception):
+    """The receiver will not take it, now or later."""
+
+
+class WebhookSink(Sink):
+    """Posts to a URL; 2xx is delivered.
+
+    408, 429, 5xx, a redirect and silence are an outage; any other 4xx refuses. Of a batch that
+    is refused the events are offered one by one; one that is too large is sent in halves.
+    """
+
+    options = (
+        cfg.StrOpt(
+            "url",
+            required=True,
+            secret=True,
+            help="Where to post: https://HOST[:PORT]/PATH, or http://. Its path is taken for a "
+            "secret, and never shown. Needs the extra dfovsdb[webhook].",
+        ),
+        cfg.StrOpt(
+            "secret_file",
+            help="File of the secret that requests are signed with: as Standard Webhooks writes "
+            "one, or any text of 16 characters or more. More than one, a line each, while they "
+            "are being exchanged. It is read again on SIGHUP. Unset signs nothing.",
+        ),
+        cfg.IntOpt(
+            "batch_events",
+            default=100,
+            min=1,
+            max=500,
+            help="Events in one request at most; 1 sends each alone, as "
+            "application/cloudevents+json.",
+        ),
+        cfg.IntOpt(
+            "batch_bytes",
+            default=512 << 10,
+            min=1024,
+            help="Bytes of one request at most; an event that is larger is sent alone.",
+        ),
+        cfg.FloatOpt(
+            "batch_age",
+            default=0,
+            min=0,
+            max=60,
+            help="Seconds that an event may wait so that others join it: where less than a full "
+            "batch is there, two requests are that far apart. 0 sends at once.",
+        ),
+        cfg.FloatOpt(
+            "connect_timeout", default=5, min=0.1, max=300, help="Seconds to connect, with TLS."
+        ),
+        cfg.FloatOpt(
+            "read_timeout",
+            default=10,
+            min=0.1,
+            max=300,
+            help="Seconds that the receiver may be silent before it has answered.",
+        ),
+        cfg.StrOpt(
+            "ssl_ca_cert_file",
+            help="What the receiver's certificate must lead to, PEM; unset is what the system "
+            "trusts.",
+        ),
+        cfg.StrOpt("ssl_cert_file", help="Our certificate, PEM, for receivers that ask for one."),
+        cfg.StrOpt("ssl_key_file", help="The key of ssl_cert_file, PEM, not encrypted."),
+    )
+
+    def __init__(
+        self,
+        url: str,
+        secret_file: str | None = None,
+        batch_events: int = 100,
+        batch_bytes: int = 512 << 10,
+        batch_age: float = 0,
+        connect_timeout: float = 5,
+        read_timeout: float = 10,
+        ssl_ca_cert_file: str | None = None,
+        ssl_cert_file: str | None = None,
+        ssl_key_file: str | None = None,
+    ) -> None:
+        tls = Tls(ssl_key_file, ssl_cert_file, ssl_ca_cert_file)
+        self._place = _place(url, tls, connect_timeout, read_timeout)
+        if (ssl_ca_cert_file or ssl_cert_file) and not self._place.is_secure:
+            raise ConfigurationError("ssl_… files are given, and url is http://: use https://")
+        self._secrets = Secrets(secret_file) if secret_file else None
+        self._most_events = self._may_be_events = batch_events
+        self._most_bytes = batch_bytes
+        self._age = batch_age
+        self._sent_at = float("-inf")
+        self._not_before = float("-inf")  # a receiver has asked us to wait
+        self._host = self._epoch = ""
+
+    def open(self, context: SinkContext) -> None:
+        self._host, self._epoch = context.host, context.epoch
+        if self._place.is_open_to_others:
+            LOG.warning(
+                "posting to %s without TLS: whoever is on the way can read and change what is "
+                "told; use https://", self._place.name,
+            )  # fmt: skip
+
+    def emit(self, event: PortEvent) -> None:
+        self._post_all([event])
+
+    def emit_many(self, events: Sequence[PortEvent]) -> None:
+        if len(events) < self._may_be_events:
+            self._wait_for_age()
+        self._post_all(events)
+
+    def sync_started(self, marker: SyncMarker) -> None:
+        self._post_all([marker])
+
+    def sync_finished(self, marker: SyncMarker) -> None:
+        self._post_all([marker])
+
+    def reopen(self) -> None:
+        self._place.close()
+        self._may_be_events = self._most_events
+        self._not_before = float("-inf")
+        try:
+            if self._secrets:
+                self._secrets.read()
+        except ConfigurationError as error:
+            LOG.error("%s; requests are signed as before", error)
+
+    def close(self) -> None:
+        self._place.close()
+
+    def _wait_for_age(self) -> None:
+        """What comes meanwhile gathers in the worker's queue, and is the next batch."""
+        left = self._sent_at + self._age - time.monotonic()
+        if left > 0:
+            time.sleep(left)
+
+    def _post_all(self, items: Sequence[PortEvent | SyncMarker]) -> None:
+        delivered = 0
+        while delivered < len(items):
+            for message in cloudevents.messages(
+                items[delivered:], self._host, self._epoch,
+                most_events=self._may_be_events, most_bytes=self._most_bytes,
+            ):  # fmt: skip
+                if not self._post(message, delivered):
+                    self._may_be_events = message.events // 2
+                    break
+                delivered += message.events
+
+    def _post(self, message: cloudevents.Message, delivered: int) -> bool:
+        """Send one message; False where it is a batch that is too large.
+
+        :raises SinkUnavailable: the receiver does not take anything now.
+        :raises WebhookRefused: it does not take this.
+        """
+        answer = self._answer(message, delivered)
+        if 200 <= answer.status < 300:
+            return True
+        if answer.status == TOO_LARGE and message.events > 1:
+            return False
+        what = f"{self._place.name} answered {answer.words}"
+        if answer.status in (408, 429) or not 400 <= answer.status < 500:
+            if 300 <= answer.status < 400:
+                what += ", and no redirect is followed: correct option url"
+            if answer.retry_after is not None:
+                seconds = min(answer.retry_after, LONGEST_RETRY_AFTER)
+                self._not_before = time.monotonic() + seconds
+                what += f", and asks to wait {seconds:.0f} s"
+            raise SinkUnavailable(what, delivered)
+        raise WebhookRefused(what)
+
+    def _answer(self, message: cloudevents.Message, delivered: int) -> Answer:
+        from dfovsdb.sinks.webhook.client import Silence
+
+        left = self._not_before - time.monotonic()
+        if left > 0:
+            raise SinkUnavailable(f"{self._place.name} asks to wait {left:.0f} s more", delivered)
+        headers = {"Content-Type": message.content_type, "User-Agent": f"dfovsdb/{__version__}"}
+        if self._secrets:
+            headers |= self._secrets.headers(message.id, int(time.time()), message.body)
+        try:
+            return self._place.post(headers, message.body)
+        except (Silence, ConfigurationError) as error:
+            raise SinkUnavailable(f"{self._place.name}: {error}", delivered) from None
+        finally:
+            self._sent_at = time.monotonic()
+
+
+def _place(url: str, tls: Tls, connect_timeout: float, read_timeout: float) -> Place:
+    try:
+        from dfovsdb.sinks.webhook.client import Place
+    except ImportError as error:
+        raise needs_extra(f"urllib3 ({error})", "webhook") from None
+    return Place(url, tls, connect_timeout, read_timeout)

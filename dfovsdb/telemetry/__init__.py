@@ -1,0 +1,1 @@
+"""How the agent is observed: metrics, health over HTTP, systemd."""

@@ -1,0 +1,144 @@
+"""The HTTP listener: /metrics, /healthz, /readyz and /ports. Reads a monitor, changes nothing."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+from collections.abc import Mapping, Sequence
+from http.server import BaseHTTPRequestHandler
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from dfovsdb.errors import ConfigurationError
+from dfovsdb.json_v1 import encode_port
+from dfovsdb.logs import get_logger
+from dfovsdb.monitor import Monitor
+from dfovsdb.selection import Selection, check_kinds
+from dfovsdb.telemetry.event_counter import Observer
+from dfovsdb.telemetry.listen_address import SERVER, address, cannot
+from dfovsdb.telemetry.prometheus import Metrics
+
+LOG = get_logger(__name__)
+
+_SLOWEST = 10.0  # seconds that a client may take for its request
+_TEXT = "text/plain; charset=utf-8"
+#: Of /ports: whether they are those of now, or the last that were known.
+_SYNCED = "Dfovsdb-Synced"
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+_Answer = tuple[int, Mapping[str, str], bytes]
+
+
+class Web:
+    """Serves one monitor; a context manager, to be entered when the monitor is started.
+
+    :param listen: HOST:PORT, [V6]:PORT, or a PORT of the loopback address.
+    :raises ConfigurationError: it cannot be listened there.
+    """
+
+    def __init__(self, listen: str, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._observer = Observer()
+        self._metrics = Metrics(monitor.status, self._observer)
+        monitor.time_deliveries()
+        family, place = address(listen)
+        try:
+            self._server = _Server(family, place, self)
+        except OSError as error:
+            raise cannot(listen, error) from None
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="dfovsdb-web", daemon=True
+        )
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        host, port = self._server.server_address[:2]
+        name = f"[{host!s}]" if ":" in str(host) else host
+        return f"http://{name!s}:{port}"
+
+    def __enter__(self) -> Self:
+        self._monitor.attach("metrics", self._observer)
+        self._thread.start()
+        LOG.info("metrics on %s/metrics", self.url)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Listen no longer. May be repeated."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+    def answer(self, target: str) -> _Answer:
+        """The status, the headers and the body for a path with its query."""
+        parts = urlsplit(target)
+        if parts.path == "/metrics":
+            return 200, {"Content-Type": _METRICS}, self._metrics.text()
+        if parts.path == "/healthz":
+            alive = self._monitor.alive
+            return _words(200 if alive else 503, "ok" if alive else "the loop does not turn")
+        if parts.path == "/readyz":
+            problems = self._monitor.status().problems()
+            return _words(503 if problems else 200, "\n".join(problems) or "ok")
+        if parts.path == "/ports":
+            return self._ports(parse_qs(parts.query, keep_blank_values=True))
+        return _words(404, "there are /metrics, /healthz, /readyz and /ports")
+
+    def _ports(self, query: Mapping[str, Sequence[str]]) -> _Answer:
+        if unknown := query.keys() - {"kind", "state", "name"}:
+            return _words(400, f"no filter {min(unknown)!a}: there are kind, state and name")
+        try:
+            check_kinds(query.get("kind", ()), self._monitor.kinds, "kind=")
+        except ConfigurationError as error:
+            return _words(400, str(error))
+        selection = Selection(
+            kinds=query.get("kind", ()), states=query.get("state", ()), names=query.get("name", ())
+        )
+        synced = self._monitor.synced  # asked first, so that it is true of nothing older
+        ports = filter(selection, self._monitor.ports().values())
+        headers = {"Content-Type": "application/json", _SYNCED: "true" if synced else "false"}
+        return 200, headers, b"[" + b",\n".join(map(encode_port, ports)) + b"]\n"
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, family: socket.AddressFamily, address: tuple[str, int], web: Web) -> None:
+        self.address_family = family
+        self.web = web
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base's
+        # LOG014: called where the exception is handled, so there is one to show.
+        LOG.debug("a request of %s failed", client_address, exc_info=True)  # noqa: LOG014
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = _SLOWEST
+    server: _Server
+    server_version = SERVER
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        status, headers, body = self.server.web.answer(self.path)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name for it
+        LOG.debug(format, *args)
+
+
+def _words(status: int, text: str) -> _Answer:
+    return status, {"Content-Type": _TEXT}, f"{text}\n".encode()

@@ -1,0 +1,86 @@
+"""Where [metrics] listens: how that is written, and whether it can be had. Serves nothing."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import socket
+from typing import TYPE_CHECKING
+
+from dfovsdb.errors import ConfigurationError, needs_extra
+
+if TYPE_CHECKING:
+    from dfovsdb.telemetry.http_server import Web
+
+SERVER = "dfovsdb"  #: by which one of us is known in its answers
+
+_LOOPBACK = "127.0.0.1"
+_ANSWER = 2.0  # seconds that who listens there has to say who it is
+
+
+def web() -> type[Web]:
+    """The listener, imported only where one is wanted.
+
+    :raises ConfigurationError: its library is not installed.
+    """
+    try:
+        from dfovsdb.telemetry.http_server import Web
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "prometheus_client":
+            raise
+        raise needs_extra("[metrics] listen", "metrics") from None
+    return Web
+
+
+def address(listen: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    """What HOST:PORT, [V6]:PORT or a PORT of the loopback address means.
+
+    :raises ConfigurationError: it is none of them, or there is no such host.
+    """
+    host, _, port = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or _LOOPBACK
+    if not (port.isascii() and port.isdigit() and int(port) <= 0xFFFF):
+        raise ConfigurationError(f"[metrics] listen = {listen}: use HOST:PORT, or a PORT")
+    try:
+        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"[metrics] listen = {listen}: {reason}") from None
+    return found[0][0], (host, int(port))
+
+
+def cannot(listen: str, error: OSError) -> ConfigurationError:
+    """What to raise where it cannot be listened there."""
+    words = f"[metrics] listen = {listen}: {error.strerror}"
+    if error.errno == errno.EADDRINUSE:
+        words += f"; who has it says `ss -ltnp 'sport = :{address(listen)[1][1]}'`"
+    return ConfigurationError(words)
+
+
+def is_held_by_us(listen: str) -> bool:
+    """Whether a dfovsdb listens there; False where nobody does and one could.
+
+    :raises ConfigurationError: it cannot be listened there.
+    """
+    family, place = address(listen)
+    with socket.socket(family, socket.SOCK_STREAM) as ours:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as who serves does
+        try:
+            ours.bind(place)
+            ours.listen()  # without it, two that only bind would both have it
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and _is_ours(*place):
+                return True
+            raise cannot(listen, error) from None
+    return False
+
+
+def _is_ours(host: str, port: int) -> bool:
+    there = http.client.HTTPConnection(host, port, timeout=_ANSWER)
+    try:
+        there.request("GET", "/healthz")
+        return (there.getresponse().getheader("Server") or "").strip() == SERVER
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        there.close()

@@ -1,0 +1,184 @@
+"""Metrics in the form of Prometheus. The only module that imports prometheus_client.
+
+Everything is read when it is asked for; nothing is labelled by port. What is counted by kind
+begins at 0, so that the first of a kind is an increase.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, get_args
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from dfovsdb.errors import LossReason
+from dfovsdb.histogram import Durations, Histogram
+from dfovsdb.model import Action, State
+from dfovsdb.status import SinkStatus, Status
+from dfovsdb.telemetry.event_counter import Observer
+from dfovsdb.version import __version__
+
+
+class Metrics:
+    """All metrics of one monitor and of this process.
+
+    :param status: gives the monitor's status.
+    :param observer: attached to the monitor.
+    """
+
+    def __init__(self, status: Callable[[], Status], observer: Observer) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Collector(status, observer))
+        ProcessCollector(registry=self._registry)
+
+    def text(self) -> bytes:
+        """The text format, version 0.0.4."""
+        return generate_latest(self._registry)
+
+
+class _Collector(Collector):
+    def __init__(self, status: Callable[[], Status], observer: Observer) -> None:
+        self._status = status
+        self._observer = observer
+
+    def describe(self) -> list[Metric]:
+        return []  # so that registering collects nothing
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._status()
+        yield InfoMetricFamily("dfovsdb", "This dfovsdb.", {"version": __version__})
+        yield from _connection(status)
+        yield from _ports(status)
+        yield from _sinks(status)
+        never = dict.fromkeys(itertools.product(get_args(Action), status.kinds), 0)
+        yield _counter(
+            "dfovsdb_events", "Events by action and kind.", ("action", "kind"),
+            never | self._observer.events.copy(),
+        )  # fmt: skip
+        yield _waits(
+            "dfovsdb_insert_to_ready_seconds",
+            "From the first sight of a row to its OpenFlow port number.",
+            self._observer.to_ready,
+        )
+        yield _waits(
+            "dfovsdb_insert_to_ovn_installed_seconds",
+            "From the first sight of a row to external_ids:ovn-installed.",
+            self._observer.to_ovn_installed,
+        )
+
+
+def _connection(status: Status) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "dfovsdb_connected", "Whether there is a connection to the server.", status.connected
+    )
+    yield GaugeMetricFamily(
+        "dfovsdb_synced", "Whether the table was read on this connection.", status.synced
+    )
+    if status.message_age is not None:
+        yield GaugeMetricFamily(
+            "dfovsdb_last_message_age_seconds", "Since the server was heard.", status.message_age
+        )
+    yield _counter(
+        "dfovsdb_reconnects", "Connections and attempts that ended, by reason.", ("reason",),
+        {(reason,): status.losses.get(reason, 0) for reason in get_args(LossReason)},
+    )  # fmt: skip
+    yield CounterMetricFamily("dfovsdb_syncs", "Times that the table was read.", status.syncs)
+    if status.sync_seconds is not None:
+        yield GaugeMetricFamily(
+            "dfovsdb_sync_duration_seconds",
+            "From the connection to the whole table, the last time.",
+            status.sync_seconds,
+        )
+
+
+def _ports(status: Status) -> Iterator[Metric]:
+    yield GaugeMetricFamily("dfovsdb_rows", "Rows of the Interface table.", status.rows)
+    yield GaugeMetricFamily(
+        "dfovsdb_unclassified_rows", "Rows that no classifier claims.", status.unclassified
+    )
+    ports = GaugeMetricFamily("dfovsdb_ports", "Ports by kind and state.", None, ("kind", "state"))
+    none = dict.fromkeys(itertools.product(status.kinds, get_args(State)), 0)
+    for labels, count in sorted((none | dict(status.ports)).items()):
+        ports.add_metric(labels, count)
+    yield ports
+    yield _counter(
+        "dfovsdb_classifier_errors", "Exceptions of classifiers, by kind.", ("kind",),
+        {(kind,): status.classifier_errors.get(kind, 0) for kind in status.kinds},
+    )  # fmt: skip
+
+
+class _Fact(NamedTuple):
+    name: str
+    help: str
+    read: Callable[[SinkStatus], float]
+
+
+_SINK_COUNTERS = (
+    _Fact("delivered", "Events that a sink has accepted.", lambda s: s.counters["delivered"]),
+    _Fact("refused", "Events and markers that a sink has refused.",
+          lambda s: s.counters["refused"]),
+    _Fact("outages", "Outages of a sink.", lambda s: s.counters["outages"]),
+    _Fact("errors", "Failures of a sink in poll(), reopen() or close().",
+          lambda s: s.counters["errors"]),
+    _Fact("catchups", "Times that a sink fell behind and its queue was dropped for a cut.",
+          lambda s: s.counters["catchups"]),
+)  # fmt: skip
+_SINK_GAUGES = (
+    _Fact("outage", "Whether a sink is unavailable.", lambda s: not s.available),
+    _Fact("queue_length", "Changes that wait for a sink.", lambda s: s.queued),
+    _Fact("oldest_undelivered_age_seconds", "Age of the oldest change that waits for a sink.",
+          lambda s: s.oldest_age),
+)  # fmt: skip
+
+
+def _sinks(status: Status) -> Iterator[Metric]:
+    for name, words, read in _SINK_COUNTERS:
+        counter = CounterMetricFamily(f"dfovsdb_sink_{name}", words, None, ("sink",))
+        for sink in status.sinks:
+            counter.add_metric((sink.name,), read(sink))
+        yield counter
+    for name, words, read in _SINK_GAUGES:
+        gauge = GaugeMetricFamily(f"dfovsdb_sink_{name}", words, None, ("sink",))
+        for sink in status.sinks:
+            gauge.add_metric((sink.name,), read(sink))
+        yield gauge
+    deliveries = HistogramMetricFamily(
+        "dfovsdb_sink_delivery_seconds",
+        "Duration of calls that a sink has accepted: an event, a batch or a marker.",
+        labels=("sink",),
+    )
+    for sink in status.sinks:
+        if sink.deliveries is not None:
+            _add(deliveries, sink.name, sink.deliveries)
+    yield deliveries
+
+
+def _counter(name: str, words: str, labels: tuple[str, ...], counts: Mapping[Any, int]) -> Metric:
+    family = CounterMetricFamily(name, words, None, labels)
+    for values, count in sorted(dict(counts).items()):
+        family.add_metric(values, count)
+    return family
+
+
+def _waits(name: str, words: str, waits: Mapping[str, Durations]) -> Metric:
+    family = HistogramMetricFamily(name, words, labels=("kind",))
+    for kind, durations in sorted(dict(waits).items()):
+        _add(family, kind, durations.read())
+    return family
+
+
+def _add(family: HistogramMetricFamily, label: str, histogram: Histogram) -> None:
+    buckets = [
+        ("+Inf" if bound == float("inf") else str(bound), float(count))
+        for bound, count in histogram.buckets
+    ]
+    family.add_metric((label,), buckets, histogram.total)

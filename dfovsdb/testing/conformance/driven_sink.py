@@ -1,0 +1,204 @@
+"""One sink behind the real worker and on its thread, with every call of it in sight.
+
+What happens to sinks only when something is amiss is made to happen here: an answer that is
+lost on its way, a batch or an event that counts as refused. For the conformance suite.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+from dfovsdb.delivery.dispatcher import Dispatcher
+from dfovsdb.errors import SinkUnavailable
+from dfovsdb.json_v1 import to_json
+from dfovsdb.model import Port, PortEvent, SyncMarker
+from dfovsdb.sinks.base import Sink
+
+_SYNCS = 50  # more than that are syncs without end
+_TELLING = ("emit", "emit_many", "sync_started", "sync_finished")
+_CALLS = ("open", *_TELLING, "poll", "reopen", "close")
+
+
+class Call(NamedTuple):
+    """One call of the sink that has returned, or raised."""
+
+    method: str
+    told: Sequence[PortEvent | SyncMarker]
+    thread: int
+    error: BaseException | None
+
+
+class TookNothing(AssertionError):
+    """The time is over, and not one event has arrived: the next sink like it will do no better."""
+
+
+class DrivenSink:
+    """A context manager: within it the sink is open; at the end it is told what is left.
+
+    :param deadline: seconds that everything together may take.
+    """
+
+    def __init__(self, sink: Sink, *, deadline: float) -> None:
+        self.calls: list[Call] = []
+        self.changed: list[str] = []  #: events that were not the same after a call
+        self.lost_answers = 0  #: so many calls that succeed are taken for an outage
+        self.refused_names: set[str] = set()  #: their events count as refused, unseen
+        self.refuse_batches = False  #: each batch counts as refused, unseen
+        self._depth = 0
+        self._in_call: str | None = None
+        self._until = time.monotonic() + deadline
+        for name in _CALLS:
+            setattr(sink, name, self._spy(name, getattr(sink, name)))
+        self._dispatcher = Dispatcher(
+            {"sink": sink}, host="host", resync="replay", queue_limit=1_000_000
+        )
+        (self.worker,) = self._dispatcher.workers
+
+    def __enter__(self) -> Self:
+        self._dispatcher.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+        hangs = self._in_call
+        self._dispatcher.stop(max(0.2, self._until - time.monotonic()) if kind is None else 0.2)
+        if kind is None and not self.worker.join(0):
+            raise AssertionError(f"{self._in_call or hangs or 'a call'}() does not return")
+        if kind is None and self._took_nothing():
+            raise TookNothing(self._too_late())
+
+    def sync(self, ports: Iterable[Port]) -> None:
+        """The whole table is these ports, as after a connect."""
+        now = {port.uuid: port for port in ports}
+        gone = [(uuid, None) for uuid in self._dispatcher.ports() if uuid not in now]
+        self._dispatcher.publish_sync([*now.items(), *gone])
+
+    def publish(self, *facts: Port | str) -> None:
+        """One message: ports as they are now, and uuids of those that are gone."""
+        self._dispatcher.publish(
+            [(fact, None) if isinstance(fact, str) else (fact.uuid, fact) for fact in facts]
+        )
+
+    def replay(self) -> None:
+        """Have everything told again."""
+        self._dispatcher.replay()
+
+    def reopen(self) -> None:
+        """As SIGHUP does."""
+        self._dispatcher.reopen()
+
+    def settle(self) -> None:
+        """Wait until the sink has what there is.
+
+        :raises AssertionError: it does not get there in time, or asks for replays without end.
+        """
+        self.until(lambda: self.worker.undelivered() == 0)
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait for a condition.
+
+        :raises AssertionError: as settle(); TookNothing where nothing ever arrived.
+        """
+        while not condition():
+            if failures := self.failures():
+                raise AssertionError(failures[0])
+            if len(self.of("sync_started")) > _SYNCS:
+                raise AssertionError("it asks for replays without end: request_replay() is for "
+                                     "somebody who came late")  # fmt: skip
+            if time.monotonic() > self._until:
+                error = TookNothing if self._took_nothing() else AssertionError
+                raise error(self._too_late())
+            time.sleep(0.002)
+
+    def of(self, *methods: str) -> list[Call]:
+        """The calls of these methods."""
+        return [call for call in self.calls if call.method in methods]
+
+    def failures(self) -> list[str]:
+        """What the sink raised that is no outage."""
+        return [
+            f"{call.method}() raised {call.error!r} of {call.told}"[:500]
+            for call in self.calls
+            if call.error is not None and not isinstance(call.error, SinkUnavailable)
+        ]
+
+    def accepted(self) -> list[str]:
+        """The events that the sink took, as `online NAME`, in the order of its taking them."""
+        taken: list[str] = []
+        for call in self.of("emit", "emit_many"):
+            count = len(call.told) if call.error is None else getattr(call.error, "delivered", 0)
+            taken += [
+                f"{event.action} {event.port.name}"
+                for event in call.told[:count]
+                if isinstance(event, PortEvent)
+            ]
+        return taken
+
+    def story(self) -> str:
+        """The methods that were called, in order."""
+        return " ".join(call.method for call in self.calls[-20:])
+
+    def ports(self) -> Mapping[str, Port]:
+        """What the sink should have in the end."""
+        return self._dispatcher.ports()
+
+    def _took_nothing(self) -> bool:
+        """There was something to take, and all the time for it."""
+        late = time.monotonic() > self._until
+        return late and bool(self.worker.undelivered()) and not self.accepted()
+
+    def _too_late(self) -> str:
+        return f"not in time: {self._stuck()}; calls so far: {self.story()}"
+
+    def _stuck(self) -> str:
+        if self._in_call:
+            return f"{self._in_call}() does not return"
+        failed = [call for call in self.calls if call.error is not None]
+        if not self.worker.available and failed:
+            return f"{failed[-1].method}() still raises {failed[-1].error!r:.300}"
+        return "it has ended?"
+
+    def _spy(self, name: str, method: Callable[..., None]) -> Callable[..., None]:
+        def call(*args: Any) -> None:
+            if self._depth:  # the sink calls itself, as an inherited emit_many() does
+                method(*args)
+                return
+            told = _told(name, args)
+            self._count_as_refused(name, told)
+            before = [to_json(one) for one in told]
+            self._in_call = name
+            self._depth += 1
+            error: BaseException | None = None
+            try:
+                method(*args)
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                self._depth -= 1
+                self._in_call = None
+                self.changed += [
+                    old.decode() for old, one in zip(before, told, strict=True)
+                    if to_json(one) != old
+                ]  # fmt: skip
+                self.calls.append(Call(name, told, threading.get_ident(), error))
+            if name in _TELLING and self.lost_answers:
+                self.lost_answers -= 1
+                raise SinkUnavailable("the answer is lost on its way")
+
+        return call
+
+    def _count_as_refused(self, name: str, told: Sequence[PortEvent | SyncMarker]) -> None:
+        names = {one.port.name for one in told if isinstance(one, PortEvent)}
+        if name == "emit_many" and (self.refuse_batches or names & self.refused_names):
+            raise ValueError("this batch counts as refused")
+        if name == "emit" and names & self.refused_names:
+            raise ValueError("this event counts as refused")
+
+
+def _told(name: str, args: Sequence[Any]) -> Sequence[PortEvent | SyncMarker]:
+    if name not in _TELLING:
+        return ()
+    return tuple(args[0]) if name == "emit_many" else args

@@ -1,0 +1,1 @@
+"""Text for people: escaping, lines for events, tables."""

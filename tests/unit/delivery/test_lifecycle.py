@@ -1,0 +1,204 @@
+"""The table of the lifecycle, line by line, and then as a law for any facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfovsdb.delivery.lifecycle import Telling, next_telling, steps
+from dfovsdb.model import Port
+from tests.unit.samples import port
+
+P = port()
+SAME = port()
+DIFFERENT = port(ofport=6)
+OF_ANOTHER_KIND = port("tunnel", {"key": "7"})
+
+
+@pytest.mark.parametrize(
+    ("told", "now", "replaying", "telling"),
+    [
+        (None, None, False, None),
+        (None, None, True, None),
+        (None, P, False, Telling("online", P, None)),
+        (None, P, True, Telling("online", P, None)),
+        (P, None, False, Telling("offline", P, None)),
+        (P, None, True, Telling("offline", P, None)),
+        (P, OF_ANOTHER_KIND, False, Telling("offline", P, None)),
+        (P, OF_ANOTHER_KIND, True, Telling("offline", P, None)),
+        (P, DIFFERENT, False, Telling("updated", DIFFERENT, P)),
+        (P, DIFFERENT, True, Telling("online", DIFFERENT, P)),
+        (P, SAME, False, None),
+        (P, SAME, True, Telling("online", SAME, P)),
+    ],
+)
+def test_each_line_of_the_table(
+    told: Port | None, now: Port | None, replaying: bool, telling: Telling | None
+) -> None:
+    assert next_telling(told, now, replaying=replaying) == telling
+
+
+def test_a_port_goes_offline_as_it_was_told() -> None:
+    telling = next_telling(P, OF_ANOTHER_KIND, replaying=False)
+    assert telling is not None
+    assert telling.port is P
+
+
+def test_what_became_unknown_is_no_news() -> None:
+    forgotten = port(admin_state=None, link_state=None)
+    assert next_telling(P, forgotten, replaying=False) is None
+    replayed = next_telling(P, forgotten, replaying=True)
+    assert replayed is not None
+    assert (replayed.port.admin_state, replayed.port.link_state) == ("up", "up")
+
+
+def test_what_became_unknown_with_another_ofport_is_told() -> None:
+    now = port(ofport=6, link_state=None)
+    assert next_telling(P, now, replaying=False) == Telling("updated", now, P)
+
+
+def test_an_error_of_a_port_that_is_not_failed_is_no_news() -> None:
+    assert next_telling(P, port(error="No usable peer"), replaying=False) is None
+    failed = port(ofport=-1, error="first")
+    assert next_telling(failed, port(ofport=-1, error="second"), replaying=False) is not None
+
+
+# The order of one message.
+
+
+def named(uuid: str, kind: str = "vm", **facts: object) -> Port:
+    return port(kind, {}, uuid=uuid, name=uuid, **facts)
+
+
+TOLD = {uuid: named(uuid) for uuid in ("gone", "turned", "changed", "same")}
+
+
+def test_ports_leave_then_change_then_turn_or_arrive() -> None:
+    turned, changed = named("turned", "bridge"), named("changed", ofport=9)
+    same, arrived = named("same"), named("arrived")
+    facts = [
+        ("arrived", arrived),
+        ("changed", changed),
+        ("same", same),
+        ("turned", turned),
+        ("gone", None),
+    ]
+    assert steps(facts, TOLD.get) == [
+        ("gone", None),
+        ("turned", None),
+        ("changed", changed),
+        ("same", same),
+        ("turned", turned),
+        ("arrived", arrived),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fact", "order"),
+    [
+        (("gone", None), [("gone", None)]),
+        (("unknown", None), [("unknown", None)]),
+        (("changed", named("changed", ofport=9)), [("changed", named("changed", ofport=9))]),
+        (("arrived", named("arrived")), [("arrived", named("arrived"))]),
+        (
+            ("turned", named("turned", "bridge")),
+            [("turned", None), ("turned", named("turned", "bridge"))],
+        ),
+    ],
+)
+def test_one_fact_alone_makes_the_same_steps(
+    fact: tuple[str, Port | None], order: list[tuple[str, Port | None]]
+) -> None:
+    assert steps([fact], TOLD.get) == order
+    assert [s for s in steps([fact, ("none", None)], TOLD.get) if s[0] != "none"] == order
+
+
+def test_no_facts_make_no_steps() -> None:
+    assert steps([], TOLD.get) == []
+
+
+# Whatever is told.
+
+uuids = st.sampled_from(["u1", "u2", "u3", "u4"])
+ports = st.builds(
+    lambda kind, ofport, admin, owner: port(
+        kind, {"iface_id": owner}, ofport=ofport, admin_state=admin
+    ),
+    kind=st.sampled_from(["vm", "bridge"]),
+    ofport=st.sampled_from([None, -1, 1, 2]),
+    admin=st.sampled_from([None, "up", "down"]),
+    owner=st.sampled_from(["vif-1", "vif-2"]),
+)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> dict[str, Port]:
+    """A legal table: an iface-id is on one port at a time."""
+    drawn = draw(st.dictionaries(uuids, ports, max_size=4))
+    seen: dict[str | None, str] = {}
+    for uuid, a_port in drawn.items():
+        seen.setdefault(a_port.attributes["iface_id"], uuid)
+    return {u: msgspec.structs.replace(drawn[u], uuid=u, name=u) for u in seen.values()}
+
+
+def tell(
+    told: dict[str, Port], facts: Sequence[tuple[str, Port | None]], *, replaying: bool
+) -> list[Telling]:
+    """Tell facts to a view that accepts everything."""
+    tellings = []
+    for uuid, now in steps(facts, told.get):
+        telling = next_telling(told.get(uuid), now, replaying=replaying)
+        if telling is None:
+            continue
+        tellings.append(telling)
+        if telling.action == "offline":
+            del told[uuid]
+        else:
+            told[uuid] = telling.port
+    return tellings
+
+
+@given(tables(), tables(), st.booleans(), st.randoms(use_true_random=False))
+def test_telling_the_difference_always_ends_at_the_table(
+    before: dict[str, Port], table: dict[str, Port], replaying: bool, random: object
+) -> None:
+    told = dict(before)
+    facts: list[tuple[str, Port | None]] = [(uuid, None) for uuid in told if uuid not in table]
+    facts += table.items()
+    random.shuffle(facts)  # type: ignore[attr-defined]  # Hypothesis hands in a random.Random
+    tellings = tell(told, facts, replaying=replaying)
+
+    assert set(told) == set(table)
+    for uuid, a_port in table.items():
+        assert told[uuid].kind == a_port.kind
+        assert told[uuid].ofport == a_port.ofport
+    assert tell(told, list(table.items()), replaying=False) == []  # and then nothing is left
+
+    actions = [telling.action for telling in tellings]
+    first_other = next((i for i, a in enumerate(actions) if a != "offline"), len(actions))
+    assert "offline" not in actions[first_other:]
+    if replaying:
+        assert actions.count("online") == len(table)
+
+
+@given(tables(), tables())
+def test_an_identity_that_moves_is_never_online_twice(
+    before: dict[str, Port], table: dict[str, Port]
+) -> None:
+    """Where a port arrives with it; two ports that swap theirs are two changes in a row."""
+    told = dict(before)
+    facts: list[tuple[str, Port | None]] = [*table.items()]
+    facts += [(uuid, None) for uuid in told if uuid not in table]
+    owners = {uuid: a_port.attributes["iface_id"] for uuid, a_port in told.items()}
+    for telling in tell(told, facts, replaying=False):
+        owner, uuid = telling.port.attributes["iface_id"], telling.port.uuid
+        if telling.action == "online" and telling.previous is None and uuid not in before:
+            assert owner not in owners.values()
+        if telling.action == "offline":
+            del owners[uuid]
+        else:
+            owners[uuid] = owner

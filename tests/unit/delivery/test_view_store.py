@@ -1,0 +1,441 @@
+"""The told view, and the file that keeps it: what a later process finds."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfovsdb.delivery import view_store
+from dfovsdb.delivery.view_store import FILE_NAME, StateFile, StoredToldView, check_folder
+from dfovsdb.errors import ConfigurationError
+from dfovsdb.model import PortEvent
+from tests.unit.delivery.scripted import Delivery, ScriptedSink, fact, port, story
+from tests.unit.delivery.test_emitter import told_of
+
+Open = Callable[..., StateFile]
+
+
+@pytest.fixture
+def open_state(tmp_path: Path) -> Iterator[Open]:
+    """Opens state files, in the test's folder where no other is named."""
+    opened: list[StateFile] = []
+
+    def open_state(folder: Path = tmp_path) -> StateFile:
+        opened.append(StateFile(folder))
+        return opened[-1]
+
+    yield open_state
+    for state in opened:
+        state.close()
+
+
+def after_a_kill(tmp_path: Path) -> Path:
+    """The folder as a process finds it after the one that has it open was killed."""
+    copy = tmp_path.with_name(f"{tmp_path.name}-copy")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(tmp_path, copy)
+    return copy
+
+
+def event(action: Any, uuid: str, **facts: Any) -> PortEvent:
+    return PortEvent(
+        action=action, port=port(uuid, **facts), previous=None, origin="update", seq=1,
+        time=datetime.now(UTC), host="cmp-17",
+    )  # fmt: skip
+
+
+def tell(view: StoredToldView, *events: PortEvent) -> None:
+    view.offering(events)
+    view.accepted(events)
+
+
+def kept(view: StoredToldView) -> dict[str, bool]:
+    """Uuids, and whether they are doubtful."""
+    return {uuid: uuid in view.doubtful for uuid in view}
+
+
+# What is recorded when.
+
+
+def test_what_a_sink_accepted_is_there_in_the_next_process(open_state: Open) -> None:
+    state = open_state()
+    view = state.view("log", "cmp-17")
+    tell(view, event("online", "a"), event("online", "b"))
+    tell(view, event("updated", "a", ofport=9), event("offline", "b"))
+    state.close()
+    again = open_state().view("log", "cmp-17")
+    assert again.ports() == {"a": port("a", ofport=9)}
+    assert again.doubtful == set()
+    assert again.ports()["a"].interface is None
+
+
+def test_sinks_and_hosts_have_views_of_their_own(open_state: Open) -> None:
+    state = open_state()
+    tell(state.view("log", "cmp-17"), event("online", "a"))
+    tell(state.view("log", "cmp-18"), event("online", "b"))
+    assert kept(state.view("log", "cmp-17")) == {"a": False}
+    assert kept(state.view("audit", "cmp-17")) == {}
+
+
+def test_a_port_is_recorded_before_its_online_is_offered(tmp_path: Path, open_state: Open) -> None:
+    view = open_state().view("log", "cmp-17")
+    view.offering([event("online", "a")])
+    assert kept(open_state(after_a_kill(tmp_path)).view("log", "cmp-17")) == {"a": True}
+
+
+@pytest.mark.parametrize("action", ["updated", "offline", "online"])
+def test_a_known_port_is_in_doubt_while_it_is_offered(
+    action: str, tmp_path: Path, open_state: Open
+) -> None:
+    view = open_state().view("log", "cmp-17")
+    tell(view, event("online", "a"))
+    view.offering([event(action, "a", ofport=9)])
+    again = open_state(after_a_kill(tmp_path)).view("log", "cmp-17")
+    assert kept(again) == {"a": True}
+    assert again.ports() == {"a": port("a")}  # as last accepted
+
+
+def test_a_port_is_removed_after_its_offline_was_accepted(
+    tmp_path: Path, open_state: Open
+) -> None:
+    view = open_state().view("log", "cmp-17")
+    tell(view, event("online", "a"))
+    tell(view, event("offline", "a"))
+    assert kept(open_state(after_a_kill(tmp_path)).view("log", "cmp-17")) == {}
+
+
+def test_a_refusal_takes_back_what_was_recorded(tmp_path: Path, open_state: Open) -> None:
+    view = open_state().view("log", "cmp-17")
+    tell(view, event("online", "a"))
+    events = [event("updated", "a", ofport=9), event("online", "b")]
+    view.offering(events)
+    for one in events:
+        view.refused(one)
+    again = open_state(after_a_kill(tmp_path)).view("log", "cmp-17")
+    assert kept(again) == {"a": False}
+    assert again.ports() == {"a": port("a")}
+
+
+# Files that cannot be used.
+
+
+@pytest.mark.parametrize("where", ["missing", "file", "unwritable", "occupied"])
+def test_a_state_dir_that_cannot_be_used_is_one_line(where: str, tmp_path: Path) -> None:
+    folder = {"unwritable": Path("/proc")}.get(where, tmp_path / "state")  # for root too
+    if where == "file":
+        folder.write_text("")
+    elif where == "occupied":
+        (folder / FILE_NAME).mkdir(parents=True)
+    with pytest.raises(ConfigurationError) as raised:
+        StateFile(folder)
+    assert str(raised.value).startswith(f"state_dir {str(folder)!r} cannot be used: ")
+    assert "\n" not in str(raised.value)
+    make = f"make it, for this user to write: mkdir -p {folder}"
+    assert str(raised.value).endswith(make) == (where == "missing")
+
+
+def test_a_folder_is_checked_without_making_or_locking_anything(
+    tmp_path: Path, open_state: Open
+) -> None:
+    check_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    open_state()  # another process that has it may be the one that runs
+    check_folder(tmp_path)
+    for folder in (tmp_path / "nosuch", tmp_path / FILE_NAME):
+        with pytest.raises(ConfigurationError, match="cannot be used"):
+            check_folder(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("closed", ["", FILE_NAME])
+def test_a_folder_is_checked_for_whoever_asks(tmp_path: Path, closed: str) -> None:
+    (tmp_path / FILE_NAME).touch()
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    for path in (tmp_path, tmp_path / FILE_NAME):
+        os.chown(path, 65534, 65534)
+    os.chown(tmp_path / closed, 0, 0)
+    code = """
+import os, sys
+from dfovsdb.delivery.view_store import check_folder
+os.setgid(65534), os.setuid(65534)
+check_folder(sys.argv[1])
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True,
+                          text=True, timeout=60, check=False)  # fmt: skip
+    assert f"Permission denied: '{tmp_path / closed}'" in done.stderr
+    assert "name a folder that uid 65534 can write to" in done.stderr
+
+
+def test_a_file_that_another_monitor_uses_is_refused(tmp_path: Path, open_state: Open) -> None:
+    open_state()
+    with pytest.raises(ConfigurationError, match="another process uses it"):
+        StateFile(tmp_path)
+    assert os.listdir(tmp_path) != []
+    assert not list(tmp_path.glob("*.bad*"))
+
+
+def test_a_file_is_free_again_when_it_was_closed(open_state: Open) -> None:
+    open_state().close()
+    open_state()
+
+
+def test_nobody_else_may_read_the_file(tmp_path: Path, open_state: Open) -> None:
+    open_state()
+    assert (tmp_path / FILE_NAME).stat().st_mode & 0o077 == 0
+
+
+def foreign(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE told (anything)")
+    database.close()
+
+
+def outdated(path: Path) -> None:
+    StateFile(path.parent).close()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 999")
+    database.close()
+
+
+def text(path: Path) -> None:
+    path.write_text("no database at all, and longer than its header would be\n" * 99)
+
+
+@pytest.mark.parametrize("spoil", [foreign, outdated, text])
+def test_a_file_that_is_not_ours_is_reported_set_aside_and_started_afresh(
+    spoil: Callable[[Path], None],
+    tmp_path: Path,
+    open_state: Open,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = tmp_path / FILE_NAME
+    spoil(path)
+    before = path.read_bytes()
+    tell(open_state().view("log", "cmp-17"), event("online", "a"))
+    (aside,) = tmp_path.glob("*.bad")
+    assert aside.read_bytes() == before
+    (line,) = caplog.messages
+    assert aside.name in line
+    assert kept(open_state(after_a_kill(tmp_path)).view("log", "cmp-17")) == {"a": False}
+
+
+@pytest.mark.parametrize("length", [0, 1, 50, 99, 100, 1000, 4096, 5000, 8191, 8192, 20000])
+def test_a_torn_file_never_keeps_the_monitor_from_starting(
+    length: int, tmp_path: Path, open_state: Open
+) -> None:
+    state = open_state()
+    tell(state.view("log", "cmp-17"), *(event("online", f"port-{n}") for n in range(100)))
+    state.close()
+    os.truncate(tmp_path / FILE_NAME, length)
+    view = open_state().view("log", "cmp-17")
+    tell(view, event("online", "a"))
+    assert "a" in kept(open_state(after_a_kill(tmp_path)).view("log", "cmp-17"))
+
+
+@pytest.mark.parametrize("offset", [0, 16, 18, 24, 40, 60, 4096, 4100, 8192, 9000])
+def test_a_file_with_garbage_in_it_never_keeps_the_monitor_from_starting(
+    offset: int, tmp_path: Path, open_state: Open
+) -> None:
+    state = open_state()
+    tell(state.view("log", "cmp-17"), *(event("online", f"port-{n}") for n in range(100)))
+    state.close()
+    with (tmp_path / FILE_NAME).open("r+b") as file:
+        file.seek(offset)
+        file.write(b"\xa5" * 64)
+    view = open_state().view("log", "cmp-17")
+    tell(view, event("online", "a"))
+    assert "a" in kept(open_state(after_a_kill(tmp_path)).view("log", "cmp-17"))
+
+
+def test_what_a_foreign_file_had_in_its_journal_is_set_aside_with_it(
+    tmp_path: Path, open_state: Open
+) -> None:
+    theirs = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    theirs.execute("PRAGMA journal_mode = WAL")
+    theirs.execute("CREATE TABLE theirs (word)")
+    theirs.execute("INSERT INTO theirs VALUES ('precious')")
+    crashed = after_a_kill(tmp_path)
+    theirs.close()
+    assert kept(open_state(crashed).view("log", "cmp-17")) == {}
+    (aside,) = crashed.glob("*.bad")
+    theirs = sqlite3.connect(aside)
+    assert theirs.execute("SELECT word FROM theirs").fetchall() == [("precious",)]
+    theirs.close()
+
+
+def test_a_port_that_cannot_be_read_is_reported_and_the_others_are_kept(
+    open_state: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = open_state()
+    tell(state.view("log", "cmp-17"), event("online", "a"), event("online", "b"))
+    state.write([("UPDATE told SET port = ? WHERE uuid = ?", [(b"{}", "a")])])
+    assert kept(state.view("log", "cmp-17")) == {"b": False}
+    assert "a port of sink log cannot be read" in caplog.text
+
+
+# A disk that fails while running.
+
+
+def fill_the_disk(state: StateFile) -> None:
+    """As far as SQLite can tell: the file may not grow any more."""
+    (pages,) = state._db.execute("PRAGMA page_count").fetchone()
+    state._db.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def free_the_disk(state: StateFile) -> None:
+    state._db.execute("PRAGMA max_page_count = 1000000")
+
+
+MANY = [f"port-{number}" for number in range(100)]
+
+
+def test_a_full_disk_is_one_warning_and_the_sink_is_told_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = ScriptedSink()
+    delivery = told_of(sink, state_dir=str(tmp_path))
+    assert delivery.dispatcher._state
+    fill_the_disk(delivery.dispatcher._state)
+    for uuid in MANY:
+        delivery.publish(fact(uuid))
+        delivery.run()
+    assert story(sink.accepted) == [f"online {uuid}" for uuid in MANY]
+    (line,) = [line for line in caplog.messages if "cannot be written" in line]
+    assert "full" in line
+    delivery.close()
+
+
+def test_when_the_disk_has_room_again_the_file_becomes_true_again(
+    tmp_path: Path,
+    open_state: Open,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(view_store, "_RETRY", 0.0)
+    caplog.set_level(logging.INFO)
+    state = open_state()
+    view = state.view("log", "cmp-17")
+    tell(view, event("online", "a"))
+    fill_the_disk(state)
+    tell(view, *(event("online", uuid) for uuid in MANY))
+    tell(view, event("offline", "a"))
+    under_way = [event("online", "b"), event("online", "c")]
+    view.offering(under_way)
+    free_the_disk(state)
+    view.accepted(under_way[:1])
+    again = open_state(after_a_kill(tmp_path)).view("log", "cmp-17")
+    assert kept(again) == dict.fromkeys(MANY, False) | {"b": False, "c": True}
+    assert [line.split(FILE_NAME)[1][:26] for line in caplog.messages] == [
+        " cannot be written: databa", " can be written again",
+    ]  # fmt: skip
+
+
+def test_while_the_disk_is_full_it_is_not_tried_for_every_event(open_state: Open) -> None:
+    state = open_state()
+    view = state.view("log", "cmp-17")
+    fill_the_disk(state)
+    tell(view, *(event("online", uuid) for uuid in MANY))
+    free_the_disk(state)
+    assert not state.write([])
+
+
+def test_the_last_word_of_a_worker_is_what_the_disk_refused_before(
+    tmp_path: Path, open_state: Open
+) -> None:
+    delivery = told_of(ScriptedSink(), state_dir=str(tmp_path))
+    state = delivery.dispatcher._state
+    assert state
+    fill_the_disk(state)
+    delivery.publish(*(fact(uuid) for uuid in MANY))
+    delivery.run()
+    free_the_disk(state)
+    delivery.worker.inbox.request_stop(delivery.bell.now() + 5)
+    delivery.worker.run()
+    delivery.close()
+    assert kept(open_state().view("sink0", "cmp-17")) == dict.fromkeys(MANY, False)
+
+
+# Threads, and the end.
+
+
+def test_sinks_share_the_file_from_threads_of_their_own(open_state: Open) -> None:
+    state = open_state()
+    names = [f"sink{number}" for number in range(4)]
+
+    def work(name: str) -> None:
+        view = state.view(name, "cmp-17")
+        for uuid in MANY:
+            tell(view, event("online", uuid))
+        for uuid in MANY[10:]:
+            tell(view, event("offline", uuid))
+
+    threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+    for name in names:
+        assert kept(state.view(name, "cmp-17")) == dict.fromkeys(MANY[:10], False)
+
+
+def test_a_sink_that_comes_back_after_the_end_is_not_kept_and_not_complained_about(
+    open_state: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = open_state()
+    view = state.view("log", "cmp-17")
+    view.offering([event("online", "a")])
+    state.close()
+    view.accepted([event("online", "a")])
+    assert caplog.messages == []
+    assert kept(open_state().view("log", "cmp-17")) == {"a": True}  # told again, not lost
+
+
+def test_closing_does_not_wait_for_a_disk_that_hangs(open_state: Open) -> None:
+    state = open_state()
+    with state._lock:  # a write that does not end
+        closing = threading.Thread(target=state.close, daemon=True)
+        closing.start()
+        closing.join(timeout=30)
+        assert not closing.is_alive()
+    state._db.close()
+
+
+def test_without_state_dir_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    delivery = Delivery(ScriptedSink())
+    delivery.sync(fact("a"))
+    delivery.run()
+    delivery.close()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("resync", ["replay", "diff"])
+def test_after_a_restart_vanished_ports_are_told_offline_inside_the_first_sync(
+    resync: str, tmp_path: Path
+) -> None:
+    first = told_of(ScriptedSink(), fact("a"), fact("b"), state_dir=str(tmp_path))
+    first.close()
+    sink = ScriptedSink()
+    second = Delivery(sink, resync=resync, state_dir=str(tmp_path))
+    second.sync(fact("b"), fact("c"))
+    second.run()
+    second.close()
+    again = {"replay": ["online b"], "diff": []}[resync]
+    assert story(sink.accepted) == [
+        "sync_started initial", "offline a", *again, "online c", "sync_finished initial",
+    ]  # fmt: skip

@@ -1,0 +1,362 @@
+"""Framing: the same messages, however the reads cut the bytes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable
+from typing import Any
+from unittest import mock
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfovsdb.errors import ProtocolError
+from dfovsdb.ovsdb import jsonrpc
+from dfovsdb.ovsdb.jsonrpc import Decoder, Message
+from tests.unit.samples import json_values, texts
+
+PLENTY = 1 << 20
+
+AWKWARD: list[dict[str, Any]] = [
+    {"id": 1, "method": None, "result": {}, "error": None},
+    {"id": None, "method": "update2", "params": ["dfovsdb", {"Interface": {}}]},
+    {"id": "}{", "method": 'a"}{"b', "params": [r"\"}{", "\\", '"', "{", "}", "} {", "é😀"]},
+    {"id": "echo", "method": "echo", "params": []},
+    {"id": 2, "result": [{}, {"a": {}}], "error": {"error": "}{", "details": "{{{{"}},
+]
+
+
+def decoded(chunks: Iterable[bytes], limit: int = PLENTY) -> list[dict[str, Any]]:
+    """What a decoder makes of these reads, with everything in it decoded."""
+    decoder = Decoder(limit)
+    return [shown(message) for chunk in chunks for message in decoder.feed(chunk)]
+
+
+def shown(message: Message) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "method": message.method,
+        "params": json.loads(bytes(message.params) or b"null"),
+        "result": json.loads(bytes(message.result) or b"null"),
+        "error": message.error,
+    }
+
+
+def expected(objects: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    keys = ("id", "method", "params", "result", "error")
+    return [{key: an_object.get(key) for key in keys} for an_object in objects]
+
+
+def compact(an_object: Any) -> bytes:
+    return json.dumps(an_object, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+STREAM = b"".join(map(compact, AWKWARD))
+
+
+def test_a_message_in_one_read_is_decoded() -> None:
+    assert decoded([compact(AWKWARD[0])]) == expected(AWKWARD[:1])
+
+
+def test_several_messages_in_one_read_are_decoded_in_order() -> None:
+    assert decoded([STREAM]) == expected(AWKWARD)
+
+
+@pytest.mark.parametrize("an_object", AWKWARD)
+def test_a_message_cut_at_every_position_is_decoded_whole(an_object: dict[str, Any]) -> None:
+    whole = compact(an_object)
+    for cut in range(1, len(whole)):
+        assert decoded([whole[:cut], whole[cut:]]) == expected([an_object]), cut
+
+
+def test_a_stream_cut_at_every_position_is_decoded_whole() -> None:
+    for cut in range(1, len(STREAM)):
+        assert decoded([STREAM[:cut], STREAM[cut:]]) == expected(AWKWARD), cut
+
+
+def test_messages_that_arrive_byte_by_byte_are_decoded_each_with_its_last_byte() -> None:
+    decoder = Decoder(PLENTY)
+    counts = [len(list(decoder.feed(STREAM[i : i + 1]))) for i in range(len(STREAM))]
+    ends, end = [], 0
+    for an_object in AWKWARD:
+        end += len(compact(an_object))
+        ends.append(end - 1)
+    assert [i for i, count in enumerate(counts) if count] == ends
+    assert set(counts) == {0, 1}
+
+
+@pytest.mark.parametrize("space", [b"", b" ", b"\n", b"\r\n", b"\t \n\n  "])
+def test_white_space_around_messages_is_skipped(space: bytes) -> None:
+    stream = space + space.join(map(compact, AWKWARD)) + space
+    assert decoded([stream]) == expected(AWKWARD)
+    assert decoded(stream[i : i + 1] for i in range(len(stream))) == expected(AWKWARD)
+
+
+def test_indented_messages_are_decoded() -> None:
+    stream = b"".join(json.dumps(an_object, indent=2).encode() for an_object in AWKWARD)
+    assert decoded([stream]) == expected(AWKWARD)
+    assert decoded([stream[:99], stream[99:]]) == expected(AWKWARD)
+
+
+def test_nothing_and_white_space_are_no_message() -> None:
+    assert decoded([b"", b" \r\n", b"\t"]) == []
+
+
+def test_a_reply_may_lack_its_result() -> None:
+    (message,) = decoded([b'{"id":1,"error":"unknown method"}'])
+    assert (message["error"], message["result"]) == ("unknown method", None)
+
+
+def test_keys_that_json_rpc_does_not_know_are_ignored() -> None:
+    assert decoded([b'{"id":3,"jsonrpc":"2.0","more":{"a":["}{"]}}']) == expected([{"id": 3}])
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n",
+        b"[]",
+        b"null",
+        b"1",
+        b'"{}"',
+        b"}",
+        b"}{",
+        b"{}}",
+        b"{]}",
+        b"{}[]",
+        b"{} x",
+        b"\x16\x03\x01\x02\x00",
+        b'{"id":1,}',
+        b'{"method":5}',
+        b'{"method":"\xff"}',
+        b'{"id":1}x{"id":2}',
+        b"{{}}{",
+    ],
+)
+def test_garbage_is_a_protocol_error(garbage: bytes) -> None:
+    with pytest.raises(ProtocolError, match="not JSON-RPC"):
+        decoded([garbage])
+    with pytest.raises(ProtocolError, match="not JSON-RPC"):
+        decoded(garbage[i : i + 1] for i in range(len(garbage)))
+
+
+def test_messages_before_the_garbage_are_yielded() -> None:
+    feed = Decoder(PLENTY).feed(b'{"id":1}{"id":2}nonsense')
+    assert next(feed).id == 1
+    with pytest.raises(ProtocolError):
+        next(feed)
+
+
+@pytest.mark.parametrize("garbage", [b'[{"a":', b'nonsense{"a":"'])
+def test_garbage_is_refused_although_its_braces_are_open(garbage: bytes) -> None:
+    with pytest.raises(ProtocolError, match="not JSON-RPC"):
+        decoded([garbage])
+
+
+def test_the_error_shows_the_beginning_of_the_garbage_in_one_printable_line() -> None:
+    with pytest.raises(ProtocolError) as raised:
+        decoded([b"\x1b[31m\r\n" + b"y" * 5000])
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 200
+    assert "\\x1b[31m" in str(raised.value)
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_deep_nesting_is_a_protocol_error(opening: bytes) -> None:
+    closing = {b"[": b"]"}.get(opening, b"}")
+    message = b'{"id":' + opening * 100_000 + b"1" + closing * 100_000 + b"}"
+    with pytest.raises(ProtocolError):
+        decoded([message])
+    with pytest.raises(ProtocolError):
+        decoded([message[:50_000], message[50_000:]])
+
+
+def test_a_message_past_the_limit_is_refused_before_it_is_complete() -> None:
+    decoder = Decoder(1000)
+    list(decoder.feed(b'{"params":["' + b"x" * 900))
+    with pytest.raises(ProtocolError, match="max_message_size, 1000 bytes"):
+        list(decoder.feed(b"x" * 200))
+
+
+def test_a_first_read_past_the_limit_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="max_message_size"):
+        decoded([b'{"params":["' + b"x" * 2000], limit=1000)
+
+
+def test_the_limit_is_on_one_message_not_on_the_stream() -> None:
+    message = compact({"id": 1, "params": ["x" * 700]})
+    stream = message * 20
+    chunks = [stream[i : i + 300] for i in range(0, len(stream), 300)]
+    assert len(decoded(chunks, limit=1000)) == 20
+
+
+def test_a_request_is_encoded_with_its_id_and_a_notification_with_null() -> None:
+    assert json.loads(jsonrpc.encode("echo", ["é"], 4)) == {
+        "method": "echo",
+        "params": ["é"],
+        "id": 4,
+    }
+    assert json.loads(jsonrpc.encode("note", []))["id"] is None
+
+
+def test_a_reply_carries_what_was_not_decoded_as_it_came() -> None:
+    reply = jsonrpc.encode_reply("x", msgspec.Raw(b'["as","it", "came"]'))
+    assert b'["as","it", "came"]' in reply
+    assert json.loads(reply) == {"id": "x", "result": ["as", "it", "came"], "error": None}
+
+
+# Whatever arrives.
+
+messages = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": json_values,
+        "method": st.none() | texts,
+        "params": json_values,
+        "result": json_values,
+        "error": json_values,
+        "}{": json_values,
+    },
+)
+separators = st.sampled_from([b"", b"", b" ", b"\n", b"\r\n\t "])
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[list[dict[str, Any]], bytes]:
+    objects = draw(st.lists(messages, max_size=5))
+    ascii_only = draw(st.booleans())
+    stream = draw(separators)
+    for an_object in objects:
+        stream += json.dumps(
+            an_object,
+            ensure_ascii=ascii_only,
+            separators=draw(st.sampled_from([(",", ":"), (", ", ": ")])),
+            indent=draw(st.sampled_from([None, None, 1])),
+        ).encode()
+        stream += draw(separators)
+    return objects, stream
+
+
+def pieces(stream: bytes, cuts: Iterable[int]) -> list[bytes]:
+    edges = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
+    return [stream[a:b] for a, b in itertools.pairwise(edges)]
+
+
+cuts = st.lists(st.integers(0, 400), max_size=30)
+
+
+@given(streams(), cuts)
+def test_any_splitting_of_a_stream_is_decoded_as_the_whole(
+    stream: tuple[list[dict[str, Any]], bytes], where: list[int]
+) -> None:
+    objects, sent = stream
+    assert decoded(pieces(sent, where)) == expected(objects)
+
+
+@given(streams(), st.binary(max_size=5), st.integers(0, 400), cuts)
+def test_any_bytes_are_messages_or_a_protocol_error(
+    stream: tuple[list[dict[str, Any]], bytes], noise: bytes, place: int, where: list[int]
+) -> None:
+    _, sent = stream
+    spoilt = sent[:place] + noise + sent[place:]
+    decoder = Decoder(PLENTY)
+    try:
+        for chunk in pieces(spoilt, where):
+            for _ in decoder.feed(chunk):
+                pass
+    except ProtocolError:
+        pass
+
+
+bits = st.lists(st.sampled_from([b"{", b"}", b'"', b"\\", b"[", b"]", b":", b",", b" ", b"1"]))
+
+
+@given(st.binary() | bits.map(b"".join), cuts)
+def test_any_noise_is_messages_or_a_protocol_error(noise: bytes, where: list[int]) -> None:
+    decoder = Decoder(PLENTY)
+    try:
+        for chunk in pieces(noise, where):
+            for _ in decoder.feed(chunk):
+                pass
+    except ProtocolError:
+        pass
+
+
+@given(st.binary(max_size=300) | bits.map(b"".join), st.integers(1, 20), st.integers(1, 50))
+def test_no_more_than_the_limit_and_one_read_is_ever_kept(
+    noise: bytes, read: int, limit: int
+) -> None:
+    decoder = Decoder(limit)
+    try:
+        for i in range(0, len(noise), read):
+            list(decoder.feed(noise[i : i + read]))
+            assert len(decoder._partial) <= limit
+    except ProtocolError:
+        assert len(decoder._partial) <= limit + read
+
+
+def scanned(message: bytes, read: int) -> int:
+    """How many bytes a decoder looks at for a message that arrives in reads of this size."""
+    total = 0
+    may_end, split, attempt = jsonrpc._Scan.may_end, Decoder._split_exactly, Decoder._try
+
+    def counted_may_end(self: jsonrpc._Scan, chunk: bytes) -> bool:
+        nonlocal total
+        total += len(chunk)
+        return may_end(self, chunk)
+
+    def counted_split(self: Decoder, data: bytes) -> Any:
+        nonlocal total
+        total += len(data)
+        return split(self, data)
+
+    def counted_attempt(self: Decoder, data: bytes) -> Message | None:
+        nonlocal total
+        total += len(data)
+        return attempt(self, data)
+
+    with (
+        mock.patch.object(jsonrpc._Scan, "may_end", counted_may_end),
+        mock.patch.object(Decoder, "_split_exactly", counted_split),
+        mock.patch.object(Decoder, "_try", counted_attempt),
+    ):
+        reads = [message[i : i + read] for i in range(0, len(message), read)]
+        assert len(decoded(reads)) == 1
+    return total
+
+
+@pytest.mark.parametrize(
+    "filling",
+    [
+        {"a": {"b": "plain"}},
+        {"a": {"b": "}{"}},
+        {"a": {"b": '\\"}{'}},
+    ],
+)
+def test_every_byte_of_a_long_message_is_looked_at_a_few_times_at_most(filling: Any) -> None:
+    message = compact({"id": 1, "result": [filling] * 5000})
+    assert scanned(message, read=512) <= 4 * len(message)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b'{"id":null,"method":"x","params":[{"a":"b"}]', b'{"id":null,"method":"x,"params":[]}',
+     b"{]", b'{"id":null,"method:"x"}'],
+    ids=["a brace is lost", "a quote is lost", "nonsense", "the other quote is lost"],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [1, 7, 39, 1000])
+def test_damage_is_found_with_the_next_messages_and_swallows_no_more(
+    damage: bytes, size: int
+) -> None:
+    stream = damage + b'{"id":null,"method":"update2","params":["a",{}]}' * 3
+    with pytest.raises(ProtocolError):
+        decoded(stream[start : start + size] for start in range(0, len(stream), size))
+
+
+@pytest.mark.parametrize("data", [b"\x0b", b"\x0c", b"\n\x0b\n"])
+def test_only_what_json_calls_white_space_may_stand_alone(data: bytes) -> None:
+    with pytest.raises(ProtocolError, match="not JSON-RPC"):
+        list(Decoder(1 << 20).feed(data))

@@ -1,0 +1,159 @@
+"""Lines for people: what the database holds can neither break them nor steer a terminal."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfovsdb.text.events import clean, counted, event_line, marker_line, port_table, terminal_line
+from tests.unit.samples import event, marker, port
+
+ESCAPES = re.compile(r"\x1b\[\d+m")
+
+
+def test_printable_text_stays_as_it_is() -> None:
+    for text in ("", "tap0", "a b", "é😀", "}{\"'\\"):
+        assert clean(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb", r"a\nb"),
+        ("\x1b[31m", r"\x1b[31m"),
+        ("\u202egnp", r"\u202egnp"),
+        ("\u2028\x7f", r"\u2028\x7f"),
+        ("\r\t\0", r"\r\t\x00"),
+        ("\U000e0001", r"\U000e0001"),
+    ],
+)
+def test_what_is_not_printable_is_shown_escaped(text: str, shown: str) -> None:
+    assert clean(text) == shown
+
+
+def test_one_is_singular_and_everything_else_is_plural() -> None:
+    assert [counted(n, "port") for n in (0, 1, 2, 1234)] == [
+        "0 ports", "1 port", "2 ports", "1,234 ports",
+    ]  # fmt: skip
+    assert counted(1, "row waits", "rows wait") == "1 row waits"
+    assert counted(3, "row waits", "rows wait") == "3 rows wait"
+
+
+def test_one_port_is_singular_wherever_ports_are_counted() -> None:
+    assert list(port_table([port()]))[-1] == "1 port: vm 1"
+    assert " is complete, 1 port " in terminal_line(marker(action="sync_finished", ports=1))
+
+
+def test_very_long_text_is_cut() -> None:
+    assert clean("x" * 200) == "x" * 200
+    assert clean("x" * 201) == "x" * 199 + "…"
+
+
+# Log lines.
+
+
+def test_an_online_port_shows_its_number_and_its_attributes() -> None:
+    vm = port(attributes={"iface_id": "vif-1", "vm_id": None, "status": "active"})
+    assert event_line(event(vm)) == "online vm tap0 ofport=5 iface_id=vif-1 status=active"
+
+
+def test_a_pending_port_says_so() -> None:
+    assert event_line(event(port(ofport=None, attributes={}))) == "online vm tap0 pending"
+
+
+def test_a_failed_port_says_why() -> None:
+    failed = port(ofport=-1, error="could not open\ndevice", attributes={})
+    assert event_line(event(failed)) == r'online vm tap0 failed error="could not open\ndevice"'
+    assert event_line(event(port(ofport=-1, attributes={}))) == "online vm tap0 failed"
+
+
+def test_a_change_shows_what_changed() -> None:
+    before = port(ofport=None, attributes={"a": "1", "b": "2"})
+    now = port(attributes={"a": "x", "b": None})
+    line = event_line(event(now, action="updated", previous=before))
+    assert line == "updated vm tap0 ofport=none->5 state=pending->ready a=1->x b=2->none"
+
+
+def test_an_offline_port_is_shown_as_it_was() -> None:
+    assert event_line(event(action="offline")) == "offline vm tap0 ofport=5 iface_id=vif-1"
+
+
+def test_a_marker_line_has_the_number_of_ports_at_the_end() -> None:
+    assert marker_line(marker()) == "sync_started origin=initial"
+    finished = marker(action="sync_finished", origin="replay", ports=0)
+    assert marker_line(finished) == "sync_finished origin=replay ports=0"
+
+
+# The terminal.
+
+
+def test_columns_are_aligned() -> None:
+    lines = [
+        terminal_line(event(port("vm", name="tap0")), colour=False, width=80),
+        terminal_line(event(port("tunnel", name="vxlan-1"), action="offline"), colour=False,
+                      width=80),
+    ]  # fmt: skip
+    assert len({line.index("ofport=") for line in lines}) == 1
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  online   vm      tap0 {11} {2}ofport=5 .*", lines[0])
+
+
+def test_colour_changes_nothing_but_the_colour() -> None:
+    for item in (event(), event(action="offline"), marker(), marker(ports=3)):
+        plain = terminal_line(item, colour=False, width=60)
+        coloured = terminal_line(item, colour=True, width=60)
+        assert "\x1b" not in plain
+        assert coloured != plain
+        assert ESCAPES.sub("", coloured) == plain
+
+
+def test_a_sync_is_a_rule_as_wide_as_asked() -> None:
+    begins = terminal_line(marker(), colour=False, width=60)
+    assert begins.startswith("── initial sync begins ─")
+    assert len(begins) == 60
+    complete = terminal_line(marker(ports=7), colour=False, width=50)
+    assert complete.startswith("── initial sync is complete, 7 ports ─")
+    assert len(complete) == 50
+    assert terminal_line(marker(), colour=False, width=3) == "── initial sync begins "
+
+
+anything = st.text(
+    alphabet=st.one_of(
+        st.characters(codec="utf-8"), st.sampled_from("\n\r\x1b\x9b\u202e\u2028\x7f\u200b")
+    ),
+    max_size=20,
+)
+
+
+@given(anything, anything, anything)
+def test_no_database_content_leaves_its_line(name: str, kind: str, value: str) -> None:
+    before = port(kind or "k", {value: value}, name=name)
+    now = port(kind or "k", {value: name}, name=value, ofport=-1, error=value)
+    for action in ("online", "updated", "offline"):
+        told = event(now, action=action, previous=before)
+        assert event_line(told).isprintable()
+        assert terminal_line(told, colour=False, width=60).isprintable()
+        coloured = terminal_line(told, colour=True, width=60)
+        assert ESCAPES.sub("", coloured).isprintable()
+        assert len(ESCAPES.findall(coloured)) == 4
+
+
+def test_a_table_of_ports_is_aligned_and_counts_kinds() -> None:
+    ports = [port("bridge", {}, name="br-int", ofport=65534), port(name="tap0", ofport=None)]
+    assert list(port_table(ports)) == [
+        "kind    name    state    ofport  link  mac  attributes",
+        "bridge  br-int  ready    65534   up    -",
+        "vm      tap0    pending  -       up    -    iface_id=vif-1",
+        "2 ports: bridge 1, vm 1",
+    ]
+    assert list(port_table([]))[1:] == ["0 ports"]
+
+
+@given(st.text(), st.integers(1, 200))
+def test_no_line_of_a_table_is_wider_than_the_terminal_or_steers_it(text: str, width: int) -> None:
+    hostile = port("vm", {text: text}, name=text, ofport=-1, error=text, mac_in_use=text)
+    for line in port_table([hostile], width=width):
+        assert line.isprintable()
+        assert len(line) <= width
