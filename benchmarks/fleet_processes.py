@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.json_v1 import from_json
 from dfovsdb.model import Port, PortEvent, SyncMarker, port_of
 from dfovsdb.sinks.nats import NatsSink
-from dfovsdb.sinks.nats.client import Link, Message
-from dfovsdb.sinks.nats.messages import Messages
-from dfovsdb.sinks.nats.servers import Access
+from dfovsdb.sinks.nats.client import Connection, Publication
+from dfovsdb.sinks.nats.messages import Encoder
+from dfovsdb.sinks.nats.servers import Servers
 from dfovsdb.sinks.nats.streams import Streams
 from dfovsdb.testing import interface
 
@@ -33,7 +33,7 @@ _TIMEOUT = 120.0  # seconds that a server under this load has for an answer
 
 
 def agents(
-    pipe: Connection, urls: Sequence[str], replicas: int, names: Sequence[str], count: int
+    pipe: Pipe, urls: Sequence[str], replicas: int, names: Sequence[str], count: int
 ) -> None:
     """Some hosts: the real sink behind the real worker, told by hand."""
     hosts = [_Host(name, urls, replicas, count) for name in names]
@@ -126,12 +126,12 @@ def rows(count: int) -> list[dict[str, Any]]:
     return operations
 
 
-def consumer(pipe: Connection, urls: Sequence[str]) -> None:
+def consumer(pipe: Pipe, urls: Sequence[str]) -> None:
     """Somebody who follows the log, and says how late."""
     asyncio.run(_consume(pipe, urls))
 
 
-async def _consume(pipe: Connection, urls: Sequence[str]) -> None:
+async def _consume(pipe: Pipe, urls: Sequence[str]) -> None:
     client = await nats.connect(list(urls))
     count, last = 0, 0.0
     delays: list[float] = []
@@ -161,17 +161,15 @@ async def _consume(pipe: Connection, urls: Sequence[str]) -> None:
         pipe.send((count, last) if what == "wait" else delays)
 
 
-def bare(
-    pipe: Connection, urls: Sequence[str], replicas: int, names: Sequence[str], count: int
-) -> None:
+def bare(pipe: Pipe, urls: Sequence[str], replicas: int, names: Sequence[str], count: int) -> None:
     """nats-py alone: the same bytes, made before, from as many connections."""
     asyncio.run(_publish(pipe, urls, replicas, names, count))
 
 
 async def _publish(
-    pipe: Connection, urls: Sequence[str], replicas: int, names: Sequence[str], count: int
+    pipe: Pipe, urls: Sequence[str], replicas: int, names: Sequence[str], count: int
 ) -> None:
-    link = Link(Access(urls), name="bench", inbox="_INBOX.bench", timeout=_TIMEOUT)
+    link = Connection(Servers(urls), name="bench", inbox="_INBOX.bench", timeout=_TIMEOUT)
     await link.connect()
     deadline = time.monotonic() + _LONG
     while time.monotonic() < deadline:
@@ -192,7 +190,7 @@ async def _publish(
     await asyncio.to_thread(pipe.recv)
 
 
-async def _publish_one(client: Any, batch: Sequence[Message]) -> None:
+async def _publish_one(client: Any, batch: Sequence[Publication]) -> None:
     jetstream = client.jetstream(timeout=_TIMEOUT, publish_async_max_pending=256)
     futures = [
         await jetstream.publish_async(one.subject, one.payload, headers=one.headers)
@@ -202,9 +200,9 @@ async def _publish_one(client: Any, batch: Sequence[Message]) -> None:
         assert isinstance(ack, api.PubAck)
 
 
-def messages(host: str, count: int) -> list[Message]:
+def messages(host: str, count: int) -> list[Publication]:
     """What an agent publishes for its first sync."""
-    ours = Messages(host, "epoch", Streams())
+    ours = Encoder(host, "epoch", Streams())
     now = datetime.now(UTC)
     begin = SyncMarker(action="sync_started", origin="initial", seq=1, time=now, host=host)
     told = ours.of_marker(begin)

@@ -27,7 +27,7 @@ from benchmarks.work import server
 from dfovsdb import Monitor, PortEvent, Sink, plugins
 from dfovsdb.classifiers.chain import Chain
 from dfovsdb.delivery.dispatcher import Dispatcher
-from dfovsdb.delivery.work_queue import Fact, Inbox
+from dfovsdb.delivery.work_queue import Fact, WorkQueue
 from dfovsdb.model import RowDelta
 from dfovsdb.ovsdb.session import Session
 from dfovsdb.ovsdb.transport import Transport
@@ -73,7 +73,7 @@ def captured(connection: str, writer: Writer) -> tuple[bytes, list[bytes]]:
         return bytes(snapshot[:end]), changes
 
 
-class Keeper(Sink):
+class Publisher(Sink):
     """Keeps the ports, as any consumer of events would."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ def _round(
     chunks = [snapshot[at : at + _READ_SIZE] for at in range(0, len(snapshot), _READ_SIZE)]
     session, table = Session(0.0), Table()
     session.begin(0.0)
-    keeper = {"keeper": Keeper()}
+    keeper = {"keeper": Publisher()}
     dispatcher = Dispatcher(keeper, host="bench", resync="diff", queue_limit=len(changes))
     (worker,) = dispatcher.workers
     worker.open()
@@ -157,11 +157,11 @@ def phases(connection: str, writer: Writer) -> dict[str, float]:
     ours, theirs = fork.Pipe()
     process = fork.Process(target=_pace, args=(writer, theirs))
     process.start()
-    keeper = Keeper()
+    keeper = Publisher()
     read, published, woken = (
         _stamped(Transport, "wait", bool),
         _stamped(Dispatcher, "publish", lambda _: True),
-        _stamped(Inbox, "next", lambda work: isinstance(work, list)),
+        _stamped(WorkQueue, "next", lambda work: isinstance(work, list)),
     )
     with Monitor(connection, sinks=[keeper]) as monitor:
         assert monitor.wait_synced(timeout=30)

@@ -11,14 +11,14 @@ CALLS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 WAITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
-class Histogram(NamedTuple):
+class HistogramCounts(NamedTuple):
     """How many were at most as long as each bound, the last being all of them."""
 
     buckets: Sequence[tuple[float, int]]
     total: float
 
 
-class Durations:
+class Histogram:
     """Fed by one thread, read by any."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
@@ -31,11 +31,11 @@ class Durations:
         self._counts[bisect_left(self._bounds, seconds)] += 1
         self._total += seconds
 
-    def read(self) -> Histogram:
+    def read(self) -> HistogramCounts:
         """What was counted until now."""
         total, counts = self._total, list(self._counts)
         buckets, so_far = [], 0
         for bound, count in zip((*self._bounds, float("inf")), counts, strict=True):
             so_far += count
             buckets.append((bound, so_far))
-        return Histogram(buckets, total)
+        return HistogramCounts(buckets, total)

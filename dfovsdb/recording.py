@@ -25,7 +25,7 @@ from dfovsdb.delivery.work_queue import Bell, Resync
 from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError
 from dfovsdb.logs import get_logger
 from dfovsdb.model import PortEvent, SyncMarker
-from dfovsdb.monitor.pipeline import Reader
+from dfovsdb.monitor.pipeline import Pipeline
 from dfovsdb.ovsdb.session import Changes, Session, Snapshot
 from dfovsdb.ovsdb.updates import ABSENT, ColumnType
 from dfovsdb.sinks.base import Sink
@@ -136,7 +136,7 @@ class _Player:
         )
         (self._worker,) = dispatcher.workers
         self._worker.inbox.bell = _NobodyRings()
-        self._reader = Reader(chain, dispatcher)
+        self._pipeline = Pipeline(chain, dispatcher)
         self._worker.open()
 
     def play(self, line: Mapping[str, Any]) -> Iterator[PortEvent | SyncMarker]:
@@ -154,7 +154,7 @@ class _Player:
                 if isinstance(message, Snapshot):
                     types = {**message.extra_columns, **self._absent}
                     message = message._replace(extra_columns=types)
-                self._reader.read(message)
+                self._pipeline.apply(message)
                 self._step()
                 time = self._began + timedelta(seconds=now)
                 for item in self._sink.take():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from dfovsdb.histogram import Histogram
+from dfovsdb.histogram import HistogramCounts
 
 
 class SinkStatus(NamedTuple):
@@ -16,7 +16,9 @@ class SinkStatus(NamedTuple):
     queued: int  #: facts that wait, and those in hand
     oldest_age: float  #: seconds since the oldest fact that it has not accepted, 0 for none
     counters: Mapping[str, int]  #: delivered, refused, outages, errors, catchups
-    deliveries: Histogram | None  #: seconds of each call that was accepted, where it is measured
+    deliveries: (
+        HistogramCounts | None
+    )  #: seconds of each call that was accepted, where it is measured
 
 
 class Status(NamedTuple):

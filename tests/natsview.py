@@ -14,9 +14,9 @@ from dfovsdb.fleet.reader import Claim, Host, LogItem
 from dfovsdb.fleet.reader import Fleet as AsyncFleet
 from dfovsdb.json_v1 import from_json
 from dfovsdb.model import Port, PortEvent
-from dfovsdb.sinks.nats.client import Entry, Link
+from dfovsdb.sinks.nats.client import Connection, Entry
 from dfovsdb.sinks.nats.messages import MESSAGE_ID, OPERATION
-from dfovsdb.sinks.nats.servers import Access
+from dfovsdb.sinks.nats.servers import Servers
 from dfovsdb.sinks.nats.streams import Streams, bucket_stream, key_subject
 
 T = TypeVar("T")
@@ -30,9 +30,9 @@ class Fleet:
                  timeout: float = 5, **access: Any) -> None:  # fmt: skip
         self.streams = streams or Streams()
         self._loop = asyncio.new_event_loop()
-        self._access = Access(servers, **access)
+        self._access = Servers(servers, **access)
         self._fleet = AsyncFleet(self._access, self.streams, timeout=timeout)
-        self.link = Link(self._access, name="test", inbox="_INBOX.fleet", timeout=timeout)
+        self.link = Connection(self._access, name="test", inbox="_INBOX.fleet", timeout=timeout)
 
     def __enter__(self) -> Self:
         self.run(self._fleet.__aenter__())

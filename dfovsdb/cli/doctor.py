@@ -33,11 +33,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def doctor(args: argparse.Namespace) -> int:
     from dfovsdb import config
     from dfovsdb.doctor import config_checks
-    from dfovsdb.doctor.switch_checks import Case, examine
+    from dfovsdb.doctor.switch_checks import Context, examine
 
     common.log_to_stderr(args, logging.ERROR)
     conf = common.configuration(args)
-    case = Case(
+    case = Context(
         args.connection or conf.ovsdb.connection,
         common.classifiers(conf),
         config.connection_options(conf),

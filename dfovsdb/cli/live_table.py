@@ -34,7 +34,7 @@ class _Row(NamedTuple):
     changed: float
 
 
-class Board(Sink):
+class LiveTable(Sink):
     """Keeps the ports that it is told, and when each changed; read by another thread.
 
     :param selection: which ports to keep.

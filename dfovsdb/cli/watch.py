@@ -80,13 +80,13 @@ def _live(args: argparse.Namespace) -> int:
         from rich.console import Console
         from rich.live import Live
 
-        from dfovsdb.cli.live_table import Board
+        from dfovsdb.cli.live_table import LiveTable
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "rich":
             raise
         raise needs_extra("watch: --live", "tui") from None
     common.log_to_stderr(args, logging.CRITICAL)  # the head of the table says what is wrong
-    board = Board(Selection(kinds=args.kind, names=args.name))
+    board = LiveTable(Selection(kinds=args.kind, names=args.name))
     console = Console(highlight=False, markup=False)
     with (
         common.monitor(args, [board]) as monitor,

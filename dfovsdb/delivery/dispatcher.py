@@ -13,8 +13,8 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from dfovsdb.delivery.view_store import StateFile, ToldView
-from dfovsdb.delivery.work_queue import Fact, Facts, Inbox, Resync
+from dfovsdb.delivery.view_store import SinkView, ViewStore
+from dfovsdb.delivery.work_queue import Fact, Facts, Resync, WorkQueue
 from dfovsdb.delivery.worker import Worker
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.logs import get_logger
@@ -54,9 +54,9 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._ports: dict[str, Port] = {}
         self._synced = False
-        self._state = StateFile(state_dir) if state_dir else None
+        self._state = ViewStore(state_dir) if state_dir else None
         self._workers: tuple[Worker, ...] = tuple(
-            self._worker(name, sink, self._state.view(name, host) if self._state else ToldView())
+            self._worker(name, sink, self._state.view(name, host) if self._state else SinkView())
             for name, sink in sinks.items()
         )
         self._configured = self._workers
@@ -143,7 +143,7 @@ class Dispatcher:
 
     def attach(self, name: str, sink: Sink) -> Worker:
         """Add a sink while running; it is told all ports in a first sync."""
-        worker = self._worker(name, sink, ToldView())
+        worker = self._worker(name, sink, SinkView())
         with self._lock:
             self._workers += (worker,)
             if self._synced:
@@ -180,8 +180,8 @@ class Dispatcher:
             self._state.close()
         return well
 
-    def _worker(self, name: str, sink: Sink, told: ToldView) -> Worker:
-        inbox = Inbox(
+    def _worker(self, name: str, sink: Sink, told: SinkView) -> Worker:
+        inbox = WorkQueue(
             lock=self._lock,
             cut=self._ports.copy,
             resync=self._resync,

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from dfovsdb.delivery import lifecycle
-from dfovsdb.delivery.guard import Destination, Refused
-from dfovsdb.delivery.lifecycle import Telling
-from dfovsdb.delivery.view_store import ToldView
-from dfovsdb.delivery.work_queue import Fact, Facts, Tell
+from dfovsdb.delivery.guard import Refused, SinkGuard
+from dfovsdb.delivery.lifecycle import NextEvent
+from dfovsdb.delivery.view_store import SinkView
+from dfovsdb.delivery.work_queue import Fact, Facts, FullUpdate
 from dfovsdb.errors import SinkUnavailable
 from dfovsdb.logs import get_logger
 from dfovsdb.model import Origin, Port, PortEvent, SyncAction, SyncMarker
@@ -25,13 +25,13 @@ LOG = get_logger(__name__)
 BATCH = 500  #: events in one emit_many at most
 
 
-class Teller:
+class Emitter:
     """Tells one sink; for the worker's thread.
 
     :param told: what the sink has accepted, perhaps before this process began.
     """
 
-    def __init__(self, destination: Destination, told: ToldView, host: str) -> None:
+    def __init__(self, destination: SinkGuard, told: SinkView, host: str) -> None:
         self._destination = destination
         self._sink = destination.sink
         self._told = told
@@ -57,7 +57,7 @@ class Teller:
             self._add(facts, time)
         self._flush()
 
-    def tell_cut(self, tell: Tell) -> None:
+    def tell_cut(self, tell: FullUpdate) -> None:
         """Tell how a cut differs, in the bracket that its origin asks for.
 
         :raises Stopped: the deadline of stop has passed, and something is left.
@@ -97,14 +97,14 @@ class Teller:
                 host=self._host,
             )
 
-    def _telling(self, uuid: str, now: Port | None) -> Telling | None:
+    def _telling(self, uuid: str, now: Port | None) -> NextEvent | None:
         told = self._told.get(uuid)
         if uuid not in self._told.doubtful:
-            return lifecycle.next_telling(told, now, replaying=self._replaying)
+            return lifecycle.next_event(told, now, replaying=self._replaying)
         # What it was told last is not known for sure, so it is told even what seems equal.
         in_bracket = self._origin not in ("update", "catchup")
-        telling = lifecycle.next_telling(told, now, replaying=in_bracket)
-        return telling if telling or now is None else Telling("updated", now, told)
+        telling = lifecycle.next_event(told, now, replaying=in_bracket)
+        return telling if telling or now is None else NextEvent("updated", now, told)
 
     def _mark(self, action: SyncAction, time: datetime, ports: int | None) -> None:
         marker = SyncMarker(

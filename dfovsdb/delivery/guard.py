@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
-from dfovsdb.delivery.work_queue import Inbox
+from dfovsdb.delivery.work_queue import WorkQueue
 from dfovsdb.errors import SinkUnavailable
-from dfovsdb.histogram import Durations
+from dfovsdb.histogram import Histogram
 from dfovsdb.logs import get_logger
 from dfovsdb.sinks.base import Sink
 
@@ -36,19 +36,19 @@ class Stopped(Exception):
     """The worker must leave although something is left."""
 
 
-class Destination:
+class SinkGuard:
     """Calls one sink, and keeps the score of it; for the worker's thread.
 
     :param inbox: says when to stop waiting.
     """
 
-    def __init__(self, name: str, sink: Sink, inbox: Inbox) -> None:
+    def __init__(self, name: str, sink: Sink, inbox: WorkQueue) -> None:
         self.name = name
         self.sink = sink
         self.counters: Counter[str] = Counter()  #: delivered, refused, outages, errors
         self.available = True  #: False during an outage
         self.opened = False  #: open() has returned
-        self.times: Durations | None = None  #: of deliveries, where somebody measures them
+        self.times: Histogram | None = None  #: of deliveries, where somebody measures them
         self._inbox = inbox
         self._down_since = 0.0
         self._wait = RETRY_FIRST

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from dfovsdb.model import Action, Port, keep_known
 
 
-class Telling(NamedTuple):
+class NextEvent(NamedTuple):
     """What is to be told of one port next."""
 
     action: Action
@@ -26,16 +26,16 @@ class Telling(NamedTuple):
     previous: Port | None
 
 
-def next_telling(told: Port | None, now: Port | None, *, replaying: bool) -> Telling | None:
+def next_event(told: Port | None, now: Port | None, *, replaying: bool) -> NextEvent | None:
     """One line of the table. A change of kind is two lines: told turns into none between."""
     if told is None:
-        return None if now is None else Telling("online", now, None)
+        return None if now is None else NextEvent("online", now, None)
     if now is None or now.kind != told.kind:
-        return Telling("offline", told, None)
+        return NextEvent("offline", told, None)
     now = keep_known(told, now)
     if replaying:
-        return Telling("online", now, told)
-    return Telling("updated", now, told) if now != told else None
+        return NextEvent("online", now, told)
+    return NextEvent("updated", now, told) if now != told else None
 
 
 def steps(

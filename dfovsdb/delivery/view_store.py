@@ -44,7 +44,7 @@ Statement = tuple[str, Sequence[tuple[object, ...]]]
 
 
 def check_folder(state_dir: str | os.PathLike[str]) -> None:
-    """See whether a StateFile could be kept there; nothing is made, opened or locked.
+    """See whether a ViewStore could be kept there; nothing is made, opened or locked.
 
     :raises ConfigurationError: it could not.
     """
@@ -59,7 +59,7 @@ def check_folder(state_dir: str | os.PathLike[str]) -> None:
         raise _unusable(folder, error) from None
 
 
-class ToldView:
+class SinkView:
     """In memory: what the sink has accepted, by uuid. It iterates over the uuids."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class ToldView:
         """Nothing more will be told."""
 
 
-class StateFile:
+class ViewStore:
     """The SQLite file under state_dir that keeps the told views of all sinks of one process.
 
     It outlives the process, not a loss of power: what was written in the last seconds before
@@ -115,13 +115,13 @@ class StateFile:
         except (sqlite3.Error, OSError) as error:
             raise _unusable(self._path.parent, error) from None
 
-    def view(self, sink: str, host: str) -> StoredToldView:
+    def view(self, sink: str, host: str) -> StoredSinkView:
         """The told view of one sink instance on one host.
 
         :raises ConfigurationError: the disk cannot be read.
         """
         try:
-            return StoredToldView(self, sink, host)
+            return StoredSinkView(self, sink, host)
         except sqlite3.Error as error:
             self.close()
             raise _unusable(self._path.parent, error) from None
@@ -215,8 +215,8 @@ class StateFile:
         return db
 
 
-class StoredToldView(ToldView):
-    """The same, kept in a StateFile.
+class StoredSinkView(SinkView):
+    """The same, kept in a ViewStore.
 
     The file has of each port what the sink was told, or, of one that it does not know yet,
     what it is being offered. While an offer is open the port is doubtful.
@@ -226,7 +226,7 @@ class StoredToldView(ToldView):
     _DELETE = "DELETE FROM told WHERE sink = ? AND host = ? AND uuid = ?"
     _DELETE_ALL = "DELETE FROM told WHERE sink = ? AND host = ?"
 
-    def __init__(self, state: StateFile, sink: str, host: str) -> None:
+    def __init__(self, state: ViewStore, sink: str, host: str) -> None:
         super().__init__()
         self._state = state
         self._key = (sink, host)

@@ -31,7 +31,7 @@ class Facts(NamedTuple):
     facts: Sequence[Fact]
 
 
-class Tell(NamedTuple):
+class FullUpdate(NamedTuple):
     """Tell the difference to a cut: in a bracket, or for `catchup` without one."""
 
     origin: Origin
@@ -40,7 +40,7 @@ class Tell(NamedTuple):
     replaying: bool  # every port that is there is told online again
 
 
-Work = Tell | list[Facts] | Literal["poll", "reopen", "leave"]
+Work = FullUpdate | list[Facts] | Literal["poll", "reopen", "leave"]
 
 
 class Bell:
@@ -64,7 +64,7 @@ class Bell:
         return time.monotonic()
 
 
-class Inbox:
+class WorkQueue:
     """The threads that feed hold the dispatcher's lock, the worker takes it.
 
     :param cut: gives the ports of now; called with the lock held.
@@ -165,7 +165,7 @@ class Inbox:
             if not self._synced:
                 return None
             replays = any(self._replays(origin) for origin in self._due)
-            if isinstance(self._in_hand, Tell):
+            if isinstance(self._in_hand, FullUpdate):
                 replays = replays or self._in_hand.replaying
             return self._cut(), replays
 
@@ -177,7 +177,7 @@ class Inbox:
             if isinstance(self._in_hand, list):
                 queued += sum(len(facts.facts) for facts in self._in_hand)
                 since.append(self._in_hand[0].time)
-            if isinstance(self._in_hand, Tell) and self._cut_since is not None:
+            if isinstance(self._in_hand, FullUpdate) and self._cut_since is not None:
                 since.append(self._cut_since)
             if self._synced and self._due_since is not None:
                 since.append(self._due_since)
@@ -241,7 +241,7 @@ class Inbox:
             return work
         return "leave" if self._stop_at is not None else None
 
-    def _take_cut(self) -> Tell:
+    def _take_cut(self) -> FullUpdate:
         origin = next(origin for origin in _ORDER if origin in self._due)
         replaying = self._replays(origin)
         self._due -= {origin, "catchup", "replay"} if replaying else {origin, "catchup"}
@@ -249,7 +249,7 @@ class Inbox:
         self._cut_since = self._due_since
         if not self._due:
             self._due_since = None
-        return Tell(origin, datetime.now(UTC), self._cut(), replaying)
+        return FullUpdate(origin, datetime.now(UTC), self._cut(), replaying)
 
     def _replays(self, origin: Origin) -> bool:
         return origin == "replay" or (origin != "catchup" and self._resync == "replay")

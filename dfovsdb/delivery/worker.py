@@ -7,11 +7,11 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from dfovsdb.delivery import lifecycle
-from dfovsdb.delivery.emitter import Teller
-from dfovsdb.delivery.guard import RETRY_MAX, Destination, Refused, Stopped
-from dfovsdb.delivery.view_store import ToldView
-from dfovsdb.delivery.work_queue import Inbox, Tell
-from dfovsdb.histogram import CALLS, Durations
+from dfovsdb.delivery.emitter import Emitter
+from dfovsdb.delivery.guard import RETRY_MAX, Refused, SinkGuard, Stopped
+from dfovsdb.delivery.view_store import SinkView
+from dfovsdb.delivery.work_queue import FullUpdate, WorkQueue
+from dfovsdb.histogram import CALLS, Histogram
 from dfovsdb.logs import get_logger
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.status import SinkStatus
@@ -28,7 +28,7 @@ class Worker:
     """
 
     def __init__(
-        self, name: str, sink: Sink, inbox: Inbox, told: ToldView, context: SinkContext
+        self, name: str, sink: Sink, inbox: WorkQueue, told: SinkView, context: SinkContext
     ) -> None:
         self.name = name
         self.inbox = inbox
@@ -37,8 +37,8 @@ class Worker:
         self._sink = sink
         self._told = told
         self._context = context
-        self._destination = Destination(name, sink, inbox)
-        self._teller = Teller(self._destination, told, context.host)
+        self._destination = SinkGuard(name, sink, inbox)
+        self._teller = Emitter(self._destination, told, context.host)
         self._thread = threading.Thread(target=self.run, name=f"dfovsdb-{name}", daemon=True)
 
     @property
@@ -55,7 +55,7 @@ class Worker:
 
     def time_deliveries(self) -> None:
         """Measure from now on how long the sink takes."""
-        self._destination.times = Durations(CALLS)
+        self._destination.times = Histogram(CALLS)
 
     def status(self) -> SinkStatus:
         """How it does."""
@@ -90,7 +90,7 @@ class Worker:
         if replay:
             return len(told.keys() | cut.keys())
         differs = (
-            lifecycle.next_telling(told.get(uuid), cut.get(uuid), replaying=False) is not None
+            lifecycle.next_event(told.get(uuid), cut.get(uuid), replaying=False) is not None
             for uuid in told.keys() | cut.keys()
         )
         return sum(differs)
@@ -133,7 +133,7 @@ class Worker:
         """
         work = self.inbox.next(self._sink.poll_interval)
         try:
-            if isinstance(work, Tell):
+            if isinstance(work, FullUpdate):
                 self._teller.tell_cut(work)
             elif isinstance(work, list):
                 self._teller.tell_facts(work)

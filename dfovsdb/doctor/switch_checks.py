@@ -1,7 +1,7 @@
 """What usually goes wrong between an Open vSwitch and us, looked at in order.
 
-A check is a function of a Case that yields findings; CHECKS is the list of them. One that
-raises Hopeless ends the examination: what comes after it could only repeat it.
+A check is a function of a Context that yields findings; CHECKS is the list of them. One that
+raises StopExamination ends the examination: what comes after it could only repeat it.
 Nothing here changes a database: what is asked reads.
 """
 
@@ -55,7 +55,7 @@ class Finding(NamedTuple):
     remedy: str = ""
 
 
-class Hopeless(Exception):
+class StopExamination(Exception):
     """There is no point in looking further: the finding that says why."""
 
     def __init__(self, finding: Finding) -> None:
@@ -63,7 +63,7 @@ class Hopeless(Exception):
         self.finding = finding
 
 
-class Case:
+class Context:
     """One server, and what was learned of it so far.
 
     :param options: of the connection, as Monitor takes them.
@@ -131,12 +131,12 @@ class Case:
         raise ConnectionLost(f"no answer within {self.timeout:g} s", "silent")
 
 
-def examine(case: Case, *, verify: bool = False) -> Iterator[Finding]:
+def examine(case: Context, *, verify: bool = False) -> Iterator[Finding]:
     """Run the checks, in order, as far as it makes sense."""
     try:
         for check in (*CHECKS, equals_the_reference) if verify else CHECKS:
             yield from check(case)
-    except Hopeless as hopeless:
+    except StopExamination as hopeless:
         yield hopeless.finding
     except DfovsdbError as error:
         yield Finding("wrong", "connection", clean(str(error), 1000))
@@ -147,7 +147,7 @@ def examine(case: Case, *, verify: bool = False) -> Iterator[Finding]:
 # The checks, in their order.
 
 
-def socket_may_be_opened(case: Case) -> Iterator[Finding]:
+def socket_may_be_opened(case: Context) -> Iterator[Finding]:
     """A unix socket is there, and this user may connect to it."""
     if case.address.method != "unix":
         return
@@ -157,9 +157,9 @@ def socket_may_be_opened(case: Case) -> Iterator[Finding]:
     except OSError as error:
         remedy = case.address.remedy(error.errno or 0).removeprefix(": ")
         words = f"{path}: {error.strerror} (as {me})"
-        raise Hopeless(Finding("wrong", "socket", words, remedy)) from None
+        raise StopExamination(Finding("wrong", "socket", words, remedy)) from None
     if not stat.S_ISSOCK(mode.st_mode):
-        raise Hopeless(Finding("wrong", "socket", f"{path} is no socket"))
+        raise StopExamination(Finding("wrong", "socket", f"{path} is no socket"))
     with socket.socket(socket.AF_UNIX) as client:
         if code := client.connect_ex(str(path)):
             user, group = _user(mode.st_uid), _group(mode.st_gid)
@@ -173,11 +173,11 @@ def socket_may_be_opened(case: Case) -> Iterator[Finding]:
                     f"tcp:127.0.0.1:6640 ({OPEN_TO_ALL})"
                 )
             words += f"{os.strerror(code)} (as {me})"
-            raise Hopeless(Finding("wrong", "socket", words, remedy))
+            raise StopExamination(Finding("wrong", "socket", words, remedy))
     yield Finding("fine", "socket", f"{path} is there and may be opened by {me}, who runs this")
 
 
-def server_answers(case: Case) -> Iterator[Finding]:
+def server_answers(case: Context) -> Iterator[Finding]:
     """It is an ovsdb-server, and has the database."""
     began = time.monotonic()
     try:
@@ -188,23 +188,25 @@ def server_answers(case: Case) -> Iterator[Finding]:
             if error.reason == "connect"
             else "is it an ovsdb-server, and does it live? `ovs-appctl -t ovsdb-server version`"
         )
-        raise Hopeless(Finding("wrong", "server", clean(str(error), 1000), remedy)) from None
+        raise StopExamination(
+            Finding("wrong", "server", clean(str(error), 1000), remedy)
+        ) from None
     milliseconds = (time.monotonic() - began) * 1000
     yield Finding("fine", "server", f"{case.address} answers within {milliseconds:.0f} ms")
     if DATABASE not in (databases or ()):
         names = ", ".join(clean(str(name)) for name in databases or ()) or "none"
         words = f"there is no database {DATABASE}; there is {names}"
-        raise Hopeless(
+        raise StopExamination(
             Finding("wrong", "database", words, "connect to the ovsdb-server of Open vSwitch")
         )
 
 
-def columns_are_there(case: Case) -> Iterator[Finding]:
+def columns_are_there(case: Context) -> Iterator[Finding]:
     """The schema has what is monitored."""
     case.schema = case.ask("get_schema", [DATABASE]) or {}
     tables = case.schema.get("tables", {})
     if TABLE not in tables:
-        raise Hopeless(Finding("wrong", "database", f"{DATABASE} has no table {TABLE}"))
+        raise StopExamination(Finding("wrong", "database", f"{DATABASE} has no table {TABLE}"))
     version = clean(str(case.schema.get("version", "?")))
     yield Finding("fine", "database", f"{DATABASE} {version} has a table {TABLE}")
     wanted = {*CORE_COLUMNS, *case.chain.extra_columns}
@@ -212,26 +214,26 @@ def columns_are_there(case: Case) -> Iterator[Finding]:
     words = f"it lacks {', '.join(missing)}"
     if REQUIRED_COLUMNS.intersection(missing):
         remedy = "no port can be told without them: is this the database of an Open vSwitch?"
-        raise Hopeless(Finding("wrong", "columns", words, remedy))
+        raise StopExamination(Finding("wrong", "columns", words, remedy))
     if missing:
         yield Finding("note", "columns", words, "they are taken as empty; an older Open vSwitch")
     else:
         yield Finding("fine", "columns", f"all {len(wanted)} that are monitored are there")
 
 
-def table_is_read(case: Case) -> Iterator[Finding]:
+def table_is_read(case: Context) -> Iterator[Finding]:
     """The monitor that everyone else uses gets the table."""
     case.monitor.start()
     if not case.monitor.wait_synced(case.timeout):
         words = case.monitor.trouble or f"not read within {case.timeout:g} s"
-        raise Hopeless(Finding("wrong", "table", clean(words, 1000)))
+        raise StopExamination(Finding("wrong", "table", clean(words, 1000)))
     rows = len(case.rows())
     yield Finding("fine", "table", f"read: {counted(rows, 'interface')}")
     if not rows:
         yield Finding("note", "table", "there is no interface yet", "`ovs-vsctl add-br br-int`")
 
 
-def switch_lives(case: Case) -> Iterator[Finding]:
+def switch_lives(case: Context) -> Iterator[Finding]:
     """ovs-vswitchd is there, and gives new interfaces their OpenFlow port."""
     remedy = "start it; on Debian and Ubuntu `systemctl restart openvswitch-switch`"
     process = _vswitchd(case)
@@ -254,7 +256,7 @@ def switch_lives(case: Case) -> Iterator[Finding]:
         yield Finding("fine", "ovs-vswitchd", "no interface waits for it")
 
 
-def classifiers_claim(case: Case) -> Iterator[Finding]:
+def classifiers_claim(case: Context) -> Iterator[Finding]:
     """What each classifier claims."""
     counts = Counter(port.kind for port in case.ports)
     for classifier in case.classifiers:
@@ -266,7 +268,7 @@ def classifiers_claim(case: Case) -> Iterator[Finding]:
         yield Finding("wrong", "classifier", "none is enabled", "set [dfovsdb] classifiers")
 
 
-def unclaimed_rows(case: Case) -> Iterator[Finding]:
+def unclaimed_rows(case: Context) -> Iterator[Finding]:
     """What nobody claims, and what it lacks."""
     unclaimed = [row for row, port in case.claims if port is None]
     for row in unclaimed[:_MOST]:
@@ -282,7 +284,7 @@ def unclaimed_rows(case: Case) -> Iterator[Finding]:
             yield Finding("note", "unclaimed", f"and {more} more")
 
 
-def ports_failed(case: Case) -> Iterator[Finding]:
+def ports_failed(case: Context) -> Iterator[Finding]:
     """What the switch could not open, and why."""
     failed = [port for port in case.ports if port.state == "failed"]
     for port in failed[:_MOST]:
@@ -296,7 +298,7 @@ def ports_failed(case: Case) -> Iterator[Finding]:
         yield Finding("fine", "ports", "none has failed")
 
 
-def iface_ids_are_unique(case: Case) -> Iterator[Finding]:
+def iface_ids_are_unique(case: Context) -> Iterator[Finding]:
     """No VIF is on two interfaces, but while it migrates."""
     rows: dict[str, list[Interface]] = defaultdict(list)
     for row in case.rows():
@@ -314,7 +316,7 @@ def iface_ids_are_unique(case: Case) -> Iterator[Finding]:
         yield Finding("fine", "iface-id", "none is on two interfaces")
 
 
-CHECKS: tuple[Callable[[Case], Iterable[Finding]], ...] = (
+CHECKS: tuple[Callable[[Context], Iterable[Finding]], ...] = (
     socket_may_be_opened,
     server_answers,
     columns_are_there,
@@ -327,15 +329,15 @@ CHECKS: tuple[Callable[[Case], Iterable[Finding]], ...] = (
 )
 
 
-def equals_the_reference(case: Case) -> Iterator[Finding]:
+def equals_the_reference(case: Context) -> Iterator[Finding]:
     """Our replica and that of ovs.db.idl, which shares nothing with it but the classifier."""
     from dfovsdb.doctor.reference import Reference, differences
-    from dfovsdb.doctor.tls_proxy import Relay
+    from dfovsdb.doctor.tls_proxy import TlsProxy
 
     with contextlib.ExitStack() as stack:
         connection = case.connection
         if case.tls is not None:  # ovs.stream would not check what we check
-            connection = stack.enter_context(Relay(case.address, case.tls)).connection
+            connection = stack.enter_context(TlsProxy(case.address, case.tls)).connection
         file = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".ovsschema"))
         json.dump(case.schema, file)
         file.flush()
@@ -345,7 +347,7 @@ def equals_the_reference(case: Case) -> Iterator[Finding]:
             try:
                 reference.refresh(case.timeout)
             except TimeoutError as error:
-                raise Hopeless(Finding("wrong", "verify", str(error))) from None
+                raise StopExamination(Finding("wrong", "verify", str(error))) from None
             ours, theirs = case.monitor.ports(), reference.ports()
             different = differences(ours, theirs)
             if not different or time.monotonic() > deadline:
@@ -391,7 +393,7 @@ def _group(gid: int) -> str:
         return f"gid {gid}"
 
 
-def _vswitchd(case: Case) -> Process | None:
+def _vswitchd(case: Context) -> Process | None:
     """By the pid files beside the socket; None where they do not tell."""
     if case.address.method != "unix":
         return None

@@ -20,7 +20,7 @@ from dfovsdb.tls import Tls
 _SLOWEST = 5.0  # seconds for the server to shake hands, and to take what is sent
 
 
-class Relay:
+class TlsProxy:
     """Serves one client after another until the server fails; a context manager."""
 
     def __init__(self, address: Address, tls: Tls) -> None:

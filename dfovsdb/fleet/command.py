@@ -132,7 +132,7 @@ def _fleet(args: argparse.Namespace) -> Fleet:
     from dfovsdb.errors import ConfigurationError
     from dfovsdb.fleet.reader import Fleet
     from dfovsdb.logs import get_logger
-    from dfovsdb.sinks.nats.servers import Access
+    from dfovsdb.sinks.nats.servers import Servers
     from dfovsdb.sinks.nats.sink import ACCESS_OPTIONS, STREAM_OPTIONS
     from dfovsdb.sinks.nats.streams import Streams
 
@@ -146,7 +146,7 @@ def _fleet(args: argparse.Namespace) -> Fleet:
         access["servers"] = [server for server in args.servers.split(",") if server]
     try:
         return Fleet(
-            Access(**access),
+            Servers(**access),
             Streams(**{option.dest: conf[group][option.dest] for option in STREAM_OPTIONS}),
             timeout=timeout,
             notice=lambda line: get_logger(__name__).warning("%s", line),

@@ -14,10 +14,10 @@ from nats.js import api
 from dfovsdb.fleet.fold import Seen
 from dfovsdb.json_v1 import decode_port, from_json
 from dfovsdb.model import Port, PortEvent, SyncMarker
-from dfovsdb.sinks.nats.client import Entry, Link, NatsError
+from dfovsdb.sinks.nats.client import Connection, Entry, NatsError
 from dfovsdb.sinks.nats.key_index import MARK
 from dfovsdb.sinks.nats.messages import MESSAGE_ID, OPERATION, Heartbeat
-from dfovsdb.sinks.nats.servers import Access
+from dfovsdb.sinks.nats.servers import Servers
 from dfovsdb.sinks.nats.streams import Streams, bucket_stream, key_subject
 from dfovsdb.sinks.nats.subjects import PREFIX, name_of, token
 
@@ -68,13 +68,13 @@ class Fleet:
 
     def __init__(
         self,
-        access: Access,
+        access: Servers,
         streams: Streams,
         *,
         timeout: float = 5,
         notice: Callable[[str], object] = lambda _line: None,
     ) -> None:
-        self._link = Link(access, name="dfovsdb fleet", inbox=INBOX, timeout=timeout)
+        self._link = Connection(access, name="dfovsdb fleet", inbox=INBOX, timeout=timeout)
         self._streams = streams
         self._notice = notice
 

@@ -25,9 +25,9 @@ from dfovsdb.delivery.work_queue import Resync
 from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError, WaitTimeout
 from dfovsdb.logs import get_logger
 from dfovsdb.model import Port
-from dfovsdb.monitor.outage_log import Trouble
-from dfovsdb.monitor.pipeline import Reader
-from dfovsdb.monitor.wait_for import Waiter
+from dfovsdb.monitor.outage_log import OutageLog
+from dfovsdb.monitor.pipeline import Pipeline
+from dfovsdb.monitor.wait_for import WaitForPort
 from dfovsdb.ovsdb.address import Address
 from dfovsdb.ovsdb.session import Session, Snapshot
 from dfovsdb.ovsdb.transport import Transport
@@ -102,7 +102,7 @@ class Monitor:
             state_dir=state_dir,
             condition=lambda: self.condition,
         )
-        self._reader = Reader(chain, self._dispatcher)
+        self._pipeline = Pipeline(chain, self._dispatcher)
         self._chain = chain
         self._tls = tls
         self._transport: Transport | None = None
@@ -110,7 +110,7 @@ class Monitor:
         self._stopping = False
         self._ended_well = False
         self._synced = threading.Event()
-        self._trouble = Trouble()
+        self._trouble = OutageLog()
         self._connected_at = 0.0  # monotonic seconds
         self._turned_at = 0.0  # monotonic seconds
         self._unsynced_since: float | None = None  # monotonic seconds
@@ -147,13 +147,13 @@ class Monitor:
             timeout = session.timeout(time.monotonic())
             data = transport.wait(_PULSE if timeout is None else min(timeout, _PULSE))
             for message in session.received(data, time.monotonic()):
-                self._reader.read(message)
+                self._pipeline.apply(message)
                 if isinstance(message, Snapshot):
                     self._is_synced()
         except ConnectionLost as lost:
             return lost
         except Exception as error:  # noqa: BLE001 - ours, or one of Python's: start over, say it
-            self._reader.forget()
+            self._pipeline.forget()
             mistake = ProtocolError(f"an error of dfovsdb itself: {error!r}", "internal")
             mistake.__cause__ = error
             return mistake
@@ -174,7 +174,7 @@ class Monitor:
         self._sync_seconds = now - self._connected_at
         self._syncs += 1
         self._synced.set()
-        LOG.info("%s: synced, %s", self._address, counted(self._reader.rows, "interface"))
+        LOG.info("%s: synced, %s", self._address, counted(self._pipeline.rows, "interface"))
 
     # The handle.
 
@@ -268,7 +268,7 @@ class Monitor:
     @contextlib.contextmanager
     def waiter(self, predicate: Callable[[Port], bool]) -> Iterator[Future[Port]]:
         """Within the context, the future of the port that wait_for() waits for."""
-        sink = Waiter(predicate)
+        sink = WaitForPort(predicate)
         with self.attached("wait_for", sink):
             yield sink.future
 
@@ -307,7 +307,7 @@ class Monitor:
 
         It costs a copy of the ports.
         """
-        heard, rows, now = self._session.last_heard, self._reader.rows, time.monotonic()
+        heard, rows, now = self._session.last_heard, self._pipeline.rows, time.monotonic()
         unsynced_since, next_try_at = self._unsynced_since, self._next_try_at
         return Status(
             alive=self.alive,

@@ -17,7 +17,7 @@ _MOST_SAID = 20  # different troubles in one outage, before they may be said aga
 _VARIABLE = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]+")
 
 
-class Trouble:
+class OutageLog:
     """The present one. The time is an argument, in monotonic seconds."""
 
     def __init__(self) -> None:

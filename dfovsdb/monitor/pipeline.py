@@ -15,7 +15,7 @@ from dfovsdb.ovsdb.session import Changes, Snapshot
 from dfovsdb.ovsdb.updates import Table
 
 
-class Reader:
+class Pipeline:
     """Publishes what messages mean."""
 
     def __init__(self, chain: Chain, dispatcher: Dispatcher) -> None:
@@ -28,7 +28,7 @@ class Reader:
         """How many rows the replica holds."""
         return len(self._table.rows)
 
-    def read(self, message: Snapshot | Changes) -> None:
+    def apply(self, message: Snapshot | Changes) -> None:
         """Apply a message and publish its facts; a snapshot has the whole table told.
 
         :raises ProtocolError: it does not fit; no row was changed.

@@ -10,7 +10,7 @@ from dfovsdb.model import Port, PortEvent
 from dfovsdb.sinks.base import Sink
 
 
-class Waiter(Sink):
+class WaitForPort(Sink):
     """Fulfils a future with the first port that fits."""
 
     def __init__(self, predicate: Callable[[Port], bool]) -> None:

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
-from dfovsdb.histogram import WAITS, Durations
+from dfovsdb.histogram import WAITS, Histogram
 from dfovsdb.model import Port, PortEvent
 from dfovsdb.sinks.base import Sink
 
-_Waits = defaultdict[str, Durations]
+_Waits = defaultdict[str, Histogram]
 
 
-class Observer(Sink):
+class EventCounter(Sink):
     """Counts events by action and kind, and two waits by kind, in seconds.
 
     A wait is measured only where its beginning was seen: a port that was there already when
@@ -28,9 +28,9 @@ class Observer(Sink):
     def __init__(self) -> None:
         self.events: Counter[tuple[str, str]] = Counter()
         #: From the row to its ofport (ovs-vswitchd.conf.db(5), Interface, ofport).
-        self.to_ready: _Waits = defaultdict(partial(Durations, WAITS))
+        self.to_ready: _Waits = defaultdict(partial(Histogram, WAITS))
         #: From the row to external_ids:ovn-installed, which ovn-controller(8) sets.
-        self.to_ovn_installed: _Waits = defaultdict(partial(Durations, WAITS))
+        self.to_ovn_installed: _Waits = defaultdict(partial(Histogram, WAITS))
         self._unready: dict[str, datetime] = {}
         self._uninstalled: dict[str, datetime] = {}
 

@@ -15,7 +15,7 @@ from dfovsdb.json_v1 import encode_port
 from dfovsdb.logs import get_logger
 from dfovsdb.monitor import Monitor
 from dfovsdb.selection import Selection, check_kinds
-from dfovsdb.telemetry.event_counter import Observer
+from dfovsdb.telemetry.event_counter import EventCounter
 from dfovsdb.telemetry.listen_address import SERVER, address, cannot
 from dfovsdb.telemetry.prometheus import Metrics
 
@@ -40,7 +40,7 @@ class Web:
 
     def __init__(self, listen: str, monitor: Monitor) -> None:
         self._monitor = monitor
-        self._observer = Observer()
+        self._observer = EventCounter()
         self._metrics = Metrics(monitor.status, self._observer)
         monitor.time_deliveries()
         family, place = address(listen)

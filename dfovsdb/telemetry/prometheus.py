@@ -21,10 +21,10 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from dfovsdb.errors import LossReason
-from dfovsdb.histogram import Durations, Histogram
+from dfovsdb.histogram import Histogram, HistogramCounts
 from dfovsdb.model import Action, State
 from dfovsdb.status import SinkStatus, Status
-from dfovsdb.telemetry.event_counter import Observer
+from dfovsdb.telemetry.event_counter import EventCounter
 from dfovsdb.version import __version__
 
 
@@ -35,7 +35,7 @@ class Metrics:
     :param observer: attached to the monitor.
     """
 
-    def __init__(self, status: Callable[[], Status], observer: Observer) -> None:
+    def __init__(self, status: Callable[[], Status], observer: EventCounter) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Collector(status, observer))
         ProcessCollector(registry=self._registry)
@@ -46,7 +46,7 @@ class Metrics:
 
 
 class _Collector(Collector):
-    def __init__(self, status: Callable[[], Status], observer: Observer) -> None:
+    def __init__(self, status: Callable[[], Status], observer: EventCounter) -> None:
         self._status = status
         self._observer = observer
 
@@ -169,14 +169,14 @@ def _counter(name: str, words: str, labels: tuple[str, ...], counts: Mapping[Any
     return family
 
 
-def _waits(name: str, words: str, waits: Mapping[str, Durations]) -> Metric:
+def _waits(name: str, words: str, waits: Mapping[str, Histogram]) -> Metric:
     family = HistogramMetricFamily(name, words, labels=("kind",))
     for kind, durations in sorted(dict(waits).items()):
         _add(family, kind, durations.read())
     return family
 
 
-def _add(family: HistogramMetricFamily, label: str, histogram: Histogram) -> None:
+def _add(family: HistogramMetricFamily, label: str, histogram: HistogramCounts) -> None:
     buckets = [
         ("+Inf" if bound == float("inf") else str(bound), float(count))
         for bound, count in histogram.buckets

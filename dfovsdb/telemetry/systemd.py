@@ -1,4 +1,4 @@
-"""Telling the service manager how we do: sd_notify(3), without its library."""
+"""NextEvent the service manager how we do: sd_notify(3), without its library."""
 
 from __future__ import annotations
 

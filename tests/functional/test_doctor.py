@@ -17,7 +17,7 @@ import pytest
 
 from dfovsdb import Classifier, Interface, Monitor, config
 from dfovsdb.doctor import config_checks
-from dfovsdb.doctor.switch_checks import Case, Finding, examine
+from dfovsdb.doctor.switch_checks import Context, Finding, examine
 from dfovsdb.plugins import default_classifiers
 from dfovsdb.telemetry.http_server import Web
 from dfovsdb.testing import Sandbox, wait_until
@@ -26,7 +26,7 @@ from tests.functional import helpers
 
 
 def findings(connection: str, *, verify: bool = False, timeout: float = 20) -> list[Finding]:
-    return list(examine(Case(connection, default_classifiers(), {}, timeout=timeout),
+    return list(examine(Context(connection, default_classifiers(), {}, timeout=timeout),
                         verify=verify))  # fmt: skip
 
 
@@ -95,8 +95,8 @@ def test_a_socket_that_may_not_be_opened_names_its_owner_and_the_remedy(
 import os, sys
 from dfovsdb import Classifier, Interface, Monitor, config
 from dfovsdb.doctor import config_checks
-from dfovsdb.doctor.switch_checks import Case, examine
-case = Case(sys.argv[1], [], {})
+from dfovsdb.doctor.switch_checks import Context, examine
+case = Context(sys.argv[1], [], {})
 os.setgid(65534), os.setuid(65534)
 print(*examine(case), sep="\\n")
 """
@@ -190,9 +190,9 @@ def test_a_folder_that_may_not_be_entered_is_named_and_tcp_is_not_recommended(
     code = """
 import os, sys
 from dfovsdb.ovsdb.address import Address
-from dfovsdb.doctor.switch_checks import Case, examine
+from dfovsdb.doctor.switch_checks import Context, examine
 from dfovsdb.ovsdb.transport import Transport
-cases = Case(sys.argv[1], [], {}), Case(sys.argv[1], [], {})
+cases = Context(sys.argv[1], [], {}), Context(sys.argv[1], [], {})
 os.setgid(65534), os.setuid(65534)
 print(*examine(cases[0]), sep="\\n")
 try:
@@ -393,7 +393,7 @@ def test_a_classifier_that_cannot_say_what_a_row_lacks_ends_no_examination(
     ovs_sandbox: Sandbox,
 ) -> None:
     ovs_sandbox.add_bridge("br-int")
-    found = list(examine(Case(ovs_sandbox.connection, [CannotSay()], {})))
+    found = list(examine(Context(ovs_sandbox.connection, [CannotSay()], {})))
     (unclaimed,) = of(found, "unclaimed")
     assert unclaimed.remedy == "mute: nearly() raised KeyError('peer')"
     assert of(found, "iface-id")  # the last check
@@ -401,7 +401,7 @@ def test_a_classifier_that_cannot_say_what_a_row_lacks_ends_no_examination(
 
 def test_a_classifier_that_fails_is_told_with_the_number_of_rows(ovs_sandbox: Sandbox) -> None:
     ovs_sandbox.add_bridge("br-int")
-    case = Case(ovs_sandbox.connection, [Broken()], {})
+    case = Context(ovs_sandbox.connection, [Broken()], {})
     claims, failed = of(list(examine(case)), "classifier")
     assert claims.words == "broken: 0"
     assert failed[:3] == ("wrong", "classifier", "broken failed on 1 row")

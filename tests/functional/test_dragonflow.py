@@ -348,7 +348,7 @@ def test_closing_waits_for_what_is_on_its_way(
     endpoint: str, old_subscriber: Callable[[], OldSubscriber], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dragonflow_zmq, "LINGER", int(DEADLINE * 1000))
-    publisher = dragonflow_zmq.Publisher(endpoint, "D")
+    publisher = dragonflow_zmq.ZmqPublisher(endpoint, "D")
     publisher.open()
     subscriber = old_subscriber()
     wait_until(publisher.new_subscribers)

@@ -21,7 +21,7 @@ from dfovsdb.errors import ConfigurationError, SinkUnavailable
 from dfovsdb.model import Port
 from dfovsdb.sinks.base import SinkContext
 from dfovsdb.sinks.nats import NatsSink
-from dfovsdb.sinks.nats.client import Link
+from dfovsdb.sinks.nats.client import Connection
 from dfovsdb.sinks.nats.streams import Streams
 from dfovsdb.testing import wait_until
 from dfovsdb.testing.conformance.driven_sink import DrivenSink
@@ -236,13 +236,13 @@ def test_after_an_outage_it_goes_on_at_the_first_unacknowledged_message(
     server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server has them all, and half of its answers are lost: nothing is there twice."""
-    heard = Link._acknowledged
+    heard = Connection._acknowledged
 
-    async def acknowledged(link: Link, message: Msg) -> None:
+    async def acknowledged(link: Connection, message: Msg) -> None:
         if int(message.subject.rpartition(".")[2]) < 76:  # of 16 for the list of keys, 3 an event
             await heard(link, message)
 
-    monkeypatch.setattr(Link, "_acknowledged", acknowledged)
+    monkeypatch.setattr(Connection, "_acknowledged", acknowledged)
     sink = NatsSink([server.url], timeout=0.5, heartbeat=60, time_to_live=200)
     sink.open(CONTEXT)
     with Fleet([server.url]) as fleet:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from dfovsdb import DfovsdbError, Monitor, watch
-from dfovsdb.doctor.switch_checks import Case, examine
+from dfovsdb.doctor.switch_checks import Context, examine
 from dfovsdb.plugins import default_classifiers
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from dfovsdb.tls import Tls
@@ -331,7 +331,7 @@ def test_the_doctor_compares_with_the_reference_over_tls(
 ) -> None:
     secured = start(server_pair)
     secured.box.transact(*(op for n in range(300) for op in insert(f"tap{n}", n, ofport=n + 1)))
-    case = Case(secured.at(), default_classifiers(), options(pki, client_pair), timeout=3)
+    case = Context(secured.at(), default_classifiers(), options(pki, client_pair), timeout=3)
     found = list(examine(case, verify=True))[-1]
     assert found[:3] == ("fine", "verify", "301 interfaces are equal to what ovs.db.idl reads")
 

@@ -41,7 +41,7 @@ _HINTS = {
 }
 
 
-class Message(msgspec.Struct, frozen=True):
+class TableUpdate(msgspec.Struct, frozen=True):
     """What a controller unpacks: a msgpack map of these keys."""
 
     table: str | None
@@ -51,7 +51,7 @@ class Message(msgspec.Struct, frozen=True):
     topic: str
 
 
-class Publisher:
+class ZmqPublisher:
     """Publishes messages on one topic. Not open until open(); used by one thread.
 
     :param endpoint: `tcp://ADDRESS:PORT` (`*` takes a free port) or `ipc://PATH`.
@@ -72,7 +72,7 @@ class Publisher:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes]
         self._subscriptions: set[bytes] = set()  # those that our topic matches
-        self._unheard: dict[str, Message] = {}  # deletes, by key
+        self._unheard: dict[str, TableUpdate] = {}  # deletes, by key
 
     def open(self) -> None:
         """Bind the endpoint.
@@ -141,7 +141,7 @@ class Publisher:
 
         :raises SinkUnavailable: a subscriber does not read, and its pipe is full.
         """
-        message = Message(table, key, action, value, self._topic)
+        message = TableUpdate(table, key, action, value, self._topic)
         if self._subscriptions:
             for unheard in list(self._unheard):
                 self._send(self._unheard[unheard])
@@ -152,7 +152,7 @@ class Publisher:
                 del self._unheard[next(iter(self._unheard))]
             self._unheard[key] = message
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: TableUpdate) -> None:
         frames = (self._prefix, msgspec.msgpack.encode(message))
         try:
             self._socket.send_multipart(frames)

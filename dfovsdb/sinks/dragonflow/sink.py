@@ -18,7 +18,7 @@ from dfovsdb.text.events import clean
 
 if TYPE_CHECKING:
     from dfovsdb.model import Port, PortEvent, SyncMarker
-    from dfovsdb.sinks.dragonflow.client import Publisher
+    from dfovsdb.sinks.dragonflow.client import ZmqPublisher
 
 LOG = get_logger(__name__)
 
@@ -101,7 +101,7 @@ class DragonflowSink(Sink):
         self._dialect = DIALECTS[dialect]
         self._filter = filter
         self._metadata_interface = metadata_interface
-        self._publisher: Publisher | None = None
+        self._publisher: ZmqPublisher | None = None
         self._context: SinkContext | None = None
         self._in_bracket = False  # who listens was told that a sync has started
         self._in_sync: set[str] = set()  # the ports that were told online within
@@ -206,9 +206,9 @@ class DragonflowSink(Sink):
             self._context.request_replay()
 
 
-def _publisher(endpoint: str, topic: str) -> Publisher:
+def _publisher(endpoint: str, topic: str) -> ZmqPublisher:
     try:
-        from dfovsdb.sinks.dragonflow.client import Publisher
+        from dfovsdb.sinks.dragonflow.client import ZmqPublisher
     except ImportError as error:
         raise needs_extra(f"option endpoint ({error})", "dragonflow") from None
-    return Publisher(endpoint, topic)
+    return ZmqPublisher(endpoint, topic)

@@ -30,7 +30,7 @@ from nats.js import errors as js_errors
 
 from dfovsdb.errors import DfovsdbError
 from dfovsdb.sinks.nats.acks import ApiError, Window, decode_ack
-from dfovsdb.sinks.nats.servers import Access
+from dfovsdb.sinks.nats.servers import Servers
 from dfovsdb.tls import verification
 
 _HEADERS = 64  # bytes of a message's headers beyond their names and values, at most
@@ -55,7 +55,7 @@ class Unacknowledged(NatsError):
         self.refused = refused
 
 
-class Message(NamedTuple):
+class Publication(NamedTuple):
     """What is published."""
 
     subject: str
@@ -73,7 +73,7 @@ class Entry(NamedTuple):
     time: float  #: when the server stored it, seconds since 1970
 
 
-class Link:
+class Connection:
     """A connection, made by connect() and again after it was lost.
 
     :param name: what the server lists us as.
@@ -81,7 +81,7 @@ class Link:
     :param timeout: seconds that a server has for each answer.
     """
 
-    def __init__(self, access: Access, *, name: str, inbox: str, timeout: float) -> None:
+    def __init__(self, access: Servers, *, name: str, inbox: str, timeout: float) -> None:
         self._access = access
         self._name = name
         self._inbox = inbox
@@ -140,7 +140,7 @@ class Link:
                 async with asyncio.timeout(1):
                     await client.close()
 
-    async def publish(self, messages: Sequence[Message], window: int) -> None:
+    async def publish(self, messages: Sequence[Publication], window: int) -> None:
         """Publish to JetStream, in order; returns when all are acknowledged.
 
         :param window: how many may be unacknowledged.
@@ -369,7 +369,7 @@ class Link:
         if acks.stopped is not None:
             raise NatsError(acks.stopped)
 
-    def _check_size(self, client: Client, message: Message) -> None:
+    def _check_size(self, client: Client, message: Publication) -> None:
         headers = message.headers or {}
         size = len(message.payload) + sum(len(k) + len(v) + 4 for k, v in headers.items())
         if size + _HEADERS > client.max_payload:

@@ -20,7 +20,7 @@ PARTS = tuple(f"{number:x}" for number in range(SIZE))
 MARK = "="  #: in place of a uuid, which is never empty
 
 
-class Index:
+class KeyIndex:
     """Of each port the keys of the VIFs that it claims, or may claim still."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from dfovsdb.json_v1 import encode_port, to_json
 from dfovsdb.model import Port, PortEvent, SyncMarker
-from dfovsdb.sinks.nats.client import Message
+from dfovsdb.sinks.nats.client import Publication
 from dfovsdb.sinks.nats.key_index import MARK
 from dfovsdb.sinks.nats.streams import Streams, key_subject
 from dfovsdb.sinks.nats.subjects import port_key, subject, token, vif_key
@@ -36,7 +36,7 @@ class Heartbeat(msgspec.Struct, kw_only=True):
     connection: str  #: to the switch: `synced`, or what is waited for
 
 
-class Messages:
+class Encoder:
     """Those of one run of the agent of one host."""
 
     def __init__(self, host: str, epoch: str, streams: Streams) -> None:
@@ -47,7 +47,7 @@ class Messages:
 
     def of_event(
         self, event: PortEvent, claimed: Iterable[str]
-    ) -> tuple[list[Message], str | None]:
+    ) -> tuple[list[Publication], str | None]:
         """The messages of an event, and the key of the VIF that the port claims by it.
 
         :param claimed: the keys that it claimed before, where that is known.
@@ -55,43 +55,45 @@ class Messages:
         port, identity = event.port, f"{self._source}:{event.seq}"
         headers = {MESSAGE_ID: identity}
         key = key_subject(self._ports, port_key(self._host, port.uuid))
-        messages = [Message(subject(self._host, port.kind), to_json(event), headers)]
+        messages = [Publication(subject(self._host, port.kind), to_json(event), headers)]
         before = {*claimed, self._vif(port), self._vif(event.previous)}
         vif = None
         if event.action == "offline":
-            messages.append(Message(key, b"", headers | _DELETED))
+            messages.append(Publication(key, b"", headers | _DELETED))
         else:
             value = encode_port(port)
-            messages.append(Message(key, value, headers))
+            messages.append(Publication(key, value, headers))
             vif = self._vif(port)
             if vif is not None:
-                messages.append(Message(key_subject(self._vifs, vif), value, headers))
+                messages.append(Publication(key_subject(self._vifs, vif), value, headers))
         gone = sorted(old for old in before if old is not None and old != vif)
         return [*messages, *_removals(identity, ((self._vifs, old) for old in gone))], vif
 
     def of_marker(
         self, marker: SyncMarker, stale: Iterable[tuple[str, str]] = ()
-    ) -> list[Message]:
+    ) -> list[Publication]:
         """The messages of a marker.
 
         :param stale: keys, with their buckets, that are removed before.
         """
         identity = f"{self._source}:{marker.seq}"
-        message = Message(subject(self._host, "sync"), to_json(marker), {MESSAGE_ID: identity})
+        message = Publication(subject(self._host, "sync"), to_json(marker), {MESSAGE_ID: identity})
         return [*_removals(identity, stale), message]
 
-    def of_index(self, part: str, value: bytes, version: int) -> Message:
+    def of_index(self, part: str, value: bytes, version: int) -> Publication:
         """The message of a part of the list of this host's keys."""
         key = self.index_subject(part)
-        return Message(key, value, {MESSAGE_ID: f"{self._source}:index:{version}"})
+        return Publication(key, value, {MESSAGE_ID: f"{self._source}:index:{version}"})
 
     def index_subject(self, part: str) -> str:
         """Where a part of the list is."""
         return key_subject(self._ports, f"{token(self._host)}.{MARK}.{part}")
 
-    def of_heartbeat(self, heartbeat: Heartbeat) -> Message:
+    def of_heartbeat(self, heartbeat: Heartbeat) -> Publication:
         """The message of a heartbeat, which is told once, whatever becomes of it."""
-        return Message(key_subject(self._hosts, token(self._host)), msgspec.json.encode(heartbeat))
+        return Publication(
+            key_subject(self._hosts, token(self._host)), msgspec.json.encode(heartbeat)
+        )
 
     def _vif(self, port: Port | None) -> str | None:
         iface_id = port.attributes.get(IFACE_ID) if port is not None else None
@@ -100,9 +102,9 @@ class Messages:
         return vif_key(iface_id, self._host, port.uuid)
 
 
-def _removals(identity: str, keys: Iterable[tuple[str, str]]) -> list[Message]:
+def _removals(identity: str, keys: Iterable[tuple[str, str]]) -> list[Publication]:
     """Of keys with their buckets; several may be in one bucket, so each has an id of its own."""
     return [
-        Message(key_subject(bucket, key), b"", {MESSAGE_ID: f"{identity}:{key}", **_DELETED})
+        Publication(key_subject(bucket, key), b"", {MESSAGE_ID: f"{identity}:{key}", **_DELETED})
         for bucket, key in keys
     ]

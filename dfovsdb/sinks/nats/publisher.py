@@ -18,10 +18,10 @@ from dfovsdb.errors import ConfigurationError, DfovsdbError, SinkUnavailable
 from dfovsdb.logs import get_logger
 from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.sinks.base import SinkContext
-from dfovsdb.sinks.nats.client import Link, Message, NatsError, Unacknowledged
-from dfovsdb.sinks.nats.key_index import PARTS, Index
-from dfovsdb.sinks.nats.messages import OPERATION, Heartbeat, Messages
-from dfovsdb.sinks.nats.servers import Access
+from dfovsdb.sinks.nats.client import Connection, NatsError, Publication, Unacknowledged
+from dfovsdb.sinks.nats.key_index import PARTS, KeyIndex
+from dfovsdb.sinks.nats.messages import OPERATION, Encoder, Heartbeat
+from dfovsdb.sinks.nats.servers import Servers
 from dfovsdb.sinks.nats.streams import Streams, bucket_stream, key_subject
 from dfovsdb.sinks.nats.subjects import port_key, token
 from dfovsdb.version import __version__
@@ -29,7 +29,7 @@ from dfovsdb.version import __version__
 LOG = get_logger(__name__)
 
 
-class Keeper:
+class Publisher:
     """Keeps the events and the present state of one host.
 
     :param create: make streams and buckets that are not there.
@@ -40,7 +40,7 @@ class Keeper:
 
     def __init__(
         self,
-        access: Access,
+        access: Servers,
         streams: Streams,
         *,
         create: bool,
@@ -58,16 +58,16 @@ class Keeper:
         self._made: dict[str, datetime | None] = {}  # when each stream was, as last seen
         self._known: set[str] = set()  # ports that this process has told
         self._refused: set[str] = set()  # ports whose latest can never be published
-        self._index: Index | None = None  # None: what another run has kept is not read yet
+        self._index: KeyIndex | None = None  # None: what another run has kept is not read yet
         self._versions = itertools.count()
-        self._link: Link | None = None
+        self._link: Connection | None = None
 
     async def open(self, context: SinkContext) -> None:
         """Connect; raises as a sink's open()."""
         self._context = context
         self._host = context.host
-        self._messages = Messages(context.host, context.epoch, self._streams)
-        self._link = Link(
+        self._messages = Encoder(context.host, context.epoch, self._streams)
+        self._link = Connection(
             self._access,
             name=f"dfovsdb {__version__} {context.host}",
             inbox=f"_INBOX_{token(context.host)}",
@@ -140,13 +140,13 @@ class Keeper:
         """Say that we are there, where it is time to."""
         await self._publish_or_unavailable([])
 
-    def _of_index(self, parts: Mapping[str, bytes]) -> list[Message]:
+    def _of_index(self, parts: Mapping[str, bytes]) -> list[Publication]:
         return [
             self._messages.of_index(part, value, next(self._versions))
             for part, value in parts.items()
         ]
 
-    def _note(self, index: Index, event: PortEvent, vif: str | None) -> None:
+    def _note(self, index: KeyIndex, event: PortEvent, vif: str | None) -> None:
         """It is published, and the buckets have it."""
         uuid = event.port.uuid
         self._refused.discard(uuid)
@@ -157,7 +157,7 @@ class Keeper:
             self._known.add(uuid)
             index.settle(uuid, vif)
 
-    async def _left_over(self, link: Link, index: Index, marker: SyncMarker) -> list[str]:
+    async def _left_over(self, link: Connection, index: KeyIndex, marker: SyncMarker) -> list[str]:
         """The ports that a process before this one has left, and that are not there.
 
         None where we were not told the whole table: a sync of mere differences tells nothing of
@@ -174,7 +174,7 @@ class Keeper:
         return []
 
     async def _keys_of(
-        self, link: Link, index: Index, left: Sequence[str]
+        self, link: Connection, index: KeyIndex, left: Sequence[str]
     ) -> list[tuple[str, str]]:
         """The keys of some ports that have a value, with their buckets."""
         ports, vifs = self._streams.ports_bucket, self._streams.vifs_bucket
@@ -188,13 +188,13 @@ class Keeper:
             LOG.info("the buckets lack ports of this host: everything is told again")
             self._context.request_replay()
 
-    async def _publish_or_unavailable(self, messages: Sequence[Message]) -> None:
+    async def _publish_or_unavailable(self, messages: Sequence[Publication]) -> None:
         try:
             await self._publish(messages)
         except Unacknowledged as error:
             raise SinkUnavailable(self._with_servers(error)) from None
 
-    async def _publish(self, messages: Sequence[Message]) -> None:
+    async def _publish(self, messages: Sequence[Publication]) -> None:
         """Publish messages, and a heartbeat after them where one is due.
 
         :raises Unacknowledged: how many of the messages were acknowledged.
@@ -207,7 +207,7 @@ class Keeper:
             # A little early, so that the poll after a whole interval finds the next one due.
             self._beat_at = now + 0.9 * self._heartbeat
 
-    def _beat(self) -> Message:
+    def _beat(self) -> Publication:
         return self._messages.of_heartbeat(
             Heartbeat(
                 time=datetime.now(UTC),
@@ -218,13 +218,13 @@ class Keeper:
             )
         )
 
-    async def _connected(self) -> tuple[Link, Index]:
+    async def _connected(self) -> tuple[Connection, KeyIndex]:
         assert self._link is not None, "it is open"
         await self._ready(self._link)
         assert self._index is not None, "it is ready"
         return self._link, self._index
 
-    async def _ready(self, link: Link) -> None:
+    async def _ready(self, link: Connection) -> None:
         """Be connected, to streams that are there and are as they must be.
 
         :raises SinkUnavailable: not now.
@@ -251,8 +251,8 @@ class Keeper:
             self._context.request_replay()
         self._made = made
 
-    async def _kept_index(self, link: Link) -> Index:
-        index = Index()
+    async def _kept_index(self, link: Connection) -> KeyIndex:
+        index = KeyIndex()
         parts = {self._messages.index_subject(part): part for part in PARTS}
         stream = bucket_stream(self._streams.ports_bucket)
         for entry in await link.get_all(stream, list(parts)):
@@ -264,7 +264,7 @@ class Keeper:
         return words if words.startswith(servers) else f"{servers}: {words}"
 
 
-async def _live(link: Link, bucket: str, keys: Iterable[str]) -> list[str]:
+async def _live(link: Connection, bucket: str, keys: Iterable[str]) -> list[str]:
     """Those of some keys that have a value."""
     prefix = key_subject(bucket, "")
     subjects = [key_subject(bucket, key) for key in sorted(keys)]

@@ -10,7 +10,7 @@ from dfovsdb.errors import ConfigurationError, needs_extra
 from dfovsdb.tls import Tls
 
 
-class Access:
+class Servers:
     """Where the servers are, and who we are.
 
     :param servers: `nats://HOST:PORT` or `tls://HOST:PORT`.

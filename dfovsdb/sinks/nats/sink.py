@@ -26,7 +26,7 @@ from dfovsdb.sinks.base import Sink, SinkContext
 
 if TYPE_CHECKING:
     from dfovsdb.model import PortEvent, SyncMarker
-    from dfovsdb.sinks.nats.publisher import Keeper
+    from dfovsdb.sinks.nats.publisher import Publisher
 
 T = TypeVar("T")
 
@@ -175,14 +175,14 @@ class NatsSink(Sink):
                 f"{heartbeat:g} s, or one that is late makes the host stale"
             )
         try:
-            from dfovsdb.sinks.nats.publisher import Keeper
-            from dfovsdb.sinks.nats.servers import Access
+            from dfovsdb.sinks.nats.publisher import Publisher
+            from dfovsdb.sinks.nats.servers import Servers
             from dfovsdb.sinks.nats.streams import Streams
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "nats":
                 raise
             raise needs_extra("nats-py", "nats") from None
-        access = Access(
+        access = Servers(
             servers,
             user=user,
             password=password,
@@ -205,7 +205,7 @@ class NatsSink(Sink):
             time_to_live=time_to_live,
         )
         self.poll_interval = heartbeat
-        self._keeper: Keeper = Keeper(
+        self._keeper: Publisher = Publisher(
             access, streams, create=create, timeout=timeout, heartbeat=heartbeat, window=window
         )
         self._loop: asyncio.AbstractEventLoop | None = None

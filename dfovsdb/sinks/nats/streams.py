@@ -16,7 +16,7 @@ from typing import Any
 from nats.js import api
 
 from dfovsdb.errors import ConfigurationError
-from dfovsdb.sinks.nats.client import Link, NatsError
+from dfovsdb.sinks.nats.client import Connection, NatsError
 from dfovsdb.sinks.nats.subjects import PREFIX
 
 _NAME = re.compile(r"[-_0-9A-Za-z]+")
@@ -87,7 +87,7 @@ class Streams:
         ]
         return [log, *buckets]
 
-    async def ready(self, link: Link, *, create: bool) -> dict[str, datetime | None]:
+    async def ready(self, link: Connection, *, create: bool) -> dict[str, datetime | None]:
         """See that they are there; make them where that is wanted.
 
         :returns: when each was made, so that a caller sees that one was made anew.

@@ -26,11 +26,11 @@ from dfovsdb.tls import Tls
 _LONGEST_ANSWER = 65536  # bytes of an answer that are read so that the connection can be kept
 
 
-class Silence(DfovsdbError):
+class NoResponse(DfovsdbError):
     """There was no answer: not connected, not in time, not to its end."""
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What the place answered."""
 
     status: int
@@ -44,7 +44,7 @@ class Answer(NamedTuple):
         return str(self.status)
 
 
-class Place:
+class Endpoint:
     """Where requests go. Used by one thread.
 
     :param url: `https://HOST[:PORT]/PATH`, or `http://…`.
@@ -84,10 +84,10 @@ class Place:
             self._pool = None
         self._kept = False
 
-    def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
+    def post(self, headers: Mapping[str, str], body: bytes) -> Response:
         """Send a request and wait for its answer.
 
-        :raises Silence: there was none.
+        :raises NoResponse: there was none.
         :raises ConfigurationError: the files of TLS cannot be used any more.
         """
         kept = self._kept
@@ -96,24 +96,24 @@ class Place:
         except exceptions.ProtocolError as error:
             self.close()
             if not kept:
-                raise Silence(_failure(error)) from None
+                raise NoResponse(_failure(error)) from None
         except exceptions.HTTPError as error:
             self.close()
-            raise Silence(_failure(error)) from None
+            raise NoResponse(_failure(error)) from None
         try:  # what was kept had perhaps been closed for being idle: that is no outage
             return self._post(headers, body)
         except exceptions.HTTPError as error:
             self.close()
-            raise Silence(_failure(error)) from None
+            raise NoResponse(_failure(error)) from None
 
-    def _post(self, headers: Mapping[str, str], body: bytes) -> Answer:
+    def _post(self, headers: Mapping[str, str], body: bytes) -> Response:
         if self._pool is None:
             self._pool = self._connections()
         response = self._pool.urlopen(
             "POST", self._url.request_uri, body, headers, retries=False, redirect=False,
             preload_content=False, decode_content=False,
         )  # fmt: skip
-        answer = Answer(response.status, _seconds(response.headers.get("Retry-After")))
+        answer = Response(response.status, _seconds(response.headers.get("Retry-After")))
         self._finish(response)
         return answer
 

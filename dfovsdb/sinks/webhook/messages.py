@@ -36,7 +36,7 @@ class CloudEvent(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     data: msgspec.Raw
 
 
-class Message(NamedTuple):
+class Request(NamedTuple):
     """What one request carries."""
 
     id: str  #: the same whenever the same is sent again
@@ -55,7 +55,7 @@ def messages(
     *,
     most_events: int,
     most_bytes: int,
-) -> Iterator[Message]:
+) -> Iterator[Request]:
     """The items in order, in as few messages as the bounds allow; each has one at least.
 
     A batch of one is sent as a single event.
@@ -90,11 +90,11 @@ def encode(item: PortEvent | SyncMarker, host: str, epoch: str) -> bytes:
     )
 
 
-def _message(batch: list[bytes], host: str, epoch: str, first: int, last: int) -> Message:
+def _message(batch: list[bytes], host: str, epoch: str, first: int, last: int) -> Request:
     name = _id(host, epoch, first)
     if len(batch) == 1:
-        return Message(name, ONE, batch[0], 1)
-    return Message(f"{name}-{last}", BATCH, b"[" + b",".join(batch) + b"]", len(batch))
+        return Request(name, ONE, batch[0], 1)
+    return Request(f"{name}-{last}", BATCH, b"[" + b",".join(batch) + b"]", len(batch))
 
 
 def _id(host: str, epoch: str, seq: int) -> str:

@@ -22,7 +22,7 @@ from dfovsdb.version import __version__
 
 if TYPE_CHECKING:
     from dfovsdb.model import PortEvent, SyncMarker
-    from dfovsdb.sinks.webhook.client import Answer, Place
+    from dfovsdb.sinks.webhook.client import Endpoint, Response
 
 LOG = get_logger(__name__)
 
@@ -174,7 +174,7 @@ class WebhookSink(Sink):
                     break
                 delivered += message.events
 
-    def _post(self, message: cloudevents.Message, delivered: int) -> bool:
+    def _post(self, message: cloudevents.Request, delivered: int) -> bool:
         """Send one message; False where it is a batch that is too large.
 
         :raises SinkUnavailable: the receiver does not take anything now.
@@ -196,8 +196,8 @@ class WebhookSink(Sink):
             raise SinkUnavailable(what, delivered)
         raise WebhookRefused(what)
 
-    def _answer(self, message: cloudevents.Message, delivered: int) -> Answer:
-        from dfovsdb.sinks.webhook.client import Silence
+    def _answer(self, message: cloudevents.Request, delivered: int) -> Response:
+        from dfovsdb.sinks.webhook.client import NoResponse
 
         left = self._not_before - time.monotonic()
         if left > 0:
@@ -207,15 +207,15 @@ class WebhookSink(Sink):
             headers |= self._secrets.headers(message.id, int(time.time()), message.body)
         try:
             return self._place.post(headers, message.body)
-        except (Silence, ConfigurationError) as error:
+        except (NoResponse, ConfigurationError) as error:
             raise SinkUnavailable(f"{self._place.name}: {error}", delivered) from None
         finally:
             self._sent_at = time.monotonic()
 
 
-def _place(url: str, tls: Tls, connect_timeout: float, read_timeout: float) -> Place:
+def _place(url: str, tls: Tls, connect_timeout: float, read_timeout: float) -> Endpoint:
     try:
-        from dfovsdb.sinks.webhook.client import Place
+        from dfovsdb.sinks.webhook.client import Endpoint
     except ImportError as error:
         raise needs_extra(f"urllib3 ({error})", "webhook") from None
-    return Place(url, tls, connect_timeout, read_timeout)
+    return Endpoint(url, tls, connect_timeout, read_timeout)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from dfovsdb.cli.live_table import MOMENT, Board
+from dfovsdb.cli.live_table import MOMENT, LiveTable
 from dfovsdb.selection import Selection
 from tests.unit.samples import event, marker, port
 
@@ -22,7 +22,7 @@ class Screen:
 
     def __init__(self, selection: Selection | None = None) -> None:
         self.time = 1000.0
-        self.board = Board(selection or Selection(), lambda: self.time)
+        self.board = LiveTable(selection or Selection(), lambda: self.time)
 
     def show(self, *, width: int = 80, height: int = 24, colour: bool = False) -> list[str]:
         console = Console(file=io.StringIO(), width=width, height=height, highlight=False,

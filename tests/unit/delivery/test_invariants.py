@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dfovsdb.delivery.guard import Stopped
-from dfovsdb.delivery.view_store import StateFile, Statement, StoredToldView
+from dfovsdb.delivery.view_store import Statement, StoredSinkView, ViewStore
 from dfovsdb.delivery.work_queue import Fact
 from dfovsdb.delivery.worker import Worker
 from dfovsdb.model import Port, PortEvent, SyncMarker
@@ -145,7 +145,7 @@ class Life:
         )
         for worker in self.delivery.workers:
             view = worker._told
-            if isinstance(view, StoredToldView):
+            if isinstance(view, StoredSinkView):
                 self._watch(worker, view)
         self.synced = False
 
@@ -153,7 +153,7 @@ class Life:
     def _state_dir(self) -> Path:
         return self._folder / str(self._runs)
 
-    def _watch(self, worker: Worker, view: StoredToldView) -> None:
+    def _watch(self, worker: Worker, view: StoredSinkView) -> None:
         """Note each batch that is offered, and crash before or after a write when it is time."""
         offering, state = view.offering, view._state
 
@@ -163,7 +163,7 @@ class Life:
 
         def write(statements: Sequence[Statement]) -> bool:
             self._tick()
-            written = StateFile.write(state, statements)
+            written = ViewStore.write(state, statements)
             self._tick()
             return written
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfovsdb.delivery.lifecycle import Telling, next_telling, steps
+from dfovsdb.delivery.lifecycle import NextEvent, next_event, steps
 from dfovsdb.model import Port
 from tests.unit.samples import port
 
@@ -24,47 +24,47 @@ OF_ANOTHER_KIND = port("tunnel", {"key": "7"})
     [
         (None, None, False, None),
         (None, None, True, None),
-        (None, P, False, Telling("online", P, None)),
-        (None, P, True, Telling("online", P, None)),
-        (P, None, False, Telling("offline", P, None)),
-        (P, None, True, Telling("offline", P, None)),
-        (P, OF_ANOTHER_KIND, False, Telling("offline", P, None)),
-        (P, OF_ANOTHER_KIND, True, Telling("offline", P, None)),
-        (P, DIFFERENT, False, Telling("updated", DIFFERENT, P)),
-        (P, DIFFERENT, True, Telling("online", DIFFERENT, P)),
+        (None, P, False, NextEvent("online", P, None)),
+        (None, P, True, NextEvent("online", P, None)),
+        (P, None, False, NextEvent("offline", P, None)),
+        (P, None, True, NextEvent("offline", P, None)),
+        (P, OF_ANOTHER_KIND, False, NextEvent("offline", P, None)),
+        (P, OF_ANOTHER_KIND, True, NextEvent("offline", P, None)),
+        (P, DIFFERENT, False, NextEvent("updated", DIFFERENT, P)),
+        (P, DIFFERENT, True, NextEvent("online", DIFFERENT, P)),
         (P, SAME, False, None),
-        (P, SAME, True, Telling("online", SAME, P)),
+        (P, SAME, True, NextEvent("online", SAME, P)),
     ],
 )
 def test_each_line_of_the_table(
-    told: Port | None, now: Port | None, replaying: bool, telling: Telling | None
+    told: Port | None, now: Port | None, replaying: bool, telling: NextEvent | None
 ) -> None:
-    assert next_telling(told, now, replaying=replaying) == telling
+    assert next_event(told, now, replaying=replaying) == telling
 
 
 def test_a_port_goes_offline_as_it_was_told() -> None:
-    telling = next_telling(P, OF_ANOTHER_KIND, replaying=False)
+    telling = next_event(P, OF_ANOTHER_KIND, replaying=False)
     assert telling is not None
     assert telling.port is P
 
 
 def test_what_became_unknown_is_no_news() -> None:
     forgotten = port(admin_state=None, link_state=None)
-    assert next_telling(P, forgotten, replaying=False) is None
-    replayed = next_telling(P, forgotten, replaying=True)
+    assert next_event(P, forgotten, replaying=False) is None
+    replayed = next_event(P, forgotten, replaying=True)
     assert replayed is not None
     assert (replayed.port.admin_state, replayed.port.link_state) == ("up", "up")
 
 
 def test_what_became_unknown_with_another_ofport_is_told() -> None:
     now = port(ofport=6, link_state=None)
-    assert next_telling(P, now, replaying=False) == Telling("updated", now, P)
+    assert next_event(P, now, replaying=False) == NextEvent("updated", now, P)
 
 
 def test_an_error_of_a_port_that_is_not_failed_is_no_news() -> None:
-    assert next_telling(P, port(error="No usable peer"), replaying=False) is None
+    assert next_event(P, port(error="No usable peer"), replaying=False) is None
     failed = port(ofport=-1, error="first")
-    assert next_telling(failed, port(ofport=-1, error="second"), replaying=False) is not None
+    assert next_event(failed, port(ofport=-1, error="second"), replaying=False) is not None
 
 
 # The order of one message.
@@ -147,11 +147,11 @@ def tables(draw: st.DrawFn) -> dict[str, Port]:
 
 def tell(
     told: dict[str, Port], facts: Sequence[tuple[str, Port | None]], *, replaying: bool
-) -> list[Telling]:
+) -> list[NextEvent]:
     """Tell facts to a view that accepts everything."""
     tellings = []
     for uuid, now in steps(facts, told.get):
-        telling = next_telling(told.get(uuid), now, replaying=replaying)
+        telling = next_event(told.get(uuid), now, replaying=replaying)
         if telling is None:
             continue
         tellings.append(telling)

@@ -17,22 +17,22 @@ from typing import Any
 import pytest
 
 from dfovsdb.delivery import view_store
-from dfovsdb.delivery.view_store import FILE_NAME, StateFile, StoredToldView, check_folder
+from dfovsdb.delivery.view_store import FILE_NAME, StoredSinkView, ViewStore, check_folder
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.model import PortEvent
 from tests.unit.delivery.scripted import Delivery, ScriptedSink, fact, port, story
 from tests.unit.delivery.test_emitter import told_of
 
-Open = Callable[..., StateFile]
+Open = Callable[..., ViewStore]
 
 
 @pytest.fixture
 def open_state(tmp_path: Path) -> Iterator[Open]:
     """Opens state files, in the test's folder where no other is named."""
-    opened: list[StateFile] = []
+    opened: list[ViewStore] = []
 
-    def open_state(folder: Path = tmp_path) -> StateFile:
-        opened.append(StateFile(folder))
+    def open_state(folder: Path = tmp_path) -> ViewStore:
+        opened.append(ViewStore(folder))
         return opened[-1]
 
     yield open_state
@@ -55,12 +55,12 @@ def event(action: Any, uuid: str, **facts: Any) -> PortEvent:
     )  # fmt: skip
 
 
-def tell(view: StoredToldView, *events: PortEvent) -> None:
+def tell(view: StoredSinkView, *events: PortEvent) -> None:
     view.offering(events)
     view.accepted(events)
 
 
-def kept(view: StoredToldView) -> dict[str, bool]:
+def kept(view: StoredSinkView) -> dict[str, bool]:
     """Uuids, and whether they are doubtful."""
     return {uuid: uuid in view.doubtful for uuid in view}
 
@@ -138,7 +138,7 @@ def test_a_state_dir_that_cannot_be_used_is_one_line(where: str, tmp_path: Path)
     elif where == "occupied":
         (folder / FILE_NAME).mkdir(parents=True)
     with pytest.raises(ConfigurationError) as raised:
-        StateFile(folder)
+        ViewStore(folder)
     assert str(raised.value).startswith(f"state_dir {str(folder)!r} cannot be used: ")
     assert "\n" not in str(raised.value)
     make = f"make it, for this user to write: mkdir -p {folder}"
@@ -181,7 +181,7 @@ check_folder(sys.argv[1])
 def test_a_file_that_another_monitor_uses_is_refused(tmp_path: Path, open_state: Open) -> None:
     open_state()
     with pytest.raises(ConfigurationError, match="another process uses it"):
-        StateFile(tmp_path)
+        ViewStore(tmp_path)
     assert os.listdir(tmp_path) != []
     assert not list(tmp_path.glob("*.bad*"))
 
@@ -203,7 +203,7 @@ def foreign(path: Path) -> None:
 
 
 def outdated(path: Path) -> None:
-    StateFile(path.parent).close()
+    ViewStore(path.parent).close()
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 999")
     database.close()
@@ -288,13 +288,13 @@ def test_a_port_that_cannot_be_read_is_reported_and_the_others_are_kept(
 # A disk that fails while running.
 
 
-def fill_the_disk(state: StateFile) -> None:
+def fill_the_disk(state: ViewStore) -> None:
     """As far as SQLite can tell: the file may not grow any more."""
     (pages,) = state._db.execute("PRAGMA page_count").fetchone()
     state._db.execute(f"PRAGMA max_page_count = {pages}")
 
 
-def free_the_disk(state: StateFile) -> None:
+def free_the_disk(state: ViewStore) -> None:
     state._db.execute("PRAGMA max_page_count = 1000000")
 
 

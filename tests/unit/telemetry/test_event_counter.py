@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from dfovsdb.histogram import Durations
+from dfovsdb.histogram import Histogram
 from dfovsdb.model import Port
-from dfovsdb.telemetry.event_counter import Observer
+from dfovsdb.telemetry.event_counter import EventCounter
 from tests.unit.samples import TIME, event, port
 
 PENDING = port(ofport=None)
@@ -15,15 +15,15 @@ READY = port(ofport=5)
 INSTALLED = port(attributes={"ovn_installed": "true"})
 
 
-def told(*steps: tuple[str, Port, float], **facts: Any) -> Observer:
-    observer = Observer()
+def told(*steps: tuple[str, Port, float], **facts: Any) -> EventCounter:
+    observer = EventCounter()
     for action, now, seconds in steps:
         time = TIME + timedelta(seconds=seconds)
         observer.emit(event(now, action=action, **({"time": time} | facts)))
     return observer
 
 
-def waits(waits: dict[str, Durations]) -> dict[str, tuple[int, float]]:
+def waits(waits: dict[str, Histogram]) -> dict[str, tuple[int, float]]:
     return {kind: (durations.read().buckets[-1][1], durations.read().total)
             for kind, durations in waits.items()}  # fmt: skip
 
@@ -51,7 +51,7 @@ def test_a_wait_ends_when_ovn_has_installed_the_port() -> None:
 
 
 def test_what_was_there_before_is_not_measured() -> None:
-    observer = Observer()
+    observer = EventCounter()
     observer.emit(event(PENDING, origin="initial"))
     observer.emit(event(INSTALLED, action="updated"))
     assert not observer.to_ready
@@ -73,7 +73,7 @@ def test_a_port_that_leaves_is_forgotten() -> None:
 
 
 def test_a_histogram_counts_what_is_at_most_as_long_as_each_bound() -> None:
-    durations = Durations((1.0, 2.0))
+    durations = Histogram((1.0, 2.0))
     for seconds in (0.5, 1.0, 1.5, 99.0):
         durations.observe(seconds)
     assert durations.read() == ([(1.0, 2), (2.0, 3), (float("inf"), 4)], 102.0)

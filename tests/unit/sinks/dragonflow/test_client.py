@@ -99,7 +99,7 @@ def test_a_message_is_the_map_that_the_controller_unpacks(endpoint: str) -> None
 def test_a_message_uses_only_the_types_that_an_old_msgpack_knows() -> None:
     """Of the specification of 2013: fixmap, nil, fixstr, str8 and str16."""
     names = ("table", "key", "action", "value", "topic")
-    message = dragonflow_zmq.Message(None, "u" * 31, "s" * 32, "v" * 256, "D")
+    message = dragonflow_zmq.TableUpdate(None, "u" * 31, "s" * 32, "v" * 256, "D")
     packed = [
         b"\x85",
         *(bytes([0xA0 + len(name)]) + name.encode() for name in names),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfovsdb.sinks.nats.key_index import PARTS, Index
+from dfovsdb.sinks.nats.key_index import PARTS, KeyIndex
 
 uuids = st.sampled_from([f"u-{number}" for number in range(6)])
 vifs = st.none() | st.sampled_from(["a", "b", "c"])
@@ -13,8 +13,8 @@ vifs = st.none() | st.sampled_from(["a", "b", "c"])
 steps = st.lists(st.tuples(st.sampled_from(["told", "gone", "cut"]), uuids, vifs), max_size=40)
 
 
-def reborn(kept: dict[str, bytes]) -> Index:
-    index = Index()
+def reborn(kept: dict[str, bytes]) -> KeyIndex:
+    index = KeyIndex()
     for part, value in kept.items():
         index.load(part, value)
     return index
@@ -24,7 +24,7 @@ def reborn(kept: dict[str, bytes]) -> Index:
 def test_what_is_in_the_buckets_is_always_in_the_list(
     day: list[tuple[str, str, str | None]],
 ) -> None:
-    index, kept = Index(), dict[str, bytes]()
+    index, kept = KeyIndex(), dict[str, bytes]()
     buckets: dict[str, set[str]] = {}
     for what, uuid, vif in day:
         if what == "gone":
@@ -46,7 +46,7 @@ def test_what_is_in_the_buckets_is_always_in_the_list(
 
 
 def test_the_list_is_true_after_what_changed_was_kept() -> None:
-    index = Index()
+    index = KeyIndex()
     for uuid, vif in (("u-1", "a"), ("u-2", None), ("u-1", "b"), ("u-3", "c")):
         index.cover(uuid, vif)
         index.keep(index.lacking())
@@ -60,7 +60,7 @@ def test_the_list_is_true_after_what_changed_was_kept() -> None:
 
 
 def test_what_is_known_already_costs_nothing() -> None:
-    index = Index()
+    index = KeyIndex()
     index.cover("u-1", "a")
     index.keep(index.lacking())
     index.settle("u-1", "a")
@@ -69,7 +69,7 @@ def test_what_is_known_already_costs_nothing() -> None:
 
 
 def test_a_change_writes_one_part_of_the_list() -> None:
-    index = Index()
+    index = KeyIndex()
     for number in range(500):
         index.cover(f"u-{number}", f"v-{number}")
     assert set(index.lacking()) == set(PARTS)
@@ -79,7 +79,7 @@ def test_a_change_writes_one_part_of_the_list() -> None:
 
 
 def test_a_part_that_somebody_else_has_written_is_nothing() -> None:
-    index = Index()
+    index = KeyIndex()
     index.load("0", b'{"stream":"KV_dfovsdb-ports","seq":1}')
     index.load("1", b"\xff")
     assert dict(index) == {}

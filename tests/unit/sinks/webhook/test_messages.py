@@ -21,7 +21,7 @@ def event(seq: int, name: str = "tap0") -> PortEvent:
                      time=TIME, host="cmp 17/ä")  # fmt: skip
 
 
-def messages(count: int, events: int = 100, size: int = 1 << 20) -> list[cloudevents.Message]:
+def messages(count: int, events: int = 100, size: int = 1 << 20) -> list[cloudevents.Request]:
     items = [event(number) for number in range(1, count + 1)]
     return list(cloudevents.messages(items, "h", EPOCH, most_events=events, most_bytes=size))
 
