@@ -288,7 +288,7 @@ def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:
 
 
 def test_without_listen_nothing_of_it_is_imported() -> None:
-    code = ("import sys; from dfovsdb.commands import run; from dfovsdb import config; "
+    code = ("import sys; from dfovsdb.cli import run; from dfovsdb import config; "
             "from dfovsdb.monitor import Monitor; "
             "run._web(config.load(), Monitor('unix:/nobody')); "
             "assert not {'prometheus_client', 'http.server'} & set(sys.modules)")  # fmt: skip
