@@ -29,9 +29,9 @@ from dfovsdb.classifiers.chain import Chain
 from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.delivery.work_queue import Fact, WorkQueue
 from dfovsdb.model import RowDelta
+from dfovsdb.ovsdb.replica import Replica
 from dfovsdb.ovsdb.session import Session
 from dfovsdb.ovsdb.transport import Transport
-from dfovsdb.ovsdb.updates import Table
 
 ROUNDS = 7
 CHANGES = 3000
@@ -102,7 +102,7 @@ def _round(
 ) -> Iterator[tuple[tuple[str, str], float]]:
     """Each stage is fed with what the one before made of everything."""
     chunks = [snapshot[at : at + _READ_SIZE] for at in range(0, len(snapshot), _READ_SIZE)]
-    session, table = Session(0.0), Table()
+    session, table = Session(0.0), Replica()
     session.begin(0.0)
     keeper = {"keeper": Publisher()}
     dispatcher = Dispatcher(keeper, host="bench", resync="diff", queue_limit=len(changes))

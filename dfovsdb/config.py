@@ -208,18 +208,6 @@ def check(conf: cfg.ConfigOpts, groups: Mapping[str, Sequence[cfg.Opt]]) -> None
                 raise ConfigurationError(f"[{group}] {option.dest}: {value} is no number to use")
 
 
-def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
-    """Every option, for oslo-config-generator: the core's and those of our own plugins."""
-    from dfovsdb import plugins
-
-    groups: list[tuple[str, Sequence[cfg.Opt]]] = list(CORE_OPTIONS.items())
-    for finder in (plugins.CLASSIFIERS, plugins.SINKS):
-        for name, plugin in finder.ours():
-            if plugin.options:
-                groups.append((finder.group(name), plugin.options))
-    return groups
-
-
 def one_line(error: object) -> str:
     """The text of an error without its line breaks."""
     return " ".join(str(error).split())

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from dfovsdb.model import (
-    PORT_FACTS,
+    UNREADABLE,
     Action,
     Origin,
     Port,
@@ -20,8 +20,8 @@ from dfovsdb.model import (
     State,
     SyncAction,
     SyncMarker,
+    changes,
 )
-from dfovsdb.ovsdb.jsonrpc import UNREADABLE
 
 VERSION: Literal[1] = 1
 
@@ -160,23 +160,6 @@ def decode_port(text: bytes | str) -> Port:
     return _port(_decode_port(text))
 
 
-def changes(previous: Port | None, port: Port) -> dict[str, tuple[Any, Any]]:
-    """What differs: field -> (old, new), attributes as `attributes.NAME`."""
-    if previous is None:
-        return {}
-    changed: dict[str, tuple[Any, Any]] = {}
-    for name in _PLAIN_FACTS:
-        old, new = getattr(previous, name), getattr(port, name)
-        if old != new:
-            changed[name] = (old, new)
-    if previous.attributes != port.attributes:
-        for name in sorted({*previous.attributes, *port.attributes}):
-            old, new = previous.attributes.get(name), port.attributes.get(name)
-            if old != new:
-                changed[f"attributes.{name}"] = (old, new)
-    return changed
-
-
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a line."""
     either, components = msgspec.json.schema_components(
@@ -191,9 +174,6 @@ def json_schema() -> dict[str, Any]:
         "oneOf": list(either),
         "$defs": components,
     }
-
-
-_PLAIN_FACTS = tuple(name for name in PORT_FACTS if name not in ("uuid", "kind", "attributes"))
 
 
 def _port_json(port: Port) -> PortJson:

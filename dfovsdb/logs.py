@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 
-from dfovsdb.text.events import clean
+from dfovsdb.text.escape import clean
 
 _LONGEST = 8000  # characters of one message, or of the text of one exception
 _DEEPEST = 20  # exceptions in a chain of causes

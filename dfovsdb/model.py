@@ -20,6 +20,26 @@ Origin = Literal["initial", "update", "resync", "catchup", "replay"]
 
 OFPORT_FAILED = -1  # ovs-vswitchd.conf.db(5), Interface, ofport
 
+TABLE = "Interface"
+
+#: The columns that are always monitored: every field of Interface that is a column.
+CORE_COLUMNS: tuple[str, ...] = (
+    "name",
+    "type",
+    "options",
+    "external_ids",
+    "ofport",
+    "mac_in_use",
+    "admin_state",
+    "link_state",
+    "error",
+)
+#: Without these no port can be classified. A schema without another core column is an old one.
+REQUIRED_COLUMNS = frozenset({"name", "type", "options", "external_ids", "ofport"})
+
+#: What decoding with msgspec raises: malformed or of another type, nested too deeply, not UTF-8.
+UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeError)
+
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -103,6 +123,7 @@ class Port(msgspec.Struct, frozen=True, gc=False, kw_only=True, eq=False):
 
 
 PORT_FACTS: tuple[str, ...] = tuple(f for f in Port.__struct_fields__ if f != "interface")
+_PLAIN_FACTS = tuple(name for name in PORT_FACTS if name not in ("uuid", "kind", "attributes"))
 
 
 class PortEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -175,3 +196,20 @@ def keep_known(last: Port, now: Port) -> Port:
         if getattr(now, name) is None and (known := getattr(last, name)) is not None
     }
     return msgspec.structs.replace(now, **forgotten) if forgotten else now
+
+
+def changes(previous: Port | None, port: Port) -> dict[str, tuple[Any, Any]]:
+    """What differs: field -> (old, new), attributes as `attributes.NAME`."""
+    if previous is None:
+        return {}
+    changed: dict[str, tuple[Any, Any]] = {}
+    for name in _PLAIN_FACTS:
+        old, new = getattr(previous, name), getattr(port, name)
+        if old != new:
+            changed[name] = (old, new)
+    if previous.attributes != port.attributes:
+        for name in sorted({*previous.attributes, *port.attributes}):
+            old, new = previous.attributes.get(name), port.attributes.get(name)
+            if old != new:
+                changed[f"attributes.{name}"] = (old, new)
+    return changed

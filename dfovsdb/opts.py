@@ -20,7 +20,7 @@ from dfovsdb.classifiers.base import Classifier
 from dfovsdb.config import CORE_OPTIONS
 from dfovsdb.plugins import CLASSIFIERS, SINKS, Finder
 from dfovsdb.sinks.base import Sink
-from dfovsdb.text.events import did_you_mean
+from dfovsdb.text.escape import did_you_mean
 
 _DEFAULT = "DEFAULT"
 _NEAR = 0.8  # how alike a section must be to one of ours: those of other programs are not ours
@@ -32,6 +32,16 @@ class Unread(NamedTuple):
 
     words: str
     mistaken: bool  #: it names nothing; otherwise a plugin that is installed and not enabled
+
+
+def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
+    """Every option, for oslo-config-generator: the core's and those of our own plugins."""
+    groups: list[tuple[str, Sequence[cfg.Opt]]] = list(CORE_OPTIONS.items())
+    for finder in (CLASSIFIERS, SINKS):
+        for name, plugin in finder.ours():
+            if plugin.options:
+                groups.append((finder.group(name), plugin.options))
+    return groups
 
 
 def files(conf: cfg.ConfigOpts) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -26,68 +26,12 @@ from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError
 from dfovsdb.logs import get_logger
 from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.monitor.pipeline import Pipeline
-from dfovsdb.ovsdb.session import Changes, Session, Snapshot
+from dfovsdb.ovsdb.recorder import VERSION
+from dfovsdb.ovsdb.session import Session, Snapshot
 from dfovsdb.ovsdb.updates import ABSENT, ColumnType
 from dfovsdb.sinks.base import Sink
-from dfovsdb.version import __version__
 
 LOG = get_logger(__name__)
-
-VERSION = 1
-
-
-class RecordingSession(Session):
-    """A Session that writes down what it is fed.
-
-    :param file: is made; a disk that fills up ends the recording, not the session.
-    :raises ConfigurationError: the file is there already, or cannot be made.
-    """
-
-    def __init__(
-        self, now: float, *, file: str | os.PathLike[str], host: str, **options: Any
-    ) -> None:
-        super().__init__(now, **options)
-        self._file: str | os.PathLike[str] | None = file
-        self._began = now
-        header = {
-            "recording": VERSION,
-            "dfovsdb": __version__,
-            "time": datetime.now(UTC).isoformat(),
-            "host": host,
-            "monitor": options.get("monitor", "auto"),
-            "columns": sorted(options.get("extra_columns", ())),
-        }
-        try:
-            with open(file, "x", encoding="ascii") as new:
-                new.write(json.dumps(header) + "\n")
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot record to {os.fspath(file)!r}: {error.strerror}"
-            ) from None
-
-    def begin(self, now: float) -> None:
-        self._write(now, begin=True)
-        super().begin(now)
-
-    def received(self, data: bytes, now: float) -> Iterator[Snapshot | Changes]:
-        if data:
-            self._write(now, data=data.decode("utf-8", "surrogateescape"))
-        return super().received(data, now)
-
-    def lost(self, error: ConnectionLost, now: float) -> None:
-        self._write(now, lost=str(error))
-        super().lost(error, now)
-
-    def _write(self, now: float, **what: Any) -> None:
-        if self._file is None:
-            return
-        line = json.dumps({"t": round(now - self._began, 6), **what})
-        try:
-            with open(self._file, "a", encoding="ascii") as file:
-                file.write(line + "\n")
-        except OSError as error:
-            LOG.warning("the recording %s ends here: %s", self._file, error.strerror)
-            self._file = None
 
 
 def replay(

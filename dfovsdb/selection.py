@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dfovsdb.classifiers.base import like
 from dfovsdb.errors import ConfigurationError
-from dfovsdb.text.events import clean, did_you_mean
+from dfovsdb.text.escape import clean, did_you_mean
 
 if TYPE_CHECKING:
     from dfovsdb.model import Port

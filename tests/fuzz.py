@@ -17,8 +17,8 @@ import atheris
 with atheris.instrument_imports(include=["dfovsdb"]):
     from dfovsdb.errors import ConnectionLost
     from dfovsdb.ovsdb.jsonrpc import Decoder
+    from dfovsdb.ovsdb.replica import Replica
     from dfovsdb.ovsdb.session import Session, Snapshot
-    from dfovsdb.ovsdb.updates import Table
 
 LIMIT = 1 << 16
 _SNAPSHOT = b'{"id":1,"error":null,"result":{"Interface":{"u":{"initial":{"name":"a"}}}}}'
@@ -61,7 +61,7 @@ def decoded(pieces: list[bytes]) -> list[object]:
 
 def converse(pieces: list[bytes]) -> None:
     """What the session and the replica make of it."""
-    session, table = Session(0.0, max_message_size=LIMIT), Table()
+    session, table = Session(0.0, max_message_size=LIMIT), Replica()
     session.connecting(0.0)
     session.begin(0.0)
     try:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.failures import Failures
 from dfovsdb.errors import ConfigurationError
-from dfovsdb.model import Port, port_of
-from dfovsdb.ovsdb.updates import CORE_COLUMNS
+from dfovsdb.model import CORE_COLUMNS, Port, port_of
 
 if TYPE_CHECKING:
     from dfovsdb.model import Interface

@@ -147,7 +147,7 @@ class Terminal:
 
     def write_json(self, line: bytes) -> None:
         """A line of JSON, which steers no terminal; elsewhere it is as it is."""
-        from dfovsdb.text.events import clean_json
+        from dfovsdb.text.escape import clean_json
 
         self._write(clean_json(line) if self.here else line)
 

@@ -16,7 +16,8 @@ from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.monitor import Monitor
 from dfovsdb.sinks.base import Sink
 from dfovsdb.testing.sandbox import Sandbox, SandboxError
-from dfovsdb.text.events import counted, terminal_line
+from dfovsdb.text.escape import counted
+from dfovsdb.text.events import terminal_line
 
 _WAIT = 20.0  # seconds for what the switch does to arrive
 _PORT = int(DEFAULT_CONNECTION.rpartition(":")[2])

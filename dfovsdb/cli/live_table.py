@@ -18,7 +18,8 @@ from rich.text import Text
 
 from dfovsdb.model import Action, Port, PortEvent, SyncMarker
 from dfovsdb.sinks.base import Sink
-from dfovsdb.text.events import clean, counted, port_facts
+from dfovsdb.text.escape import clean, counted
+from dfovsdb.text.events import port_facts
 
 MOMENT = 3.0  #: seconds for which a change is highlighted, and a port that left still shown
 _RATE_OVER = 10.0  # seconds

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = args.command(args)
     except DfovsdbError as error:
         from dfovsdb.logs import harmless
-        from dfovsdb.text.events import clean
+        from dfovsdb.text.escape import clean
 
         if args.debug:
             traceback.print_exception(harmless(error))

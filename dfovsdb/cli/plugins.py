@@ -18,7 +18,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def plugins(args: argparse.Namespace) -> int:
     from dfovsdb.plugins import CLASSIFIERS, SINKS
-    from dfovsdb.text.events import clean
+    from dfovsdb.text.escape import clean
 
     conf = common.configuration(args)
     for finder, enabled in (

@@ -13,14 +13,15 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from dfovsdb.delivery.view_store import SinkView, ViewStore
+from dfovsdb.delivery.view import SinkView
+from dfovsdb.delivery.view_store import ViewStore
 from dfovsdb.delivery.work_queue import Fact, Facts, Resync, WorkQueue
 from dfovsdb.delivery.worker import Worker
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.logs import get_logger
 from dfovsdb.model import Port
 from dfovsdb.sinks.base import Sink, SinkContext
-from dfovsdb.text.events import counted
+from dfovsdb.text.escape import counted
 
 LOG = get_logger(__name__)
 

@@ -12,13 +12,13 @@ from datetime import datetime
 from dfovsdb.delivery import lifecycle
 from dfovsdb.delivery.guard import Refused, SinkGuard
 from dfovsdb.delivery.lifecycle import NextEvent
-from dfovsdb.delivery.view_store import SinkView
+from dfovsdb.delivery.view import SinkView
 from dfovsdb.delivery.work_queue import Fact, Facts, FullUpdate
 from dfovsdb.errors import SinkUnavailable
 from dfovsdb.logs import get_logger
 from dfovsdb.model import Origin, Port, PortEvent, SyncAction, SyncMarker
 from dfovsdb.sinks.base import Sink
-from dfovsdb.text.events import counted
+from dfovsdb.text.escape import counted
 
 LOG = get_logger(__name__)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from dfovsdb.delivery import lifecycle
 from dfovsdb.delivery.emitter import Emitter
 from dfovsdb.delivery.guard import RETRY_MAX, Refused, SinkGuard, Stopped
-from dfovsdb.delivery.view_store import SinkView
+from dfovsdb.delivery.view import SinkView
 from dfovsdb.delivery.work_queue import FullUpdate, WorkQueue
 from dfovsdb.histogram import CALLS, Histogram
 from dfovsdb.logs import get_logger

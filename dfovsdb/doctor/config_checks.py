@@ -14,7 +14,7 @@ from dfovsdb.delivery import view_store
 from dfovsdb.doctor.switch_checks import Finding
 from dfovsdb.errors import DfovsdbError
 from dfovsdb.telemetry.listen_address import is_held_by_us, web
-from dfovsdb.text.events import clean
+from dfovsdb.text.escape import clean
 
 
 def examine(conf: cfg.ConfigOpts) -> Iterator[Finding]:

@@ -15,8 +15,7 @@ from typing import Any, Self
 
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.chain import Chain
-from dfovsdb.model import Interface, Port
-from dfovsdb.ovsdb.updates import CORE_COLUMNS, TABLE
+from dfovsdb.model import CORE_COLUMNS, TABLE, Interface, Port
 from dfovsdb.plugins import default_classifiers
 
 with warnings.catch_warnings():  # ovs.poller imports eventlet where it is installed, which warns

@@ -29,14 +29,14 @@ import msgspec
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.chain import Chain
 from dfovsdb.errors import ConnectionLost, DfovsdbError
-from dfovsdb.model import Interface, Port
+from dfovsdb.model import CORE_COLUMNS, REQUIRED_COLUMNS, TABLE, Interface, Port
 from dfovsdb.monitor import Monitor
-from dfovsdb.ovsdb import jsonrpc
-from dfovsdb.ovsdb.address import LISTEN, OPEN_TO_ALL, Address
+from dfovsdb.ovsdb import connect_help, jsonrpc
+from dfovsdb.ovsdb.address import Address
+from dfovsdb.ovsdb.connect_help import LISTEN, OPEN_TO_ALL
 from dfovsdb.ovsdb.session import DATABASE
 from dfovsdb.ovsdb.transport import Transport
-from dfovsdb.ovsdb.updates import CORE_COLUMNS, REQUIRED_COLUMNS, TABLE
-from dfovsdb.text.events import clean, counted
+from dfovsdb.text.escape import clean, counted
 from dfovsdb.tls import Tls
 
 Level = Literal["fine", "note", "wrong"]
@@ -155,7 +155,7 @@ def socket_may_be_opened(case: Context) -> Iterator[Finding]:
     try:
         mode = path.stat()
     except OSError as error:
-        remedy = case.address.remedy(error.errno or 0).removeprefix(": ")
+        remedy = connect_help.remedy(case.address, error.errno or 0).removeprefix(": ")
         words = f"{path}: {error.strerror} (as {me})"
         raise StopExamination(Finding("wrong", "socket", words, remedy)) from None
     if not stat.S_ISSOCK(mode.st_mode):
@@ -164,7 +164,7 @@ def socket_may_be_opened(case: Context) -> Iterator[Finding]:
         if code := client.connect_ex(str(path)):
             user, group = _user(mode.st_uid), _group(mode.st_gid)
             words = f"{path} belongs to {user}:{group}, mode {mode.st_mode & 0o777:04o}: "
-            remedy = case.address.remedy(code).removeprefix(": ")
+            remedy = connect_help.remedy(case.address, code).removeprefix(": ")
             if code == errno.EACCES:
                 as_user = "" if mode.st_uid == 0 else f"run as {user}, or "
                 remedy = (

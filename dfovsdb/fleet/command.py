@@ -174,7 +174,7 @@ async def _create(args: argparse.Namespace, fleet: Fleet, terminal: common.Termi
 
 async def _where(args: argparse.Namespace, fleet: Fleet, terminal: common.Terminal) -> None:
     from dfovsdb.errors import DfovsdbError
-    from dfovsdb.text.events import clean
+    from dfovsdb.text.escape import clean
 
     claims = await fleet.where(args.iface_id)
     if not claims:
@@ -251,7 +251,8 @@ async def _watch(args: argparse.Namespace, fleet: Fleet, terminal: common.Termin
 
 def _event_line(item: PortEvent | SyncMarker, terminal: common.Terminal) -> str:
     """As `dfovsdb watch` says it, beside the host."""
-    from dfovsdb.text.events import clean, terminal_line
+    from dfovsdb.text.escape import clean
+    from dfovsdb.text.events import terminal_line
 
     host = f"{clean(item.host):<{_HOST}}  "
     width = None if terminal.width is None else max(0, terminal.width - len(host))
@@ -259,7 +260,7 @@ def _event_line(item: PortEvent | SyncMarker, terminal: common.Terminal) -> str:
 
 
 def _claim_row(claim: Claim) -> Sequence[str]:
-    from dfovsdb.text.events import clean
+    from dfovsdb.text.escape import clean
 
     host, kind, name, state, ofport, attributes = _port_row(claim.host, claim.port)
     status = clean(claim.port.attributes.get("iface_status") or "-")
@@ -267,7 +268,8 @@ def _claim_row(claim: Claim) -> Sequence[str]:
 
 
 def _port_row(host: str, port: Port) -> Sequence[str]:
-    from dfovsdb.text.events import clean, port_facts
+    from dfovsdb.text.escape import clean
+    from dfovsdb.text.events import port_facts
 
     ofport = "-" if port.ofport is None else str(port.ofport)
     return (clean(host), clean(port.kind, 16), clean(port.name, 40), port.state, ofport,
@@ -275,7 +277,7 @@ def _port_row(host: str, port: Port) -> Sequence[str]:
 
 
 def _host_row(host: Host) -> Sequence[str]:
-    from dfovsdb.text.events import clean
+    from dfovsdb.text.escape import clean
 
     last = host.last.astimezone().strftime("%Y-%m-%d %H:%M:%S") if host.last else "-"
     beat = host.heartbeat

@@ -33,7 +33,7 @@ from dfovsdb.ovsdb.session import Session, Snapshot
 from dfovsdb.ovsdb.transport import Transport
 from dfovsdb.sinks.base import Sink
 from dfovsdb.status import Status
-from dfovsdb.text.events import counted
+from dfovsdb.text.escape import counted
 from dfovsdb.tls import Tls
 
 _PULSE = 5.0  # seconds between two turns of the loop at most, so that it is seen to live
@@ -351,7 +351,7 @@ class Monitor:
 def _session(record: str | os.PathLike[str] | None, host: str, options: dict[str, Any]) -> Session:
     if record is None:
         return Session(time.monotonic(), **options)
-    from dfovsdb.recording import RecordingSession
+    from dfovsdb.ovsdb.recorder import RecordingSession
 
     return RecordingSession(time.monotonic(), file=record, host=host, **options)
 

@@ -11,8 +11,8 @@ from dfovsdb.classifiers.chain import Chain
 from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.delivery.work_queue import Fact
 from dfovsdb.model import RowDelta
+from dfovsdb.ovsdb.replica import Replica
 from dfovsdb.ovsdb.session import Changes, Snapshot
-from dfovsdb.ovsdb.updates import Table
 
 
 class Pipeline:
@@ -21,7 +21,7 @@ class Pipeline:
     def __init__(self, chain: Chain, dispatcher: Dispatcher) -> None:
         self._chain = chain
         self._dispatcher = dispatcher
-        self._table = Table()
+        self._table = Replica()
 
     @property
     def rows(self) -> int:
@@ -43,7 +43,7 @@ class Pipeline:
     def forget(self) -> None:
         """Hold the rows of which the sinks know, whatever the replica made of them since."""
         ports = self._dispatcher.ports()
-        self._table = Table(
+        self._table = Replica(
             {uuid: port.interface for uuid, port in ports.items() if port.interface}
         )
 

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from dfovsdb.errors import ProtocolError
+from dfovsdb.model import UNREADABLE
 
 #: A string (or the beginning of one), or a boundary between two messages; whichever comes
 #: first from a position outside strings, so that a boundary found this way is a real one.
@@ -30,9 +31,6 @@ _WHITE_SPACE = b" \t\r\n"
 _OUTSIDE_STRINGS = _WHITE_SPACE + b'"{}[]:,0123456789+-.Eeaflnrstu'
 _SAMPLE = 4096  # bytes of a chunk that are looked at for what cannot be outside strings
 _NO_JSON = msgspec.Raw(b"")
-
-#: What decoding raises: malformed or of another type, nested too deeply, not UTF-8.
-UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeError)
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):

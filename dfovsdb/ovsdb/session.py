@@ -22,16 +22,10 @@ from ovs import reconnect
 
 from dfovsdb.errors import ConnectionLost, LossReason, ProtocolError
 from dfovsdb.logs import get_logger
+from dfovsdb.model import CORE_COLUMNS, REQUIRED_COLUMNS, TABLE, UNREADABLE
 from dfovsdb.ovsdb import jsonrpc
-from dfovsdb.ovsdb.updates import (
-    ABSENT,
-    CORE_COLUMNS,
-    REQUIRED_COLUMNS,
-    TABLE,
-    ColumnType,
-    MonitorMethod,
-)
-from dfovsdb.text.events import clean
+from dfovsdb.ovsdb.updates import ABSENT, ColumnType, MonitorMethod
+from dfovsdb.text.escape import clean
 
 LOG = get_logger(__name__)
 
@@ -213,7 +207,7 @@ class _Conversation:
     def _changes(self, message: jsonrpc.Message) -> Changes:
         try:
             monitor_id, updates = _UPDATE_PARAMS.decode(message.params)
-        except jsonrpc.UNREADABLE as error:
+        except UNREADABLE as error:
             raise ProtocolError(f"an update cannot be read: {error}") from None
         if monitor_id != _MONITOR_ID:
             raise ProtocolError(f"an update of a monitor that is not ours: {monitor_id!r:.80}")
@@ -265,7 +259,7 @@ class _Conversation:
             )
         try:
             tables = _SCHEMA.decode(message.result).tables
-        except jsonrpc.UNREADABLE as error:
+        except UNREADABLE as error:
             raise ProtocolError(f"the schema cannot be read: {error}") from None
         if TABLE not in tables:
             raise ProtocolError(f"the database {DATABASE} of this server has no table {TABLE}")

@@ -15,7 +15,9 @@ from typing import Any, Self
 
 from dfovsdb.errors import ConfigurationError, ConnectionLost
 from dfovsdb.ovsdb.address import Address
-from dfovsdb.tls import Channel, Tls
+from dfovsdb.ovsdb.connect_help import remedy
+from dfovsdb.ovsdb.tls_channel import Channel
+from dfovsdb.tls import Tls
 
 #: Below the size at which malloc maps every block anew, and a full socket buffer's worth.
 _READ_SIZE = 1 << 16
@@ -168,9 +170,10 @@ class Transport:
         if self._others:
             self._try_next()
         else:
-            remedy = self._address.remedy(code)
             raise ConnectionLost(
-                f"cannot connect to {self._address} ({os.strerror(code)}){remedy}", "connect"
+                f"cannot connect to {self._address} ({os.strerror(code)})"
+                f"{remedy(self._address, code)}",
+                "connect",
             )
 
     def _send(self, data: bytes) -> None:

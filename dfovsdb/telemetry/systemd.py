@@ -8,7 +8,7 @@ import socket
 
 from dfovsdb.logs import get_logger
 from dfovsdb.status import Status
-from dfovsdb.text.events import clean, counted
+from dfovsdb.text.escape import clean, counted
 
 LOG = get_logger(__name__)
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from dfovsdb.model import Interface
-from dfovsdb.ovsdb.updates import CORE_COLUMNS
+from dfovsdb.model import CORE_COLUMNS, Interface
 
 _CORE = frozenset(Interface.__struct_fields__)
 _NAMESPACE = uuid.UUID("6466f766-7364-4200-8000-000000000000")

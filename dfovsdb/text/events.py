@@ -6,13 +6,12 @@ or steer a terminal is shown escaped.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dfovsdb.json_v1 import changes
-from dfovsdb.model import Port, PortEvent, SyncMarker
+from dfovsdb.model import Port, PortEvent, SyncMarker, changes
+from dfovsdb.text.escape import clean, counted
 
 _COLOURS = {"online": "32", "updated": "33", "offline": "31"}
 _DIM = "2"
@@ -20,38 +19,6 @@ _STATES = {"ready": "0", "pending": "33", "failed": "31"}
 _HEADER = ("kind", "name", "state", "ofport", "link", "mac")
 _RULE = 76  # columns of a rule
 _AMBIGUOUS = frozenset(' ="')
-_LONGEST = 200  # characters of one value that a line shows
-
-
-def clean(text: str, longest: int = _LONGEST) -> str:
-    """The text in one line of printable characters, cut where it is very long."""
-    if len(text) > longest:
-        text = text[: longest - 1] + "…"
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def counted(number: int, one: str, several: str | None = None) -> str:
-    """`1 port`, `2 ports`, `1,234 ports`.
-
-    :param several: the words for any number but 1; None adds an s to those for one.
-    """
-    return f"{number:,} {one if number == 1 else several or one + 's'}"
-
-
-def did_you_mean(near: Iterable[str]) -> str:
-    """The end of a line about a name that is unknown, with those near it, if any."""
-    names = " or ".join(near)
-    return f"; did you mean {names}?" if names else ""
-
-
-def clean_json(line: bytes) -> bytes:
-    """The same JSON, with what could steer a terminal as escapes of JSON; nothing is cut."""
-    text = line.decode()
-    if text.isprintable():
-        return line
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text).encode()
 
 
 def event_line(event: PortEvent) -> str:

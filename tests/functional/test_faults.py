@@ -26,9 +26,9 @@ from dfovsdb.classifiers.vm import VmClassifier
 from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.errors import ConnectionLost
 from dfovsdb.ovsdb.address import Address
+from dfovsdb.ovsdb.replica import Replica
 from dfovsdb.ovsdb.session import Session
 from dfovsdb.ovsdb.transport import Transport
-from dfovsdb.ovsdb.updates import Table
 from dfovsdb.sinks.jsonl import JsonlSink
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from tests.functional import faultproxy
@@ -208,7 +208,7 @@ def test_an_error_of_our_own_is_counted_said_once_and_followed_by_a_resync(
 
         return call
 
-    monkeypatch.setattr(Table, "apply", failing("apply", Table.apply))
+    monkeypatch.setattr(Replica, "apply", failing("apply", Replica.apply))
     monkeypatch.setattr(Dispatcher, "publish", failing("publish", Dispatcher.publish))
     sink = CaptureSink()
     with Monitor(box.connection, sinks=[sink]) as monitor:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dfovsdb import config
+from dfovsdb import opts
 from dfovsdb.testing import Sandbox, wait_until
 from tests.functional.helpers import DEADLINE, insert, vm
 
@@ -145,7 +145,7 @@ def test_the_agent_works_as_an_unprivileged_user(box: Sandbox, tmp_path: Path) -
 
 def test_options_that_hold_a_secret_are_marked_so() -> None:
     """None does today: keys are files. A new one must not be logged."""
-    for group, options in config.list_opts():
+    for group, options in opts.list_opts():
         for option in options:
             words = option.name.replace("-", "_").split("_")
             if words[-1] != "file" and {"password", "secret", "token", "key"} & set(words):

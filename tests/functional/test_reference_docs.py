@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import dfovsdb
-from dfovsdb import config
+from dfovsdb import opts
 from dfovsdb.cli.parser import _parser
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def text(page: Path) -> str:
 
 def test_every_option_is_in_the_reference(site: Path) -> None:
     words = text(site / "reference" / "configuration.html")
-    for group, options in config.list_opts():
+    for group, options in opts.list_opts():
         assert group in words
         for option in options:
             assert option.dest in words, f"[{group}] {option.name}"

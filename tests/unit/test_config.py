@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg, generator
 
-from dfovsdb import config
+from dfovsdb import config, opts
 from dfovsdb.errors import ConfigurationError
 
 
@@ -149,7 +149,7 @@ def test_every_option_that_may_be_wrong_is_checked() -> None:
 
 
 def test_every_option_is_listed_once_and_documented() -> None:
-    groups = config.list_opts()
+    groups = opts.list_opts()
     names = [group for group, _ in groups]
     assert len(set(names)) == len(names)
     assert {"ovsdb", "dfovsdb", "classifier_bridge", "classifier_vm", "sink_jsonl"} <= {*names}
@@ -167,7 +167,7 @@ def test_a_sample_can_be_generated_and_read_again(file: Path) -> None:
     sample = io.StringIO()
     generator.generate(conf, sample)
     text = sample.getvalue()
-    for group, options in config.list_opts():
+    for group, options in opts.list_opts():
         assert f"[{group}]" in text
         for option in options:
             assert f"#{option.name} = " in text or f"#{option.name} =\n" in text, option.name

@@ -12,14 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfovsdb.json_v1 import (
-    changes,
     decode_port,
     encode_port,
     from_json,
     json_schema,
     to_json,
 )
-from dfovsdb.model import PortEvent, SyncMarker
+from dfovsdb.model import PortEvent, SyncMarker, changes
 from tests.unit.samples import TIME, event, marker, port, texts
 
 VM = port(

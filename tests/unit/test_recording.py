@@ -16,7 +16,8 @@ from testtools.matchers import Equals
 from dfovsdb.classifiers.match import MatchClassifier
 from dfovsdb.errors import ConfigurationError, ConnectionLost
 from dfovsdb.model import Interface, PortEvent, SyncMarker
-from dfovsdb.recording import RecordingSession, replay
+from dfovsdb.ovsdb.recorder import RecordingSession
+from dfovsdb.recording import replay
 from dfovsdb.testing import Sandbox
 from dfovsdb.watching import watch
 from tests.golden import EXPECTED, RECORDING, transcript

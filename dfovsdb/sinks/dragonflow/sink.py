@@ -14,7 +14,7 @@ from dfovsdb.errors import ConfigurationError, needs_extra
 from dfovsdb.logs import get_logger
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.sinks.dragonflow.messages import DIALECTS, type_of, value_of
-from dfovsdb.text.events import clean
+from dfovsdb.text.escape import clean
 
 if TYPE_CHECKING:
     from dfovsdb.model import Port, PortEvent, SyncMarker

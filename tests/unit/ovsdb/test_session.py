@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfovsdb.errors import ConnectionLost, ProtocolError
+from dfovsdb.model import CORE_COLUMNS
 from dfovsdb.ovsdb.session import Changes, Session, Snapshot
-from dfovsdb.ovsdb.updates import CORE_COLUMNS, ColumnType
+from dfovsdb.ovsdb.updates import ColumnType
 from tests.unit.samples import json_values
 
 Sent = list[dict[str, Any]]

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfovsdb.errors import ProtocolError
-from dfovsdb.model import Interface, RowDelta
-from dfovsdb.ovsdb.updates import CORE_COLUMNS, ColumnType, MonitorMethod, Table
+from dfovsdb.model import CORE_COLUMNS, Interface, RowDelta
+from dfovsdb.ovsdb.replica import Replica
+from dfovsdb.ovsdb.updates import ColumnType, MonitorMethod
 from tests.unit.samples import OTHER_UUID, UUID, interface, json_values, raw, texts
 
 EMPTY: Any = ["set", []]
@@ -61,10 +62,10 @@ def table_of(
     *rows: dict[str, Any],
     method: MonitorMethod = "monitor_cond",
     extra: dict[str, ColumnType] | None = None,
-) -> Table:
+) -> Replica:
     """A table of which the first row has UUID, the second OTHER_UUID."""
     key = "initial" if method == "monitor_cond" else "new"
-    table = Table()
+    table = Replica()
     snapshot = {uuid: {key: row} for uuid, row in zip((UUID, OTHER_UUID), rows, strict=False)}
     table.replace(raw({"Interface": snapshot}), method, extra or {})
     return table
@@ -110,7 +111,7 @@ def test_an_optional_column_may_be_a_set_of_one(value: Any) -> None:
 
 
 def test_a_snapshot_without_interfaces_is_an_empty_table() -> None:
-    table = Table()
+    table = Replica()
     assert table.replace(raw({}), "monitor_cond", {}) == []
     assert table.replace(raw({"Interface": {}}), "monitor", {}) == []
     assert table.rows == {}
@@ -670,7 +671,7 @@ def histories(draw: st.DrawFn) -> list[Truth]:
 
 @given(histories(), st.sampled_from(METHODS))
 def test_any_history_replays_to_the_truth(states: list[Truth], method: MonitorMethod) -> None:
-    table = Table()
+    table = Replica()
     table.replace(snapshot(method, states[0]), method, EXTRA)
     assert table.rows == interfaces(states[0])
     for old, new in itertools.pairwise(states):
@@ -688,7 +689,7 @@ def test_any_history_replays_to_the_truth(states: list[Truth], method: MonitorMe
 def test_any_reconnect_tells_exactly_what_differs(
     states: list[Truth], methods: list[MonitorMethod]
 ) -> None:
-    table = Table()
+    table = Replica()
     before: dict[str, Interface] = {}
     for truth, method in zip(states, methods, strict=False):
         held, after = dict(table.rows), interfaces(truth)

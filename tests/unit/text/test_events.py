@@ -4,52 +4,18 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfovsdb.text.events import clean, counted, event_line, marker_line, port_table, terminal_line
+from dfovsdb.text.events import event_line, marker_line, port_table, terminal_line
 from tests.unit.samples import event, marker, port
 
 ESCAPES = re.compile(r"\x1b\[\d+m")
 
 
-def test_printable_text_stays_as_it_is() -> None:
-    for text in ("", "tap0", "a b", "é😀", "}{\"'\\"):
-        assert clean(text) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a\nb", r"a\nb"),
-        ("\x1b[31m", r"\x1b[31m"),
-        ("\u202egnp", r"\u202egnp"),
-        ("\u2028\x7f", r"\u2028\x7f"),
-        ("\r\t\0", r"\r\t\x00"),
-        ("\U000e0001", r"\U000e0001"),
-    ],
-)
-def test_what_is_not_printable_is_shown_escaped(text: str, shown: str) -> None:
-    assert clean(text) == shown
-
-
-def test_one_is_singular_and_everything_else_is_plural() -> None:
-    assert [counted(n, "port") for n in (0, 1, 2, 1234)] == [
-        "0 ports", "1 port", "2 ports", "1,234 ports",
-    ]  # fmt: skip
-    assert counted(1, "row waits", "rows wait") == "1 row waits"
-    assert counted(3, "row waits", "rows wait") == "3 rows wait"
-
-
 def test_one_port_is_singular_wherever_ports_are_counted() -> None:
     assert list(port_table([port()]))[-1] == "1 port: vm 1"
     assert " is complete, 1 port " in terminal_line(marker(action="sync_finished", ports=1))
-
-
-def test_very_long_text_is_cut() -> None:
-    assert clean("x" * 200) == "x" * 200
-    assert clean("x" * 201) == "x" * 199 + "…"
 
 
 # Log lines.

@@ -1,0 +1,68 @@
+"""What an operator can do about a connection that cannot be made."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from dfovsdb.ovsdb.address import Address
+
+_SOCKETS = (
+    "/run/openvswitch/db.sock",
+    "/var/run/openvswitch/db.sock",
+    "/usr/local/var/run/openvswitch/db.sock",
+)
+#: Makes a server listen on tcp, and what that means.
+LISTEN = "`ovs-vsctl set-manager ptcp:6640:127.0.0.1`"
+OPEN_TO_ALL = "every user of this host may then change the database"
+
+
+def remedy(address: Address, code: int) -> str:
+    """What an operator can do about a connection that cannot be made.
+
+    :param code: errno of the attempt.
+    """
+    if code in (errno.EACCES, errno.EPERM):
+        if address.method != "unix":
+            return ": not permitted here, by a firewall?"
+        if folder := _closed_folder(address.host):
+            return (
+                f": this user may not enter the folder {folder}; run as the user of Open "
+                "vSwitch, or let this one enter it"
+            )
+        return (
+            f": this user may not open it, `dfovsdb doctor {address}` says who may and what to do"
+        )
+    if code in (errno.EMFILE, errno.ENFILE):
+        return ": too many descriptors are open, see `ulimit -n`"
+    if address.method == "ssl":
+        return f": is it listening there? `ovs-vsctl set-manager pssl:{address.port}` makes it"
+    there = next((path for path in _SOCKETS if path != address.host and _is_socket(path)), None)
+    if address.method == "unix":
+        return f": connect to unix:{there}" if there else ": is ovsdb-server running?"
+    if there:
+        return (
+            f": connect to unix:{there}, which is there, or make it listen with {LISTEN} "
+            f"({OPEN_TO_ALL})"
+        )
+    return (
+        f": is ovsdb-server running? {LISTEN} makes it listen on tcp:127.0.0.1:6640 "
+        f"({OPEN_TO_ALL})"
+    )
+
+
+def _closed_folder(path: str) -> Path | None:
+    """The folder on the way to a path that this user may not enter, if there is one."""
+    for folder in reversed(Path(path).absolute().parents):
+        if not os.access(folder, os.X_OK, effective_ids=True):
+            return folder if folder.exists() else None
+    return None
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(Path(path).stat().st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,78 @@
+"""Recording: write the bytes that a server sent to a file, with their times.
+
+A recording is made of JSON lines, so that it can be read, cut and mailed: a header, then one
+line for each connection that was made (`begin`), for bytes that arrived (`data`) and for each
+connection that was lost (`lost`), with `t` seconds since the header's `time`. Bytes that are
+not UTF-8, because a read cut a character, are kept as lone surrogates.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from dfovsdb.errors import ConfigurationError, ConnectionLost
+from dfovsdb.logs import get_logger
+from dfovsdb.ovsdb.session import Changes, Session, Snapshot
+from dfovsdb.version import __version__
+
+LOG = get_logger(__name__)
+
+VERSION = 1  #: of the format
+
+
+class RecordingSession(Session):
+    """A Session that writes down what it is fed.
+
+    :param file: is made; a disk that fills up ends the recording, not the session.
+    :raises ConfigurationError: the file is there already, or cannot be made.
+    """
+
+    def __init__(
+        self, now: float, *, file: str | os.PathLike[str], host: str, **options: Any
+    ) -> None:
+        super().__init__(now, **options)
+        self._file: str | os.PathLike[str] | None = file
+        self._began = now
+        header = {
+            "recording": VERSION,
+            "dfovsdb": __version__,
+            "time": datetime.now(UTC).isoformat(),
+            "host": host,
+            "monitor": options.get("monitor", "auto"),
+            "columns": sorted(options.get("extra_columns", ())),
+        }
+        try:
+            with open(file, "x", encoding="ascii") as new:
+                new.write(json.dumps(header) + "\n")
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot record to {os.fspath(file)!r}: {error.strerror}"
+            ) from None
+
+    def begin(self, now: float) -> None:
+        self._write(now, begin=True)
+        super().begin(now)
+
+    def received(self, data: bytes, now: float) -> Iterator[Snapshot | Changes]:
+        if data:
+            self._write(now, data=data.decode("utf-8", "surrogateescape"))
+        return super().received(data, now)
+
+    def lost(self, error: ConnectionLost, now: float) -> None:
+        self._write(now, lost=str(error))
+        super().lost(error, now)
+
+    def _write(self, now: float, **what: Any) -> None:
+        if self._file is None:
+            return
+        line = json.dumps({"t": round(now - self._began, 6), **what})
+        try:
+            with open(self._file, "a", encoding="ascii") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            LOG.warning("the recording %s ends here: %s", self._file, error.strerror)
+            self._file = None
