@@ -35,9 +35,12 @@ def one_case(broker: RabbitMQ, *, durable: bool, kill: bool) -> None:
     """Print one row."""
     topic = f"durable-{durable}-{kill}"
     bus = Bus(
-        f"{broker.url}?amqp_durable_queues={str(durable).lower()}", driver="messagingv2",
-        topics=[topic], control_exchange=f"exchange-{durable}", timeout=10,
-    )  # fmt: skip
+        f"{broker.url}?amqp_durable_queues={str(durable).lower()}",
+        driver="messagingv2",
+        topics=[topic],
+        control_exchange=f"exchange-{durable}",
+        timeout=10,
+    )
     began = time.perf_counter()
     for number in range(COUNT):
         bus.notify("dfovsdb.host", "dfovsdb.port.online", {"number": number})

@@ -62,8 +62,12 @@ def write(connection: str) -> None:
         for number in range(CHANGES):
             mark = f"{time.monotonic_ns()}-{number}"
             ids: list[Any] = ["map", [["iface-id", "a"], ["attached-mac", mark]]]
-            update = {"op": "update", "table": "Interface", "where": [["name", "==", "tap0"]],
-                      "row": {"external_ids": ids}}  # fmt: skip
+            update = {
+                "op": "update",
+                "table": "Interface",
+                "where": [["name", "==", "tap0"]],
+                "row": {"external_ids": ids},
+            }
             request = {"method": "transact", "params": ["Open_vSwitch", update], "id": mark}
             server.sendall(json.dumps(request).encode())
             while f'"id":"{mark}"'.encode() not in server.recv(1 << 16):
@@ -77,8 +81,9 @@ def delay(connection: str, *others: Sink) -> float:
     stamp = Stamp()
     with Monitor(connection, sinks=[stamp, *others]) as monitor:
         monitor.wait_synced()
-        written = subprocess.run([sys.executable, __file__, connection], stdout=subprocess.PIPE,
-                                 text=True, check=True).stdout  # fmt: skip
+        written = subprocess.run(
+            [sys.executable, __file__, connection], stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
         committed = {mark: float(at) for mark, at in map(str.split, written.splitlines())}
         deadline = time.monotonic() + 20
         while max(committed) not in stamp.came and time.monotonic() < deadline:
@@ -90,16 +95,26 @@ def main() -> None:
     """Measure in turn, so that a machine that drifts drifts for all."""
     with Sandbox(vswitchd=False) as box:
         box.vsctl("add-br", "br-int")
-        box.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
-                  "external_ids:iface-id=a")  # fmt: skip
+        box.vsctl(
+            "add-port",
+            "br-int",
+            "tap0",
+            "--",
+            "set",
+            "interface",
+            "tap0",
+            "external_ids:iface-id=a",
+        )
         ratios: dict[str, list[float]] = {"a sink that sleeps": [], "a sink that computes": []}
         for _ in range(ROUNDS):
             alone = delay(box.connection)
             ratios["a sink that sleeps"].append(delay(box.connection, Sleeper()) / alone)
             ratios["a sink that computes"].append(delay(box.connection, Burner()) / alone)
         for name, values in ratios.items():
-            print(f"beside {name}: ratio {statistics.median(values):.1f} "
-                  f"({min(values):.1f}-{max(values):.1f})")  # fmt: skip
+            print(
+                f"beside {name}: ratio {statistics.median(values):.1f} "
+                f"({min(values):.1f}-{max(values):.1f})"
+            )
 
 
 if __name__ == "__main__":

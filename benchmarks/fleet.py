@@ -98,10 +98,18 @@ def main() -> None:
     _print(scale, results, memory)
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(
-            {"scale": scale._asdict(), "machine": _machine(), "figures": results,
-             "agent": memory}, indent=1,
-        ) + "\n")  # fmt: skip
+        args.json.write_text(
+            json.dumps(
+                {
+                    "scale": scale._asdict(),
+                    "machine": _machine(),
+                    "figures": results,
+                    "agent": memory,
+                },
+                indent=1,
+            )
+            + "\n"
+        )
 
 
 def _measure(scale: Scale, replicas: int) -> dict[str, float]:
@@ -215,9 +223,18 @@ def _agent_memory(ports: int) -> dict[str, float]:
                 log = folder / f"{sink}.log"
                 with log.open("wb") as output:
                     agent = subprocess.Popen(
-                        [sys.executable, "-m", "dfovsdb", "--config-file", str(conf), "--debug",
-                         "run"], stdout=output, stderr=output,
-                    )  # fmt: skip
+                        [
+                            sys.executable,
+                            "-m",
+                            "dfovsdb",
+                            "--config-file",
+                            str(conf),
+                            "--debug",
+                            "run",
+                        ],
+                        stdout=output,
+                        stderr=output,
+                    )
                 wait_until(lambda log=log: ": synced, " in log.read_text())  # type: ignore[misc]  # log=log
                 time.sleep(3)  # the sink is told everything within this time
                 found[sink] = fleet_processes.memory(agent.pid)
@@ -231,22 +248,28 @@ def _machine() -> dict[str, str]:
         ["nats-server", "--version"], capture_output=True, text=True, check=True
     ).stdout.split()[-1]
     return {
-        "processor": report.processor(), "python": platform.python_version(),
+        "processor": report.processor(),
+        "python": platform.python_version(),
         "nats-server": server,
-        "nats-py": fleet_processes.nats_version(), "dfovsdb": __version__,
-    }  # fmt: skip
+        "nats-py": fleet_processes.nats_version(),
+        "dfovsdb": __version__,
+    }
 
 
 def _print(scale: Scale, results: dict[str, dict[str, float]], memory: dict[str, float]) -> None:
-    print(f"{scale.hosts} hosts with {scale.ports} ports each, in {scale.processes} processes; "
-          f"then {scale.rate} changes a second")  # fmt: skip
+    print(
+        f"{scale.hosts} hosts with {scale.ports} ports each, in {scale.processes} processes; "
+        f"then {scale.rate} changes a second"
+    )
     print(", ".join(f"{name} {value}" for name, value in _machine().items()))
     names = list(next(iter(results.values())))
     print(f"\n{'':<42}" + "".join(f"{title:>32}" for title in results))
     for name in names:
         print(f"{name:<42}" + "".join(f"{found[name]:>32,.2f}" for found in results.values()))
-    print(f"\nan agent with {scale.ports} ports: {memory['nats']:.0f} MB; "
-          f"with the sink log alone {memory['log']:.0f} MB")  # fmt: skip
+    print(
+        f"\nan agent with {scale.ports} ports: {memory['nats']:.0f} MB; "
+        f"with the sink log alone {memory['log']:.0f} MB"
+    )
 
 
 def _say(words: str) -> None:

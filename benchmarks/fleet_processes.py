@@ -60,9 +60,12 @@ class _Host:
         self.ports = ports(name, count)
         sink = NatsSink(urls, replicas=replicas, timeout=_TIMEOUT)
         self.dispatcher = Dispatcher(
-            {"nats": sink}, host=name, resync="replay", queue_limit=1000,
+            {"nats": sink},
+            host=name,
+            resync="replay",
+            queue_limit=1000,
             condition=lambda: "synced",
-        )  # fmt: skip
+        )
 
 
 def _wait_for(hosts: Sequence[_Host]) -> None:
@@ -97,15 +100,20 @@ def ports(host: str, count: int) -> list[Port]:
     found = []
     for number in range(count):
         row = interface(
-            f"tap{number}", uuid=f"{zlib.crc32(host.encode()):08x}-0000-4000-8000-{number:012d}",
-            ofport=number + 1, admin_state="up", link_state="up",
+            f"tap{number}",
+            uuid=f"{zlib.crc32(host.encode()):08x}-0000-4000-8000-{number:012d}",
+            ofport=number + 1,
+            admin_state="up",
+            link_state="up",
             mac_in_use=f"fe:16:3e:00:00:{number % 256:02x}",
-        )  # fmt: skip
+        )
         attributes = {
-            "iface_id": f"4aa64e21-d9d6-497e-bfa9-{host}-{number}", "attached_mac": row.mac_in_use,
-            "vm_id": f"0c6bd53c-4f4f-4c9b-a9b3-{host}-{number}", "iface_status": "active",
+            "iface_id": f"4aa64e21-d9d6-497e-bfa9-{host}-{number}",
+            "attached_mac": row.mac_in_use,
+            "vm_id": f"0c6bd53c-4f4f-4c9b-a9b3-{host}-{number}",
+            "iface_status": "active",
             "ovn_installed": None,
-        }  # fmt: skip
+        }
         found.append(port_of(row, "vm", attributes))
     return found
 
@@ -116,13 +124,25 @@ def rows(count: int) -> list[dict[str, Any]]:
     for n in range(count):
         ids = [["iface-id", f"vif-{n}"], ["attached-mac", "fa:16:3e:00:00:01"]]
         operations += [
-            {"op": "insert", "table": "Interface", "uuid-name": f"i{n}",
-             "row": {"name": f"tap{n}", "external_ids": ["map", ids]}},
-            {"op": "insert", "table": "Port", "uuid-name": f"p{n}",
-             "row": {"name": f"tap{n}", "interfaces": ["named-uuid", f"i{n}"]}},
-            {"op": "mutate", "table": "Bridge", "where": [["name", "==", "br-int"]],
-             "mutations": [["ports", "insert", ["named-uuid", f"p{n}"]]]},
-        ]  # fmt: skip
+            {
+                "op": "insert",
+                "table": "Interface",
+                "uuid-name": f"i{n}",
+                "row": {"name": f"tap{n}", "external_ids": ["map", ids]},
+            },
+            {
+                "op": "insert",
+                "table": "Port",
+                "uuid-name": f"p{n}",
+                "row": {"name": f"tap{n}", "interfaces": ["named-uuid", f"i{n}"]},
+            },
+            {
+                "op": "mutate",
+                "table": "Bridge",
+                "where": [["name", "==", "br-int"]],
+                "mutations": [["ports", "insert", ["named-uuid", f"p{n}"]]],
+            },
+        ]
     return operations
 
 
@@ -207,11 +227,19 @@ def messages(host: str, count: int) -> list[Publication]:
     begin = SyncMarker(action="sync_started", origin="initial", seq=1, time=now, host=host)
     told = ours.of_marker(begin)
     for number, port in enumerate(ports(host, count), start=2):
-        event = PortEvent(action="online", port=port, previous=None, origin="initial",
-                          seq=number, time=now, host=host)  # fmt: skip
+        event = PortEvent(
+            action="online",
+            port=port,
+            previous=None,
+            origin="initial",
+            seq=number,
+            time=now,
+            host=host,
+        )
         told += ours.of_event(event, ())[0]
-    end = SyncMarker(action="sync_finished", origin="initial", seq=count + 2, time=now,
-                     host=host, ports=count)  # fmt: skip
+    end = SyncMarker(
+        action="sync_finished", origin="initial", seq=count + 2, time=now, host=host, ports=count
+    )
     return told + ours.of_marker(end)
 
 

@@ -70,12 +70,19 @@ def summarize(samples: Iterable[Sample]) -> list[Figure]:
 
     return [
         Figure(
-            work, peer, name, units[name], medians[work, name, peer], min(found), max(found),
-            len(found), ratio(medians[work, name, peer], medians.get((work, name, "bare"))),
+            work,
+            peer,
+            name,
+            units[name],
+            medians[work, name, peer],
+            min(found),
+            max(found),
+            len(found),
+            ratio(medians[work, name, peer], medians.get((work, name, "bare"))),
             ratio(medians[work, name, peer], medians.get((work, name, "dfovsdb"))),
         )
         for (work, name, peer), found in values.items()
-    ]  # fmt: skip
+    ]
 
 
 def slopes(figures: Sequence[Figure]) -> dict[str, float]:

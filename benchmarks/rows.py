@@ -57,9 +57,13 @@ class Writer:
         bridge: dict[str, Any] = {"name": "br-int", "ports": ["set", ports]}
         operations.append({"op": "insert", "table": "Bridge", "row": bridge, "uuid-name": "b"})
         operations.append(
-            {"op": "mutate", "table": "Open_vSwitch", "where": [],
-             "mutations": [["bridges", "insert", ["named-uuid", "b"]]]}
-        )  # fmt: skip
+            {
+                "op": "mutate",
+                "table": "Open_vSwitch",
+                "where": [],
+                "mutations": [["bridges", "insert", ["named-uuid", "b"]]],
+            }
+        )
         results = self.transact(*operations)
         self.uuids = {name: results[2 * number]["uuid"][1] for number, name in enumerate(names)}
 

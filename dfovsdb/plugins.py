@@ -149,8 +149,9 @@ class Finder(Generic[P]):
             if conf is not None:
                 conf.register_opts(options, group=group)
         except Exception as error:
-            raise self._cannot_be_built(instance, name, "its options are no list of "
-                                        f"oslo.config options: {error!r}") from error  # fmt: skip
+            raise self._cannot_be_built(
+                instance, name, f"its options are no list of oslo.config options: {error!r}"
+            ) from error
         values: dict[str, Any] = {}
         if conf is not None:
             config.check(conf, {group: options})

@@ -69,8 +69,9 @@ class _Player:
         columns = frozenset(header.get("columns", ()))
         missing = sorted(chain.extra_columns - columns)
         if missing:
-            LOG.warning("the recording lacks the columns %s: they are taken as empty",
-                        ", ".join(missing))  # fmt: skip
+            LOG.warning(
+                "the recording lacks the columns %s: they are taken as empty", ", ".join(missing)
+            )
         self._absent: dict[str, ColumnType] = dict.fromkeys(missing, ABSENT)
         self._began = datetime.fromisoformat(header["time"])
         self._session = Session(0.0, extra_columns=columns, monitor=header.get("monitor", "auto"))

@@ -117,8 +117,15 @@ class Subscriber:
 
 
 def event(action: Action, now: Port, previous: Port | None = None, seq: int = 1) -> PortEvent:
-    return PortEvent(action=action, port=now, previous=previous, origin="update", seq=seq,
-                     time=datetime.now(UTC), host="cmp-17")  # fmt: skip
+    return PortEvent(
+        action=action,
+        port=now,
+        previous=previous,
+        origin="update",
+        seq=seq,
+        time=datetime.now(UTC),
+        host="cmp-17",
+    )
 
 
 def marker(action: SyncAction, origin: Origin = "initial") -> SyncMarker:
@@ -143,5 +150,7 @@ class Running:
 
 def ports(number: int, prefix: str = "tap") -> list[tuple[str, Port | None]]:
     """As many VM ports, u0, u1, …, as facts to publish."""
-    return [(f"u{n}", port_of(Interface(uuid=f"u{n}", name=f"{prefix}{n}"), "vm", {}))
-            for n in range(number)]  # fmt: skip
+    return [
+        (f"u{n}", port_of(Interface(uuid=f"u{n}", name=f"{prefix}{n}"), "vm", {}))
+        for n in range(number)
+    ]

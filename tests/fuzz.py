@@ -36,8 +36,10 @@ def one_input(data: bytes) -> None:
     pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
     whole, parts = decoded([stream]), decoded(pieces)
     if "lost" in (*whole[-1:], *parts[-1:]):  # other pieces may show the damage sooner
-        whole, parts = (messages[: messages.index("lost")] if "lost" in messages else messages
-                        for messages in (whole, parts))  # fmt: skip
+        whole, parts = (
+            messages[: messages.index("lost")] if "lost" in messages else messages
+            for messages in (whole, parts)
+        )
         shorter = min(len(whole), len(parts))
         whole, parts = whole[:shorter], parts[:shorter]
     assert whole == parts

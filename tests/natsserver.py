@@ -13,6 +13,8 @@ from typing import Self
 from unittest import SkipTest
 
 from dfovsdb.testing import wait_until
+from tests.freeports import free_port
+from tests.waiting import DEADLINE
 
 _WHERE = ("/usr/sbin", "/usr/local/sbin", str(Path(__file__).parents[1] / ".nats/usr/sbin"))
 
@@ -32,9 +34,13 @@ class NatsServer:
     """
 
     def __init__(
-        self, folder: Path, name: str = "n1", settings: str = "", limits: str = "",
+        self,
+        folder: Path,
+        name: str = "n1",
+        settings: str = "",
+        limits: str = "",
         scheme: str = "nats",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.folder = folder / name
         self.folder.mkdir(parents=True)
         self.name = name
@@ -69,10 +75,18 @@ class NatsServer:
         """With the configuration file as it is."""
         conf = self.folder / "nats.conf"
         self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", find(),
-             "-c", str(conf), "-l", str(self.folder / "log")],
+            [
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                find(),
+                "-c",
+                str(conf),
+                "-l",
+                str(self.folder / "log"),
+            ],
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
 
     def wait(self) -> None:
         """Until it listens."""
@@ -88,7 +102,7 @@ class NatsServer:
         if self.process is not None:
             self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(number)
-            self.process.wait(20)
+            self.process.wait(DEADLINE)
             self.process = None
 
     def pause(self) -> None:
@@ -116,11 +130,12 @@ class NatsCluster:
         urls = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
         self.servers = [
             NatsServer(
-                folder, f"n{number}", f"{settings}\n"
-                f'cluster {{ name: c, listen: "127.0.0.1:{port}", routes: [{urls}] }}',
+                folder,
+                f"n{number}",
+                f'{settings}\ncluster {{ name: c, listen: "127.0.0.1:{port}", routes: [{urls}] }}',
             )
             for number, port in enumerate(routes, start=1)
-        ]  # fmt: skip
+        ]
 
     def __enter__(self) -> Self:
         for server in self.servers:
@@ -139,9 +154,3 @@ class NatsCluster:
 
     def named(self, name: str) -> NatsServer:
         return next(server for server in self.servers if server.name == name)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

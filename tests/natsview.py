@@ -26,8 +26,14 @@ BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 class Fleet:
     """A context manager: within it there is a connection."""
 
-    def __init__(self, servers: Sequence[str], *, streams: Streams | None = None,
-                 timeout: float = 5, **access: Any) -> None:  # fmt: skip
+    def __init__(
+        self,
+        servers: Sequence[str],
+        *,
+        streams: Streams | None = None,
+        timeout: float = 5,
+        **access: Any,
+    ) -> None:
         self.streams = streams or Streams()
         self._loop = asyncio.new_event_loop()
         self._access = Servers(servers, **access)

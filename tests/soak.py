@@ -36,10 +36,19 @@ MOST_GROWTH = 8 << 20  # bytes of resident memory; a leak in minutes of this is 
 MOST_PORTS = 60
 BRIDGES = ("br-int", "br-tun", "br-ex")
 NETWORK_FAULTS = (
-    faultproxy.Delay, faultproxy.OneByteAtATime, faultproxy.CutAt, faultproxy.ResetAt,
-    faultproxy.Silent, faultproxy.StallAt, faultproxy.SwallowEcho, faultproxy.Duplicate,
-    faultproxy.Reorder, faultproxy.Corrupt, faultproxy.EndlessMessage, faultproxy.Flood,
-)  # fmt: skip
+    faultproxy.Delay,
+    faultproxy.OneByteAtATime,
+    faultproxy.CutAt,
+    faultproxy.ResetAt,
+    faultproxy.Silent,
+    faultproxy.StallAt,
+    faultproxy.SwallowEcho,
+    faultproxy.Duplicate,
+    faultproxy.Reorder,
+    faultproxy.Corrupt,
+    faultproxy.EndlessMessage,
+    faultproxy.Flood,
+)
 
 
 class SoakError(Exception):
@@ -58,8 +67,11 @@ class Usage(NamedTuple):
         status = dict(
             line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
         )
-        return cls(len(os.listdir(f"/proc/{pid}/fd")), int(status["Threads"]),
-                   int(status["VmRSS"].split()[0]) * 1024)  # fmt: skip
+        return cls(
+            len(os.listdir(f"/proc/{pid}/fd")),
+            int(status["Threads"]),
+            int(status["VmRSS"].split()[0]) * 1024,
+        )
 
 
 class Told:
@@ -194,8 +206,9 @@ class Soak:
         with (self._folder / "agent.log").open("wb") as log:
             agent = subprocess.Popen(
                 [sys.executable, "-m", "dfovsdb", "--config-file", str(configuration), "run"],
-                stderr=log, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
         try:
             yield agent
             self.proxy.heal()
@@ -232,9 +245,19 @@ class Soak:
 
     def _churn(self) -> None:
         do = self.rng.choice(
-            [self._add_vm, self._add_vm, self._add_tunnel, self._add_patch, self._add_broken,
-             self._change, self._change, self._change, self._delete, self._delete]
-        )  # fmt: skip
+            [
+                self._add_vm,
+                self._add_vm,
+                self._add_tunnel,
+                self._add_patch,
+                self._add_broken,
+                self._change,
+                self._change,
+                self._change,
+                self._delete,
+                self._delete,
+            ]
+        )
         if len(self._ports) > MOST_PORTS:
             do = self._delete
         with contextlib.suppress(SandboxError):  # refused, as after the database was replaced
@@ -274,9 +297,13 @@ class Soak:
         if self._ports:
             name = self.rng.choice(sorted(self._ports))
             change = self.rng.choice(
-                ["external_ids:attached-mac=x{}", "ofport_request={}", "external_ids:iface-id=y{}",
-                 "external_ids:iface-status=active"]
-            )  # fmt: skip
+                [
+                    "external_ids:attached-mac=x{}",
+                    "ofport_request={}",
+                    "external_ids:iface-id=y{}",
+                    "external_ids:iface-status=active",
+                ]
+            )
             self._vsctl("set", "interface", name, change.format(self.rng.randrange(1, 500)))
 
     def _delete(self) -> None:
@@ -292,10 +319,18 @@ class Soak:
 
     def _faults(self) -> list[Callable[[], None]]:
         return [
-            self._network, self._network, self._network, self._cut, self._kill_database,
-            self._pause_database, self._restart_switch, self._replace_database, self._fill_disk,
-            self._rotate, self._replay,
-        ]  # fmt: skip
+            self._network,
+            self._network,
+            self._network,
+            self._cut,
+            self._kill_database,
+            self._pause_database,
+            self._restart_switch,
+            self._replace_database,
+            self._fill_disk,
+            self._rotate,
+            self._replay,
+        ]
 
     def _network(self) -> None:
         self.proxy.fault = self.rng.choice(NETWORK_FAULTS)
@@ -354,8 +389,16 @@ class Soak:
 
     def _restore_bridges(self) -> None:
         for bridge in BRIDGES:
-            self._vsctl("--may-exist", "add-br", bridge, "--",
-                        "set", "bridge", bridge, "datapath_type=dummy")  # fmt: skip
+            self._vsctl(
+                "--may-exist",
+                "add-br",
+                bridge,
+                "--",
+                "set",
+                "bridge",
+                bridge,
+                "datapath_type=dummy",
+            )
 
     # Quiet points.
 
@@ -364,8 +407,18 @@ class Soak:
         self._limit(resource.RLIM_INFINITY)
         self.proxy.heal()
         mark = f"quiet-{self._rounds}"
-        self._vsctl("--may-exist", "add-port", "br-int", "mark", "--", "set", "interface", "mark",
-                    "type=internal", f"external_ids:iface-id={mark}")  # fmt: skip
+        self._vsctl(
+            "--may-exist",
+            "add-port",
+            "br-int",
+            "mark",
+            "--",
+            "set",
+            "interface",
+            "mark",
+            "type=internal",
+            f"external_ids:iface-id={mark}",
+        )
         deadline = time.monotonic() + DEADLINE
         while lines := self._wrong(mark):
             if self.agent.poll() is not None:
@@ -378,8 +431,10 @@ class Soak:
         if self._warm is None and time.monotonic() - self._began > WARM_UP:
             self._warm = usage
         self._last = usage
-        self._say(f"round {self._rounds}: {len(self._told[0].ports)} ports, all sinks equal the "
-                  f"reference; {usage.memory >> 20} MiB")  # fmt: skip
+        self._say(
+            f"round {self._rounds}: {len(self._told[0].ports)} ports, all sinks equal the "
+            f"reference; {usage.memory >> 20} MiB"
+        )
         if self._warm is not None and (
             usage.descriptors > self._warm.descriptors
             or usage.threads > self._warm.threads
@@ -405,8 +460,10 @@ class Soak:
         descriptors, threads, memory = (
             now - then for now, then in zip(self._last, self._warm, strict=True)
         )
-        return (f"since the first minute {descriptors:+} descriptors, {threads:+} threads, "
-                f"{memory / (1 << 20):+.1f} MiB")  # fmt: skip
+        return (
+            f"since the first minute {descriptors:+} descriptors, {threads:+} threads, "
+            f"{memory / (1 << 20):+.1f} MiB"
+        )
 
 
 def main() -> int:

@@ -46,8 +46,10 @@ class Terminal:
         environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "dfovsdb", *args],
-            stdout=follower, stderr=follower, env=environment | {"TERM": "xterm-256color"},
-        )  # fmt: skip
+            stdout=follower,
+            stderr=follower,
+            env=environment | {"TERM": "xterm-256color"},
+        )
         os.close(follower)
 
     def wait_for(self, words: str) -> str:

@@ -25,8 +25,12 @@ have_all() {
 fetch() {
     rm -rf $folder .cache/service-tools
     tools/fetch-debs.sh .cache/service-tools systemd logrotate || return 1
+    # Where the package has its units differs: Debian 12 and 13.
+    for units in usr/lib/systemd/system lib/systemd/system; do
+        [ ! -d ".cache/service-tools/$units" ] || break
+    done
     # shellcheck disable=SC2086  # a word for each program
-    tools/wrap-programs.sh .cache/service-tools SYSTEMD_UNIT_PATH=lib/systemd/system $programs
+    tools/wrap-programs.sh .cache/service-tools SYSTEMD_UNIT_PATH=$units $programs
     echo "$stamp" >.cache/service-tools/stamp
     mv .cache/service-tools $folder
 }

@@ -57,16 +57,24 @@ class Failures:
         LOG.log(
             logging.ERROR if unsaid is None else logging.DEBUG,
             "classifier %s failed on interface %r (%s); asking the next one",
-            kind, interface.name, interface.uuid, exc_info=error if unsaid is None else None,
-        )  # fmt: skip
+            kind,
+            interface.name,
+            interface.uuid,
+            exc_info=error if unsaid is None else None,
+        )
 
     def sum_up(self) -> None:
         """Say how often the mistakes came again since this was said last."""
         self.due = False
         for mistake, unsaid in self._unsaid.items():
             if unsaid:
-                LOG.warning("classifier %s failed as before %d more times: %s at %s",
-                            mistake.kind, unsaid, mistake.error, mistake.raised_at)  # fmt: skip
+                LOG.warning(
+                    "classifier %s failed as before %d more times: %s at %s",
+                    mistake.kind,
+                    unsaid,
+                    mistake.error,
+                    mistake.raised_at,
+                )
                 self._unsaid[mistake] = 0
                 if unsaid >= self._sum_at[mistake]:
                     self._sum_at[mistake] *= 10

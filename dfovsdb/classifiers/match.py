@@ -70,8 +70,11 @@ class MatchClassifier(Classifier):
 
     def nearly(self, interface: Interface) -> str | None:
         """What it lacks, where that is one thing only."""
-        missing = [f"external_ids:{key}" for key in self._external_ids
-                   if key not in interface.external_ids]  # fmt: skip
+        missing = [
+            f"external_ids:{key}"
+            for key in self._external_ids
+            if key not in interface.external_ids
+        ]
         missing += [f"options:{key}" for key in self._option_keys if key not in interface.options]
         lacks = [f"it has no {what}" for what in missing]
         if self._types and (interface.type or "system") not in self._types:

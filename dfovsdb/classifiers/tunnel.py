@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 
 #: ovs-vswitchd.conf.db(5), Interface, type; stt and lisp left with OVS 3.
 TYPES = (
-    "geneve", "vxlan", "gre", "ip6gre", "erspan", "ip6erspan",
-    "gtpu", "bareudp", "srv6", "lisp", "stt",
-)  # fmt: skip
+    "geneve",
+    "vxlan",
+    "gre",
+    "ip6gre",
+    "erspan",
+    "ip6erspan",
+    "gtpu",
+    "bareudp",
+    "srv6",
+    "lisp",
+    "stt",
+)
 
 
 class TunnelClassifier(Classifier):

@@ -26,9 +26,11 @@ SYNC_TIMEOUT = 10.0  #: seconds that commands that answer at once give the serve
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "connection", nargs="?", metavar="CONNECTION",
+        "connection",
+        nargs="?",
+        metavar="CONNECTION",
         help="tcp:, unix: or ssl: (default: [ovsdb] connection, tcp:127.0.0.1:6640)",
-    )  # fmt: skip
+    )
 
 
 def add_selection(parser: argparse.ArgumentParser, *, states: bool = True) -> None:
@@ -36,14 +38,20 @@ def add_selection(parser: argparse.ArgumentParser, *, states: bool = True) -> No
         "--kind", action="append", default=[], help="only ports of this kind; may be repeated"
     )
     parser.add_argument(
-        "--name", action="append", default=[], metavar="PATTERN",
+        "--name",
+        action="append",
+        default=[],
+        metavar="PATTERN",
         help="only ports of such a name, a shell pattern; may be repeated",
-    )  # fmt: skip
+    )
     if states:
         parser.add_argument(
-            "--state", action="append", default=[], choices=("pending", "failed", "ready"),
+            "--state",
+            action="append",
+            default=[],
+            choices=("pending", "failed", "ready"),
             help="only ports in this state; may be repeated",
-        )  # fmt: skip
+        )
 
 
 def seconds(text: str) -> float:

@@ -69,13 +69,25 @@ class _Day:
         self._sandbox.add_bridge("br-tun")
         for number, tunnel in enumerate(("vxlan", "gre", "geneve"), start=1):
             name = f"{tunnel}-host{number}"
-            vsctl("add-port", "br-tun", name, "--", "set", "interface", name,
-                  f"type={tunnel}", f"options:remote_ip=10.10.10.{number}")  # fmt: skip
+            vsctl(
+                "add-port",
+                "br-tun",
+                name,
+                "--",
+                "set",
+                "interface",
+                name,
+                f"type={tunnel}",
+                f"options:remote_ip=10.10.10.{number}",
+            )
             self._ready(name)
 
         say("A patch pair joins the two bridges")
-        vsctl(*self._patch("br-int", "patch-tun", "patch-int"), "--",
-              *self._patch("br-tun", "patch-int", "patch-tun"))  # fmt: skip
+        vsctl(
+            *self._patch("br-int", "patch-tun", "patch-int"),
+            "--",
+            *self._patch("br-tun", "patch-int", "patch-tun"),
+        )
         self._ready("patch-int")
 
         say("Two VMs boot")
@@ -83,8 +95,16 @@ class _Day:
         self._boot("tap7c1e5b02-3f", "7c1e5b02-3f44-4a0b-9d1c-2f6a51f0a9e3", "02")
 
         say("A VM whose device does not exist")
-        vsctl("add-port", "br-int", "vhu-broken", "--", "set", "interface", "vhu-broken",
-              "external_ids:iface-id=0b9d3c1e-0000-4b5a-8000-000000000003")  # fmt: skip
+        vsctl(
+            "add-port",
+            "br-int",
+            "vhu-broken",
+            "--",
+            "set",
+            "interface",
+            "vhu-broken",
+            "external_ids:iface-id=0b9d3c1e-0000-4b5a-8000-000000000003",
+        )
         self._until(lambda p: p.name == "vhu-broken" and p.state == "failed")
 
         say("It is given up, and the first VM shuts down")
@@ -111,17 +131,33 @@ class _Day:
 
     @staticmethod
     def _patch(bridge: str, name: str, peer: str) -> tuple[str, ...]:
-        return ("add-port", bridge, name, "--", "set", "interface", name,
-                "type=patch", f"options:peer={peer}")  # fmt: skip
+        return (
+            "add-port",
+            bridge,
+            name,
+            "--",
+            "set",
+            "interface",
+            name,
+            "type=patch",
+            f"options:peer={peer}",
+        )
 
     def _boot(self, name: str, iface_id: str, mac: str, *, wait: bool = True) -> None:
         self._sandbox.vsctl(
             "--no-wait",
-            "add-port", "br-int", name, "--", "set", "interface", name, "type=dummy",
+            "add-port",
+            "br-int",
+            name,
+            "--",
+            "set",
+            "interface",
+            name,
+            "type=dummy",
             f"external_ids:iface-id={iface_id}",
             f'external_ids:attached-mac="fa:16:3e:00:00:{mac}"',
             "external_ids:iface-status=active",
-        )  # fmt: skip
+        )
         if wait:
             self._until(lambda p: p.name == name and p.link_state is not None)
 

@@ -13,20 +13,24 @@ _COLOURS = {"fine": "32", "note": "33", "wrong": "31"}
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "doctor", help="what usually goes wrong, and what to do",
+        "doctor",
+        help="what usually goes wrong, and what to do",
         description="Looks at what usually goes wrong and says for each what is fine or what to "
         "do. Status 0 where nothing is wrong, 1 where something is.",
-    )  # fmt: skip
+    )
     common.add_connection(parser)
     parser.add_argument(
-        "--verify", action="store_true",
+        "--verify",
+        action="store_true",
         help="read the table with ovs.db.idl too, and compare it with what we have read",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--timeout", type=common.seconds, default=5.0, metavar="S",
-        help="seconds for each answer, and for ovs-vswitchd to take a port "
-        "(default: %(default)s)",
-    )  # fmt: skip
+        "--timeout",
+        type=common.seconds,
+        default=5.0,
+        metavar="S",
+        help="seconds for each answer, and for ovs-vswitchd to take a port (default: %(default)s)",
+    )
     parser.set_defaults(command=doctor)
 
 

@@ -55,16 +55,19 @@ def _add(
         if name in commands.choices:
             del commands.choices[name]
         _add_unusable(
-            commands, name,
+            commands,
+            name,
             f"of package {_package(offer)} cannot be loaded from {offer.value}: {error!r}",
-        )  # fmt: skip
+        )
 
 
 def _add_unusable(commands: Commands[argparse.ArgumentParser], name: str, why: str) -> None:
     parser = commands.add_parser(
-        name, help="cannot be used; call it to learn why",
-        add_help=False, prefix_chars="\0",  # so that it takes any argument
-    )  # fmt: skip
+        name,
+        help="cannot be used; call it to learn why",
+        add_help=False,
+        prefix_chars="\0",  # so that it takes any argument
+    )
     parser.add_argument("rest", nargs="*")
     parser.set_defaults(command=partial(_refuse, name, why))
 

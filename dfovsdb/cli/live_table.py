@@ -93,8 +93,11 @@ class LiveTable(Sink):
     def _forget(self, now: float) -> None:
         while self._events and self._events[0] < now - _RATE_OVER:
             self._events.popleft()
-        gone = [uuid for uuid, row in self._rows.items()
-                if row.action == "offline" and row.changed <= now - MOMENT]  # fmt: skip
+        gone = [
+            uuid
+            for uuid, row in self._rows.items()
+            if row.action == "offline" and row.changed <= now - MOMENT
+        ]
         for uuid in gone:
             del self._rows[uuid]
 

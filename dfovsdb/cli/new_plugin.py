@@ -9,10 +9,11 @@ from dfovsdb.cli import common
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "new-plugin", help="the skeleton of a plugin package",
+        "new-plugin",
+        help="the skeleton of a plugin package",
         description="Writes the folder dfovsdb-NAME here: a classifier, a sink, their "
         "conformance tests, a configuration, entry points.",
-    )  # fmt: skip
+    )
     parser.add_argument("name", metavar="NAME", help="of the kind and the sink, as edge")
     parser.set_defaults(command=new_plugin)
 

@@ -89,14 +89,20 @@ def _parser(argv: Sequence[str] | None = ()) -> argparse.ArgumentParser:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--config-file", metavar="FILE", action="append", default=[],
+        "--config-file",
+        metavar="FILE",
+        action="append",
+        default=[],
         help="configuration; without it ~/.dfovsdb, ~, /etc/dfovsdb and /etc are searched "
         "for dfovsdb.conf",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--config-dir", metavar="DIR", action="append", default=[],
+        "--config-dir",
+        metavar="DIR",
+        action="append",
+        default=[],
         help="read every *.conf of a folder, after the files",
-    )  # fmt: skip
+    )
     parser.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
 
 

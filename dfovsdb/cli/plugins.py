@@ -9,10 +9,11 @@ from dfovsdb.cli import common
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "plugins", help="every installed classifier and sink",
+        "plugins",
+        help="every installed classifier and sink",
         description="Lists every installed classifier and sink, which are enabled, in what "
         "order, and from which package; and why an enabled one cannot be used.",
-    )  # fmt: skip
+    )
     parser.set_defaults(command=plugins)
 
 

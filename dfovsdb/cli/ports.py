@@ -14,34 +14,45 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "ports", help="the ports that are there now",
+        "ports",
+        help="the ports that are there now",
         description="Prints the ports that are there now, and ends.",
-    )  # fmt: skip
+    )
     common.add_connection(parser)
     common.add_selection(parser)
     parser.add_argument("--json", action="store_true", help="JSON, one port a line")
     parser.add_argument(
-        "--timeout", type=common.seconds, default=common.SYNC_TIMEOUT, metavar="S",
+        "--timeout",
+        type=common.seconds,
+        default=common.SYNC_TIMEOUT,
+        metavar="S",
         help="seconds for the server to answer, where it takes the connection; status 1 past "
         "it (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.set_defaults(command=ports)
 
     parser = commands.add_parser(
-        "wait", help="wait until a port is there",
+        "wait",
+        help="wait until a port is there",
         description="Waits until there is a port that has everything that is asked for, and "
         "prints it as JSON.",
-    )  # fmt: skip
+    )
     common.add_connection(parser)
     parser.add_argument(
-        "--iface-id", action="append", default=[], metavar="ID",
+        "--iface-id",
+        action="append",
+        default=[],
+        metavar="ID",
         help="external_ids:iface-id of the port; may be repeated, one must match",
-    )  # fmt: skip
+    )
     common.add_selection(parser)
     parser.add_argument(
-        "--timeout", type=common.seconds, default=30.0, metavar="S",
+        "--timeout",
+        type=common.seconds,
+        default=30.0,
+        metavar="S",
         help="seconds to wait; status 1 past it (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.set_defaults(command=wait)
 
 

@@ -10,10 +10,11 @@ from dfovsdb.cli import common
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "replay", help="the events that a recording gives",
+        "replay",
+        help="the events that a recording gives",
         description="Prints the events of a file that `dfovsdb watch --record` has written, as "
         "the configured classifiers see them, without any server.",
-    )  # fmt: skip
+    )
     parser.add_argument("file", metavar="FILE", help="a recording")
     parser.add_argument("--json", action="store_true", help="JSON version 1, one object a line")
     parser.set_defaults(command=replay)

@@ -22,10 +22,11 @@ _REPORT = 5.0  # seconds between two reports to the service manager, at most
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "run", help="the agent: monitor with the configured sinks",
+        "run",
+        help="the agent: monitor with the configured sinks",
         description="Monitors with the configured sinks until SIGTERM or SIGINT, then drains "
         "them. SIGHUP reopens files, SIGUSR1 tells everything again.",
-    )  # fmt: skip
+    )
     parser.set_defaults(command=run)
 
 
@@ -52,12 +53,19 @@ def run(args: argparse.Namespace) -> int:
     with monitor, web:
         systemd.notify("READY=1")
         why = _serve(monitor, wanted, logger)
-        logger.info("leaving because of %s; sinks have %g s for what is left", why,
-                    conf.dfovsdb.stop_timeout)  # fmt: skip
+        logger.info(
+            "leaving because of %s; sinks have %g s for what is left",
+            why,
+            conf.dfovsdb.stop_timeout,
+        )
         systemd.notify("STOPPING=1", "STATUS=telling what is left")
     well = monitor.stop()  # which says again how it ended
-    logger.info("ended: %s", "every sink has taken everything" if well else
-                "not every sink has taken everything, see above")  # fmt: skip
+    logger.info(
+        "ended: %s",
+        "every sink has taken everything"
+        if well
+        else "not every sink has taken everything, see above",
+    )
     return common.DONE
 
 

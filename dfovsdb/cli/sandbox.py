@@ -12,16 +12,18 @@ from dfovsdb.cli import common
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "sandbox", help="a private, real Open vSwitch",
+        "sandbox",
+        help="a private, real Open vSwitch",
         description="Starts ovsdb-server and ovs-vswitchd in a private directory (no root, no "
         "kernel module), prints their connection, and ends with Ctrl-C.",
-    )  # fmt: skip
+    )
     parser.set_defaults(command=sandbox, ends_with_ctrl_c=True)
 
     parser = commands.add_parser(
-        "demo", help="a scripted day of a host, on a sandbox",
+        "demo",
+        help="a scripted day of a host, on a sandbox",
         description="Plays a day of a host on a sandbox and shows the events it makes.",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--fast", action="store_true", help="without the pauses that make it readable"
     )

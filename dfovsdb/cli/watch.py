@@ -11,20 +11,24 @@ from dfovsdb.cli import common
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "watch", help="events on the terminal, no configuration needed",
+        "watch",
+        help="events on the terminal, no configuration needed",
         description="Prints events until Ctrl-C.",
-    )  # fmt: skip
+    )
     common.add_connection(parser)
     parser.add_argument("--json", action="store_true", help="JSON version 1, one object a line")
     parser.add_argument("--once", action="store_true", help="end after the first sync")
     parser.add_argument(
-        "--timeout", type=common.seconds, metavar="S",
+        "--timeout",
+        type=common.seconds,
+        metavar="S",
         help="seconds for the first sync; status 1 past it",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--live", action="store_true",
+        "--live",
+        action="store_true",
         help="a table that updates in place (needs the extra dfovsdb[tui])",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--record", metavar="FILE", help="write what the server sends to a new file, for replay"
     )

@@ -90,8 +90,11 @@ class Dispatcher:
     def _wait_open(self, worker: Worker, deadline: float) -> None:
         if not worker.opened.wait(max(0.0, deadline - time.monotonic())):
             worker.opened.set()  # from here on the worker itself reports a failure
-            LOG.warning("sink %s is still opening after %.0f s; monitoring begins meanwhile",
-                        worker.name, OPEN_TIMEOUT)  # fmt: skip
+            LOG.warning(
+                "sink %s is still opening after %.0f s; monitoring begins meanwhile",
+                worker.name,
+                OPEN_TIMEOUT,
+            )
         if worker.failure is not None:
             raise ConfigurationError(
                 f"sink {worker.name} cannot be opened: {worker.failure}"

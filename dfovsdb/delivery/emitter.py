@@ -146,8 +146,12 @@ class Emitter:
                     self._destination.back_off()
         except Refused as refused:
             batch = counted(len(events), "event")
-            LOG.warning("sink %s refused a batch of %s (%r); offering them one by one",
-                        self._destination.name, batch, refused.error)  # fmt: skip
+            LOG.warning(
+                "sink %s refused a batch of %s (%r); offering them one by one",
+                self._destination.name,
+                batch,
+                refused.error,
+            )
             self._offer_each(events)
 
     def _offer_each(self, events: Sequence[PortEvent]) -> None:

@@ -131,11 +131,15 @@ class SinkGuard:
             self.available = False
             self._down_since = self._inbox.bell.now()
             self.counters["outages"] += 1
-            LOG.warning("sink %s is unavailable: %s; what it misses is offered again",
-                        self.name, down)  # fmt: skip
+            LOG.warning(
+                "sink %s is unavailable: %s; what it misses is offered again", self.name, down
+            )
 
     def _came_back(self) -> None:
         self._wait = RETRY_FIRST
         self.available = True
-        LOG.info("sink %s is available again, after %.1f s", self.name,
-                 self._inbox.bell.now() - self._down_since)  # fmt: skip
+        LOG.info(
+            "sink %s is available again, after %.1f s",
+            self.name,
+            self._inbox.bell.now() - self._down_since,
+        )

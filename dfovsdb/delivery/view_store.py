@@ -34,9 +34,15 @@ _VERSION = 1
 _FILES = ("", "-wal", "-shm", "-journal")  # of one database (sqlite.org/tempfiles.html)
 #: Primary result codes (sqlite.org/rescode.html) that say nothing against the file itself.
 _IN_THE_WAY = {
-    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM,
-}  # fmt: skip
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_NOMEM,
+}
 _RETRY = 10.0  # seconds before another try to write after the disk refused
 _CLOSE = 0.2  # seconds that closing waits for a disk that hangs
 
@@ -120,8 +126,11 @@ class ViewStore:
                         self._db.executemany(sql, rows)
             except sqlite3.Error as error:
                 if self._retry_at is None:
-                    LOG.warning("%s cannot be written: %s; going on without it, and trying again",
-                                self._path, error)  # fmt: skip
+                    LOG.warning(
+                        "%s cannot be written: %s; going on without it, and trying again",
+                        self._path,
+                        error,
+                    )
                 self._retry_at = time.monotonic() + _RETRY
                 return False
             if self._retry_at is not None:

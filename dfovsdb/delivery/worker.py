@@ -117,8 +117,9 @@ class Worker:
         except Refused as refused:
             self.failure = refused.error
             if self.opened.is_set():  # nobody waits to be told
-                LOG.error("sink %s cannot be opened, and is told nothing: %s",
-                          self.name, refused.error)  # fmt: skip
+                LOG.error(
+                    "sink %s cannot be opened, and is told nothing: %s", self.name, refused.error
+                )
             return False
         else:
             self._destination.opened = True

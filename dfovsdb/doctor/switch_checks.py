@@ -372,8 +372,10 @@ class _Everything(Classifier):
 
     def classify(self, interface: Interface) -> Mapping[str, str | None]:
         facts: dict[str, str | None] = {}
-        for column, pairs in (("external_ids", interface.external_ids),
-                              ("options", interface.options)):  # fmt: skip
+        for column, pairs in (
+            ("external_ids", interface.external_ids),
+            ("options", interface.options),
+        ):
             facts |= {f"{column}:{key}": value for key, value in pairs.items()}
         return facts
 

@@ -25,62 +25,72 @@ _HOST = 15  # columns of a host's name beside an event
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its own commands."""
     parser = commands.add_parser(
-        "fleet", help="the ports of all hosts, from NATS (needs the extra dfovsdb[nats])",
+        "fleet",
+        help="the ports of all hosts, from NATS (needs the extra dfovsdb[nats])",
         description="Answers for a whole cloud, from what the agents of all hosts keep in NATS "
         "with the sink `nats`. Servers, and who we are, are the options of that sink. Needs the "
         "extra dfovsdb[nats].",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--instance", metavar="NAME", default="nats",
+        "--instance",
+        metavar="NAME",
+        default="nats",
         help="take the options of [sink_NAME] (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--servers", metavar="URL[,URL]", help="other servers than the options name"
     )
     fleet = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     where = fleet.add_parser(
-        "where", help="on which host a VIF is",
+        "where",
+        help="on which host a VIF is",
         description="Prints every host that claims a VIF: the one where it is active, and whose "
         "agent is heard of, first. Status 1 where no host does.",
-    )  # fmt: skip
+    )
     where.add_argument("iface_id", metavar="IFACE-ID", help="external_ids:iface-id of the port")
     _set(where, _where)
 
     ports = fleet.add_parser(
-        "ports", help="the ports of all hosts",
+        "ports",
+        help="the ports of all hosts",
         description="Prints the ports of all hosts, or of some.",
-    )  # fmt: skip
+    )
     _add_hosts(ports)
     common.add_selection(ports)
     _set(ports, _ports)
 
     hosts = fleet.add_parser(
-        "hosts", help="the hosts: fresh or stale, and how many ports",
+        "hosts",
+        help="the hosts: fresh or stale, and how many ports",
         description="Prints every host, whether its agent is heard of (fresh) or not (stale), "
         "and how many ports it has, or had when it was heard of last.",
-    )  # fmt: skip
+    )
     _set(hosts, _hosts)
 
     watch = fleet.add_parser(
-        "watch", help="events of all hosts as they happen",
+        "watch",
+        help="events of all hosts as they happen",
         description="Prints the events of all hosts, or of some, until Ctrl-C.",
-    )  # fmt: skip
+    )
     watch.add_argument(
-        "--since", type=_duration, metavar="TIME",
+        "--since",
+        type=_duration,
+        metavar="TIME",
         help="begin so long ago, from the log: 90s, 10m, 2h, 1d",
-    )  # fmt: skip
+    )
     _add_hosts(watch)
     common.add_selection(watch, states=False)
     _set(watch, _watch)
     watch.set_defaults(ends_with_ctrl_c=True)
 
     create = fleet.add_parser(
-        "create", help="make the stream and the buckets",
+        "create",
+        help="make the stream and the buckets",
         description="Makes the stream and the buckets where they are not there, with the settings "
         "that the options say, as an agent does whose option `create` is true; for where agents "
         "may not. Refuses those that have other settings.",
-    )  # fmt: skip
+    )
     create.set_defaults(command=_run, answer=_create)
 
 
@@ -181,8 +191,13 @@ async def _where(args: argparse.Namespace, fleet: Fleet, terminal: common.Termin
         raise DfovsdbError(f"no host claims the VIF {clean(args.iface_id)}")
     if args.json:
         for claim in claims:
-            _write_json(terminal, host=claim.host, fresh=claim.fresh, active=claim.active,
-                        port=claim.port.facts())  # fmt: skip
+            _write_json(
+                terminal,
+                host=claim.host,
+                fresh=claim.fresh,
+                active=claim.active,
+                port=claim.port.facts(),
+            )
     else:
         header = ("host", "agent", "vif", "state", "ofport", "kind", "name", "attributes")
         for line in _table(header, [_claim_row(claim) for claim in claims]):
@@ -213,10 +228,15 @@ async def _hosts(args: argparse.Namespace, fleet: Fleet, terminal: common.Termin
         for host in hosts:
             beat = host.heartbeat
             _write_json(
-                terminal, host=host.name, fresh=beat is not None, ports=host.ports,
-                last=host.last, version=beat and beat.version, epoch=beat and beat.epoch,
+                terminal,
+                host=host.name,
+                fresh=beat is not None,
+                ports=host.ports,
+                last=host.last,
+                version=beat and beat.version,
+                epoch=beat and beat.epoch,
                 connection=beat and beat.connection,
-            )  # fmt: skip
+            )
         return
     header = ("host", "agent", "ports", "last heard", "version", "switch")
     for line in _table(header, [_host_row(host) for host in hosts]):
@@ -272,8 +292,14 @@ def _port_row(host: str, port: Port) -> Sequence[str]:
     from dfovsdb.text.events import port_facts
 
     ofport = "-" if port.ofport is None else str(port.ofport)
-    return (clean(host), clean(port.kind, 16), clean(port.name, 40), port.state, ofport,
-            port_facts(port))  # fmt: skip
+    return (
+        clean(host),
+        clean(port.kind, 16),
+        clean(port.name, 40),
+        port.state,
+        ofport,
+        port_facts(port),
+    )
 
 
 def _host_row(host: Host) -> Sequence[str]:
@@ -282,8 +308,14 @@ def _host_row(host: Host) -> Sequence[str]:
     last = host.last.astimezone().strftime("%Y-%m-%d %H:%M:%S") if host.last else "-"
     beat = host.heartbeat
     version, connection = (beat.version, beat.connection) if beat else ("-", "-")
-    return (clean(host.name), _agent(fresh=beat is not None), str(host.ports), last,
-            clean(version), clean(connection))  # fmt: skip
+    return (
+        clean(host.name),
+        _agent(fresh=beat is not None),
+        str(host.ports),
+        last,
+        clean(version),
+        clean(connection),
+    )
 
 
 def _agent(*, fresh: bool) -> str:

@@ -49,5 +49,7 @@ class OutageLog:
         retried = lost.reason == "closed" and self._over_at > 0 and now - self._began < _ENDING
         LOG.log(
             logging.DEBUG if known else logging.INFO if retried else logging.WARNING,
-            "waiting for the server: %s", lost, exc_info=None if known else lost.__cause__,
-        )  # fmt: skip
+            "waiting for the server: %s",
+            lost,
+            exc_info=None if known else lost.__cause__,
+        )

@@ -8,13 +8,21 @@ from dfovsdb.errors import ConfigurationError, ConnectionLost
 from dfovsdb.tls import Tls, verification
 
 _NOT_TLS = {
-    "WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG",
-    "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE", "BAD_RECORD_TYPE", "INVALID_RECORD_TYPE",
-}  # fmt: skip
+    "WRONG_VERSION_NUMBER",
+    "UNKNOWN_PROTOCOL",
+    "HTTP_REQUEST",
+    "PACKET_LENGTH_TOO_LONG",
+    "RECORD_LAYER_FAILURE",
+    "UNEXPECTED_MESSAGE",
+    "BAD_RECORD_TYPE",
+    "INVALID_RECORD_TYPE",
+}
 _TOO_OLD = {
-    "UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "VERSION_TOO_LOW",
+    "UNSUPPORTED_PROTOCOL",
+    "TLSV1_ALERT_PROTOCOL_VERSION",
+    "VERSION_TOO_LOW",
     "NO_PROTOCOLS_AVAILABLE",
-}  # fmt: skip
+}
 _REFUSALS = ("certificate", "unknown ca", "decrypt error", "access denied")
 _RECORDS = 1 << 16  # bytes of plain text read at once; a record holds 16 KiB at most
 _WANTS_CERTIFICATE = {"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_NO_CERTIFICATE"}

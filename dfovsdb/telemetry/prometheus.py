@@ -61,9 +61,11 @@ class _Collector(Collector):
         yield from _sinks(status)
         never = dict.fromkeys(itertools.product(get_args(Action), status.kinds), 0)
         yield _counter(
-            "dfovsdb_events", "Events by action and kind.", ("action", "kind"),
+            "dfovsdb_events",
+            "Events by action and kind.",
+            ("action", "kind"),
             never | self._observer.events.copy(),
-        )  # fmt: skip
+        )
         yield _waits(
             "dfovsdb_insert_to_ready_seconds",
             "From the first sight of a row to its OpenFlow port number.",
@@ -88,9 +90,11 @@ def _connection(status: Status) -> Iterator[Metric]:
             "dfovsdb_last_message_age_seconds", "Since the server was heard.", status.message_age
         )
     yield _counter(
-        "dfovsdb_reconnects", "Connections and attempts that ended, by reason.", ("reason",),
+        "dfovsdb_reconnects",
+        "Connections and attempts that ended, by reason.",
+        ("reason",),
         {(reason,): status.losses.get(reason, 0) for reason in get_args(LossReason)},
-    )  # fmt: skip
+    )
     yield CounterMetricFamily("dfovsdb_syncs", "Times that the table was read.", status.syncs)
     if status.sync_seconds is not None:
         yield GaugeMetricFamily(
@@ -111,9 +115,11 @@ def _ports(status: Status) -> Iterator[Metric]:
         ports.add_metric(labels, count)
     yield ports
     yield _counter(
-        "dfovsdb_classifier_errors", "Exceptions of classifiers, by kind.", ("kind",),
+        "dfovsdb_classifier_errors",
+        "Exceptions of classifiers, by kind.",
+        ("kind",),
         {(kind,): status.classifier_errors.get(kind, 0) for kind in status.kinds},
-    )  # fmt: skip
+    )
 
 
 class _Fact(NamedTuple):
@@ -124,20 +130,30 @@ class _Fact(NamedTuple):
 
 _SINK_COUNTERS = (
     _Fact("delivered", "Events that a sink has accepted.", lambda s: s.counters["delivered"]),
-    _Fact("refused", "Events and markers that a sink has refused.",
-          lambda s: s.counters["refused"]),
+    _Fact(
+        "refused", "Events and markers that a sink has refused.", lambda s: s.counters["refused"]
+    ),
     _Fact("outages", "Outages of a sink.", lambda s: s.counters["outages"]),
-    _Fact("errors", "Failures of a sink in poll(), reopen() or close().",
-          lambda s: s.counters["errors"]),
-    _Fact("catchups", "Times that a sink fell behind and its queue was dropped for a cut.",
-          lambda s: s.counters["catchups"]),
-)  # fmt: skip
+    _Fact(
+        "errors",
+        "Failures of a sink in poll(), reopen() or close().",
+        lambda s: s.counters["errors"],
+    ),
+    _Fact(
+        "catchups",
+        "Times that a sink fell behind and its queue was dropped for a cut.",
+        lambda s: s.counters["catchups"],
+    ),
+)
 _SINK_GAUGES = (
     _Fact("outage", "Whether a sink is unavailable.", lambda s: not s.available),
     _Fact("queue_length", "Changes that wait for a sink.", lambda s: s.queued),
-    _Fact("oldest_undelivered_age_seconds", "Age of the oldest change that waits for a sink.",
-          lambda s: s.oldest_age),
-)  # fmt: skip
+    _Fact(
+        "oldest_undelivered_age_seconds",
+        "Age of the oldest change that waits for a sink.",
+        lambda s: s.oldest_age,
+    ),
+)
 
 
 def _sinks(status: Status) -> Iterator[Metric]:

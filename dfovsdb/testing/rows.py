@@ -102,14 +102,28 @@ def _real() -> Iterator[Interface]:
         yield interface(name, external_ids=vif, **up, ofport=5, mac_in_use="fe:16:3e:00:00:01")
         yield interface(name, external_ids=vif)
         yield interface(name, external_ids=vif, ofport=-1, error="could not open network device")
-    yield interface("vhu1", type="dpdkvhostuserclient", ofport=9, external_ids=vif,
-                    options={"vhost-server-path": "/run/openvswitch/vhu1"})  # fmt: skip
+    yield interface(
+        "vhu1",
+        type="dpdkvhostuserclient",
+        ofport=9,
+        external_ids=vif,
+        options={"vhost-server-path": "/run/openvswitch/vhu1"},
+    )
     yield interface("tap-agent", type="internal", external_ids=vif, ofport=3, **up)
     yield interface("ovn-k8s-mp0", type="internal", external_ids={"iface-id": "k8s-node"})
     for tunnel in ("vxlan", "geneve", "gre", "ip6gre", "erspan", "gtpu", "srv6", "stt", "lisp"):
-        yield interface(f"{tunnel}-0a0a0a02", type=tunnel, ofport=12, **up,
-                        options={"remote_ip": "10.10.10.2", "local_ip": "10.10.10.1",
-                                 "key": "flow", "csum": "true"})  # fmt: skip
+        yield interface(
+            f"{tunnel}-0a0a0a02",
+            type=tunnel,
+            ofport=12,
+            **up,
+            options={
+                "remote_ip": "10.10.10.2",
+                "local_ip": "10.10.10.1",
+                "key": "flow",
+                "csum": "true",
+            },
+        )
     yield interface("df-host2", type="geneve", external_ids={"df-chassis-id": "host2"})
     yield interface("ovn-host2-0", type="geneve", external_ids={"ovn-chassis-id": "host2"})
     yield interface("tun-flow", type="vxlan", options={"remote_ip": "flow", "key": "flow"})

@@ -166,8 +166,9 @@ class Sandbox:
 
     def add_bridge(self, name: str) -> None:
         """Add a bridge, with the datapath type that the sandbox needs."""
-        self.vsctl("--may-exist", "add-br", name, "--",
-                   "set", "bridge", name, "datapath_type=dummy")  # fmt: skip
+        self.vsctl(
+            "--may-exist", "add-br", name, "--", "set", "bridge", name, "datapath_type=dummy"
+        )
 
     def transact(self, *operations: dict[str, Any]) -> list[Any]:
         """Run one transaction (RFC 7047, section 4.1.3) on the Open_vSwitch database.

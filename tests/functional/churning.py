@@ -47,9 +47,13 @@ class Churn:
             self.rounds += 1
             name = f"tap{self.rounds % (MANY // 2)}"
             self._box.transact(
-                {"op": "update", "table": "Interface", "where": [["name", "==", name]],
-                 "row": {"ofport": self.rounds}}
-            )  # fmt: skip
+                {
+                    "op": "update",
+                    "table": "Interface",
+                    "where": [["name", "==", name]],
+                    "row": {"ofport": self.rounds},
+                }
+            )
             extra = f"extra{self.rounds % 5}"
             if self.rounds % 10 < 5:
                 self._box.transact(*insert(extra, 0, **vm(extra)))

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-DEADLINE = 30.0  # seconds
-
 
 def insert(name: str, number: int = 0, **columns: Any) -> list[dict[str, Any]]:
     """Operations that add a port to the bridge br-int, without ovs-vswitchd."""
     row = {"name": name, **columns}
     return [
         {"op": "insert", "table": "Interface", "row": row, "uuid-name": f"i{number}"},
-        {"op": "insert", "table": "Port", "uuid-name": f"p{number}",
-         "row": {"name": name, "interfaces": ["named-uuid", f"i{number}"]}},
-        {"op": "mutate", "table": "Bridge", "where": [["name", "==", "br-int"]],
-         "mutations": [["ports", "insert", ["named-uuid", f"p{number}"]]]},
-    ]  # fmt: skip
+        {
+            "op": "insert",
+            "table": "Port",
+            "uuid-name": f"p{number}",
+            "row": {"name": name, "interfaces": ["named-uuid", f"i{number}"]},
+        },
+        {
+            "op": "mutate",
+            "table": "Bridge",
+            "where": [["name", "==", "br-int"]],
+            "mutations": [["ports", "insert", ["named-uuid", f"p{number}"]]],
+        },
+    ]
 
 
 def vm(iface_id: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ started it, however that ends (setpriv(1)).
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import socket
@@ -16,6 +15,7 @@ from typing import Self
 from unittest import SkipTest
 
 from dfovsdb.testing import wait_until
+from tests.freeports import free_port
 
 ROOT = Path(__file__).parents[2]
 USER, PASSWORD = "dfovsdb", "s3cr3t-pass"
@@ -39,11 +39,13 @@ class RabbitMQ:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.port, self._distribution, self._epmd_port = _free_ports(3)
+        self.port, self._distribution, self._epmd_port = (free_port() for _ in range(3))
         path = subprocess.run(
             [ROOT / "tools" / "rabbitmq.sh", "printenv", "PATH"],
-            check=True, stdout=subprocess.PIPE, text=True,
-        ).stdout.strip()  # fmt: skip
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout.strip()
         if not shutil.which("rabbitmq-server", path=path):
             raise SkipTest("there is no RabbitMQ, and tools/rabbitmq.sh could not fetch one")
         (folder / "rabbitmq.conf").write_text(
@@ -114,15 +116,12 @@ class RabbitMQ:
         with (self._folder / "out").open("ab") as out:
             return subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *command],
-                cwd=self._folder, env={**os.environ, **self._environment},
-                stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-            )  # fmt: skip
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in taken]
+                cwd=self._folder,
+                env={**os.environ, **self._environment},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
 
 
 def _accepts(port: int) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import dfovsdb
 from dfovsdb import config, plugins, watch
 from dfovsdb.testing import Sandbox
+from tests.waiting import DEADLINE
 
 BLUEPRINT = Path(dfovsdb.__file__).parent / "etc" / "blueprint.conf"
 IFACE = "external_ids:iface-id=4aa64e21-d9d6-497e-bfa9-cf6dbb574054"
@@ -33,7 +34,7 @@ def test_the_rules_of_the_blueprint_claim_what_it_names_and_nothing_else(
     events = watch(
         ovs_sandbox.connection,
         once=True,
-        timeout=20,
+        timeout=DEADLINE,
         classifiers=list(classifiers.values()),
         **config.connection_options(conf),
     )

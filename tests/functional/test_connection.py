@@ -11,20 +11,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from dfovsdb import DfovsdbError, Monitor, watch
+from dfovsdb import DfovsdbError, Monitor, PortEvent, SyncMarker, watch
 from dfovsdb.errors import WaitTimeout
+from dfovsdb.recording import replay
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from dfovsdb.testing.sandbox import find_schema
-from tests.functional.helpers import DEADLINE, insert, vm
+from tests.freeports import free_port
+from tests.functional.helpers import insert, vm
+from tests.waiting import DEADLINE
 
 
 def sockets_to(sandbox: Sandbox) -> int:
     """How many sockets of this process are connected to the TCP port of the sandbox."""
     port = int(sandbox.tcp_connection.rpartition(":")[2])
-    ours = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
-            if os.path.islink(f"/proc/self/fd/{fd}")}  # fmt: skip
+    ours = {
+        os.readlink(f"/proc/self/fd/{fd}")
+        for fd in os.listdir("/proc/self/fd")
+        if os.path.islink(f"/proc/self/fd/{fd}")
+    }
     count = 0
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
@@ -65,8 +72,17 @@ def test_a_killed_server_that_comes_back_changed_is_told_whole(box: Sandbox, res
 
 def test_with_diff_a_restart_of_the_database_alone_makes_no_event(ovs_sandbox: Sandbox) -> None:
     ovs_sandbox.add_bridge("br-int")
-    ovs_sandbox.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
-                      "type=dummy", "external_ids:iface-id=a")  # fmt: skip
+    ovs_sandbox.vsctl(
+        "add-port",
+        "br-int",
+        "tap0",
+        "--",
+        "set",
+        "interface",
+        "tap0",
+        "type=dummy",
+        "external_ids:iface-id=a",
+    )
     sink = CaptureSink()
     with Monitor(ovs_sandbox.connection, sinks=[sink], resync="diff") as monitor:
         monitor.wait_for(lambda p: p.name == "tap0" and p.link_state == "up", DEADLINE)
@@ -160,9 +176,7 @@ def test_a_tcp_server_is_found_by_address_and_by_name(box: Sandbox, host: str) -
 
 
 def test_a_tcp_server_is_found_by_its_ipv6_address(box: Sandbox) -> None:
-    with socket.socket(socket.AF_INET6) as free:
-        free.bind(("::1", 0))
-        port = free.getsockname()[1]
+    port = free_port("::1")
     box.vsctl("set-manager", f"ptcp:{port}:[::1]")
     assert list(watch(f"tcp:[::1]:{port}", once=True, timeout=DEADLINE))
 
@@ -173,8 +187,14 @@ def test_the_plain_method_of_rfc_7047_tells_the_same(box: Sandbox) -> None:
         sink.wait_for_sync()
         box.transact(*insert("tap0", **vm("a")))
         sink.wait_for_actions("tap0", ["online"])
-        box.transact({"op": "update", "table": "Interface", "where": [["name", "==", "tap0"]],
-                      "row": {"ofport": 7}})  # fmt: skip
+        box.transact(
+            {
+                "op": "update",
+                "table": "Interface",
+                "where": [["name", "==", "tap0"]],
+                "row": {"ofport": 7},
+            }
+        )
         updated = sink.wait_for_actions("tap0", ["online", "updated"])[-1]
         assert (updated.port.ofport, updated.port.attributes["iface_id"]) == (7, "a")
         box.vsctl("del-port", "tap0")
@@ -256,10 +276,24 @@ def test_an_older_schema_is_monitored_for_what_it_has_and_a_newer_one_for_everyt
         box.start_database()
         sink.wait_for_sync(2)
         box.vsctl("add-br", "br-int")
-        box.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
-                  "external_ids:iface-id=a")  # fmt: skip
-        box.transact({"op": "update", "table": "Interface", "where": [["name", "==", "tap0"]],
-                      "row": {"ofport": -1, lacking: "fe:16:3e:00:00:01"}})  # fmt: skip
+        box.vsctl(
+            "add-port",
+            "br-int",
+            "tap0",
+            "--",
+            "set",
+            "interface",
+            "tap0",
+            "external_ids:iface-id=a",
+        )
+        box.transact(
+            {
+                "op": "update",
+                "table": "Interface",
+                "where": [["name", "==", "tap0"]],
+                "row": {"ofport": -1, lacking: "fe:16:3e:00:00:01"},
+            }
+        )
         sink.wait_until(lambda: sink.of("tap0") and sink.of("tap0")[-1].port.ofport == -1)
         assert getattr(sink.of("tap0")[-1].port, lacking) == "fe:16:3e:00:00:01"
 
@@ -278,3 +312,17 @@ def test_a_malformed_connection_is_refused_before_anything_starts() -> None:
     for connection in ("", "tcp:host", "tcp:host:0", "tcp:::1:6640", "udp:h:1", "unix:"):
         with pytest.raises(DfovsdbError, match="connection"):
             Monitor(connection)
+
+
+def test_what_is_watched_is_what_its_recording_gives(
+    ovsdb_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    ovsdb_sandbox.vsctl("add-br", "br-int")
+    file = tmp_path / "r"
+    live = list(watch(ovsdb_sandbox.connection, once=True, markers=True, record=file))
+    again = list(replay(file))
+    assert [untimed(item) for item in live] == [untimed(item) for item in again]
+
+
+def untimed(item: PortEvent | SyncMarker) -> object:
+    return {**msgspec.structs.asdict(item), "time": None}

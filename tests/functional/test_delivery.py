@@ -22,10 +22,11 @@ from dfovsdb.doctor.reference import Reference, differences
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from dfovsdb.testing.sandbox import find_schema
 from tests.functional.helpers import insert, vm
+from tests.waiting import DEADLINE
 
 PORTS = 100
 CHANGES = 10_000
-PATIENCE = 90.0
+PATIENCE = 3 * DEADLINE  # for a sink that is slow on purpose
 
 
 class Database:
@@ -43,8 +44,11 @@ class Database:
         """Commit, and wait for the reply."""
         self._sent += 1
         mark = f'"id":"t{self._sent}"'.encode()
-        request = {"method": "transact", "params": ["Open_vSwitch", *operations],
-                   "id": f"t{self._sent}"}  # fmt: skip
+        request = {
+            "method": "transact",
+            "params": ["Open_vSwitch", *operations],
+            "id": f"t{self._sent}",
+        }
         self._socket.sendall(json.dumps(request).encode())
         seen = b""
         while mark not in seen:
@@ -56,8 +60,14 @@ class Database:
         )
 
     def set_number(self, name: str, number: int) -> None:
-        self.transact({"op": "update", "table": "Interface", "where": [["name", "==", name]],
-                       "row": {"ofport": number}})  # fmt: skip
+        self.transact(
+            {
+                "op": "update",
+                "table": "Interface",
+                "where": [["name", "==", name]],
+                "row": {"ofport": number},
+            }
+        )
 
 
 @pytest.fixture
@@ -81,15 +91,15 @@ class SlowSink(CaptureSink):
 
 
 class FailingSink(CaptureSink):
-    """Its destination is away for a while, when told so."""
+    """Its destination is away while it is told so."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.away_until = 0.0
+        self.away = False
 
     def emit_many(self, events: Sequence[PortEvent]) -> None:
         for delivered, event in enumerate(events):
-            if time.monotonic() < self.away_until:
+            if self.away:
                 raise SinkUnavailable("it is away", delivered)
             self.emit(event)
 
@@ -115,6 +125,7 @@ def reference_of(box: Sandbox) -> dict[str, Any]:
         return reference.ports()
 
 
+@pytest.mark.slow
 def test_a_fast_a_slow_and_a_failing_sink_all_end_with_what_the_switch_has(
     box: Sandbox, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -129,13 +140,14 @@ def test_a_fast_a_slow_and_a_failing_sink_all_end_with_what_the_switch_has(
         memory = 0
         for number in range(CHANGES):
             if number == CHANGES // 2:
-                failing.away_until = time.monotonic() + 10
+                failing.away = True
                 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             database.set_number(names[number % PORTS], 1 + number)
         # The fast one has everything while the others have not: nobody waits for them.
         fast.wait_until(lambda: differences(fast.ports, monitor.ports()) == [])
         assert slow.ports != monitor.ports()
         assert failing.ports != monitor.ports()
+        failing.away = False
         for sink in (failing, slow):
             sink.wait_until(lambda s=sink: not differences(s.ports, monitor.ports()), PATIENCE)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         theirs = reference_of(box)
@@ -155,9 +167,11 @@ def test_a_sink_that_hangs_harms_nobody_and_is_left_behind(
 ) -> None:
     hanging, other = HangingSink(), CaptureSink()
     monitor = Monitor(
-        box.connection, sinks={"hanging": hanging, "other": other}, stop_timeout=0.5,
+        box.connection,
+        sinks={"hanging": hanging, "other": other},
+        stop_timeout=0.5,
         inactivity_probe=1,
-    )  # fmt: skip
+    )
     try:
         with monitor:
             other.wait_for_sync()
@@ -198,7 +212,7 @@ def test_a_process_whose_sink_hangs_ends(box: Sandbox) -> None:
     assert process.stdout
     assert process.stdout.readline() == "hangs\n"
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=DEADLINE)
     assert process.returncode == 0
     assert "1 port was left undelivered" in said
 
@@ -251,7 +265,7 @@ def test_departures_while_a_killed_agent_is_down_are_told_when_it_is_back(
     process = agent.start()
     wait_until(lambda: ("sync_finished", "") in agent.story(begin))
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(DEADLINE) == 0
     story = agent.story(begin)
     assert story[0] == ("sync_started", "")
     assert set(story[1:3]) == {("offline", "leaves1"), ("offline", "leaves2")}
@@ -269,8 +283,10 @@ def test_a_replay_that_one_sink_asks_for_is_told_to_it_alone(box: Sandbox) -> No
         one.context.request_replay()
         one.wait_for_sync(2)
         assert [(i.action, i.origin) for i in one.items[3:]] == [
-            ("sync_started", "replay"), ("online", "replay"), ("sync_finished", "replay"),
-        ]  # fmt: skip
+            ("sync_started", "replay"),
+            ("online", "replay"),
+            ("sync_finished", "replay"),
+        ]
         assert other.syncs() == 1
         monitor.replay()
         one.wait_for_sync(3)

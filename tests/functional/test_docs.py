@@ -21,8 +21,14 @@ from dfovsdb.json_v1 import json_schema
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 
 ROOT = Path(__file__).parents[2]
-DOCS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md"),
-               *ROOT.glob("examples/*/README.md")])  # fmt: skip
+DOCS = sorted(
+    [
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("examples/*/README.md"),
+    ]
+)
 UNIX_SOCKET = "unix:/run/openvswitch/db.sock"
 
 
@@ -38,8 +44,17 @@ def readme_block(language: str, word: str) -> str:
 @pytest.fixture
 def switch(ovs_sandbox: Sandbox) -> Sandbox:
     ovs_sandbox.add_bridge("br-int")
-    ovs_sandbox.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
-                      "type=dummy", "external_ids:iface-id=v1")  # fmt: skip
+    ovs_sandbox.vsctl(
+        "add-port",
+        "br-int",
+        "tap0",
+        "--",
+        "set",
+        "interface",
+        "tap0",
+        "type=dummy",
+        "external_ids:iface-id=v1",
+    )
     return ovs_sandbox
 
 
@@ -68,8 +83,17 @@ def test_the_plugins_of_the_readme_work(
     names: dict[str, Any] = {}
     for word in ("class DhcpClassifier", "class PrintSink"):
         exec(compile(readme_block("python", word), "README.md", "exec"), names)
-    switch.vsctl("add-port", "br-int", "tapdhcp", "--", "set", "interface", "tapdhcp",
-                 "type=internal", "external_ids:iface-id=d1")  # fmt: skip
+    switch.vsctl(
+        "add-port",
+        "br-int",
+        "tapdhcp",
+        "--",
+        "set",
+        "interface",
+        "tapdhcp",
+        "type=internal",
+        "external_ids:iface-id=d1",
+    )
     capture = CaptureSink()
     sinks = [names["PrintSink"](), capture]
     with Monitor(switch.connection, classifiers=[names["DhcpClassifier"]()], sinks=sinks):
@@ -144,8 +168,19 @@ def test_the_sample_configuration_is_generated(tmp_path: Path) -> None:
     sample = tmp_path / "sample"
     generate = "import sys; from oslo_config.generator import main; sys.exit(main())"
     namespaces = ["--namespace", "dfovsdb", "--namespace", "oslo.log"]
-    subprocess.run([sys.executable, "-W", "ignore", "-c", generate, *namespaces,
-                    "--output-file", str(sample)], check=True)  # fmt: skip
+    subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            generate,
+            *namespaces,
+            "--output-file",
+            str(sample),
+        ],
+        check=True,
+    )
     written = (ROOT / "docs" / "dfovsdb.conf.sample").read_text()
     assert sample.read_text() == written, "run make generate"
 
@@ -178,6 +213,7 @@ def test_tests_and_modules_that_the_docs_name_are_there(file: Path) -> None:
 def test_the_project_speaks_of_itself_alone() -> None:
     """No path of a machine on which it was made, no name of a package host."""
     words = "|".join(("/wo" + "rk/", "/ro" + "ot/", r"deb\.deb" + "ian", r"pypi\.o" + "rg"))
-    done = subprocess.run(["git", "grep", "-nIE", words], cwd=ROOT, capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    done = subprocess.run(
+        ["git", "grep", "-nIE", words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.stdout == ""

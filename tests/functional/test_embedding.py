@@ -19,6 +19,7 @@ from dfovsdb.errors import ConfigurationError, WaitTimeout
 from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.recording import replay
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
+from tests.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "embedding.md").read_text()
@@ -32,8 +33,17 @@ SOMEWHERE = "tcp:127.0.0.1:1"  # where nobody listens
 @pytest.fixture
 def switch(ovs_sandbox: Sandbox) -> Sandbox:
     ovs_sandbox.add_bridge("br-int")
-    ovs_sandbox.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
-                      "type=dummy", f"external_ids:iface-id={VIF}")  # fmt: skip
+    ovs_sandbox.vsctl(
+        "add-port",
+        "br-int",
+        "tap0",
+        "--",
+        "set",
+        "interface",
+        "tap0",
+        "type=dummy",
+        f"external_ids:iface-id={VIF}",
+    )
     return ovs_sandbox
 
 
@@ -43,24 +53,31 @@ def program(name: str, switch: Sandbox) -> list[str]:
 
 
 def run(name: str, switch: Sandbox) -> str:
-    done = subprocess.run(program(name, switch), capture_output=True, text=True, timeout=60,
-                          check=False)  # fmt: skip
+    done = subprocess.run(
+        program(name, switch), capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
 
 def test_there_is_an_example_of_each_way() -> None:
     assert list(EXAMPLES) == [
-        "A loop", "A thread", "asyncio", "A Dragonflow controller", "Waiting for one VIF",
-        "A kind of your own", "A recording as a test",
-    ]  # fmt: skip
+        "A loop",
+        "A thread",
+        "asyncio",
+        "A Dragonflow controller",
+        "Waiting for one VIF",
+        "A kind of your own",
+        "A recording as a test",
+    ]
 
 
 def test_a_recording_is_replayed_with_what_the_text_says(tmp_path: Path) -> None:
     shutil.copy(ROOT / "tests" / "recordings" / "day.jsonl", tmp_path)
     code = EXAMPLES["A recording as a test"]
-    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True,
-                   timeout=60)  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True, timeout=DEADLINE
+    )
     said = re.search(r"`replay(\(file.*?\))`", TEXT, re.DOTALL)
     assert said
     parameters = [
@@ -86,8 +103,10 @@ def test_the_sink_on_a_thread_knows_what_the_monitor_knows(switch: Sandbox) -> N
 
 def test_asyncio_tells_the_first_sync_and_counts(switch: Sandbox) -> None:
     assert set(run("asyncio", switch).splitlines()) == {
-        "online br-int", "online tap0", "2 ports",
-    }  # fmt: skip
+        "online br-int",
+        "online tap0",
+        "2 ports",
+    }
 
 
 def test_the_controller_is_called_back(switch: Sandbox) -> None:
@@ -101,11 +120,22 @@ def test_one_vif_is_waited_for(switch: Sandbox) -> None:
 
 
 def test_a_kind_of_ones_own_goes_before_the_built_in_ones(switch: Sandbox) -> None:
-    switch.vsctl("add-port", "br-int", "stor0", "--", "set", "interface", "stor0",
-                 "type=dummy", "external_ids:iface-id=s1")  # fmt: skip
+    switch.vsctl(
+        "add-port",
+        "br-int",
+        "stor0",
+        "--",
+        "set",
+        "interface",
+        "stor0",
+        "type=dummy",
+        "external_ids:iface-id=s1",
+    )
     assert set(run("A kind of your own", switch).splitlines()) == {
-        "online bridge br-int", "online vm tap0", "online storage stor0",
-    }  # fmt: skip
+        "online bridge br-int",
+        "online vm tap0",
+        "online storage stor0",
+    }
 
 
 def test_a_change_is_awaited(switch: Sandbox) -> None:
@@ -148,8 +178,19 @@ def test_a_body_that_is_slow_does_not_block_the_loop_and_gets_the_last_word(
     ovsdb_sandbox: Sandbox,
 ) -> None:
     switch = ovsdb_sandbox  # where no ovs-vswitchd corrects the numbers
-    switch.vsctl("add-br", "br-int", "--", "add-port", "br-int", "tap0", "--", "set", "interface",
-                 "tap0", "external_ids:iface-id=v1")  # fmt: skip
+    switch.vsctl(
+        "add-br",
+        "br-int",
+        "--",
+        "add-port",
+        "br-int",
+        "tap0",
+        "--",
+        "set",
+        "interface",
+        "tap0",
+        "external_ids:iface-id=v1",
+    )
 
     async def main() -> list[int | None]:
         numbers = []
@@ -169,8 +210,12 @@ def test_a_body_that_is_slow_does_not_block_the_loop_and_gets_the_last_word(
 
 
 def update(name: str, number: int) -> dict[str, object]:
-    return {"op": "update", "table": "Interface", "where": [["name", "==", name]],
-            "row": {"ofport": number}}  # fmt: skip
+    return {
+        "op": "update",
+        "table": "Interface",
+        "where": [["name", "==", name]],
+        "row": {"ofport": number},
+    }
 
 
 def test_the_first_sync_may_take_so_long_and_no_longer() -> None:
@@ -195,9 +240,17 @@ def test_a_port_is_awaited_while_other_tasks_run(switch: Sandbox) -> None:
             assert not monitor.trouble
             waiting = asyncio.create_task(monitor.wait_for(lambda p: p.name == "tap1", 30))
             await asyncio.to_thread(
-                switch.vsctl, "add-port", "br-int", "tap1", "--", "set", "interface", "tap1",
-                "type=dummy", "external_ids:iface-id=v1",
-            )  # fmt: skip
+                switch.vsctl,
+                "add-port",
+                "br-int",
+                "tap1",
+                "--",
+                "set",
+                "interface",
+                "tap1",
+                "type=dummy",
+                "external_ids:iface-id=v1",
+            )
             port = await waiting
             assert set(monitor.ports()) >= {port.uuid}
             monitor.replay()

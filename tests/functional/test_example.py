@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from dfovsdb.testing import Sandbox, wait_until
+from tests.waiting import DEADLINE
 
-DEADLINE = 20.0
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "dfovsdb-dhcp"
 
@@ -25,11 +27,23 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     source = tmp_path_factory.mktemp("source") / "dfovsdb-dhcp"
     subprocess.run(["cp", "-r", str(EXAMPLE), str(source)], check=True)
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
-         "--disable-pip-version-check", "--root-user-action=ignore", "--target", str(target),
-         str(source)],
-        check=True, timeout=120,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--disable-pip-version-check",
+            "--root-user-action=ignore",
+            "--target",
+            str(target),
+            str(source),
+        ],
+        check=True,
+        timeout=DEADLINE,
+    )
     paths = [str(target), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
@@ -37,10 +51,28 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture
 def switch(ovs_sandbox: Sandbox) -> Sandbox:
     ovs_sandbox.add_bridge("br-int")
-    ovs_sandbox.vsctl("add-port", "br-int", "tapdhcp", "--", "set", "interface", "tapdhcp",
-                      "type=internal", "external_ids:iface-id=d1")  # fmt: skip
-    ovs_sandbox.vsctl("add-port", "br-int", "tapvm", "--", "set", "interface", "tapvm",
-                      "type=dummy", "external_ids:iface-id=v1")  # fmt: skip
+    ovs_sandbox.vsctl(
+        "add-port",
+        "br-int",
+        "tapdhcp",
+        "--",
+        "set",
+        "interface",
+        "tapdhcp",
+        "type=internal",
+        "external_ids:iface-id=d1",
+    )
+    ovs_sandbox.vsctl(
+        "add-port",
+        "br-int",
+        "tapvm",
+        "--",
+        "set",
+        "interface",
+        "tapvm",
+        "type=dummy",
+        "external_ids:iface-id=v1",
+    )
     return ovs_sandbox
 
 
@@ -56,8 +88,9 @@ def test_both_plugins_work_with_configuration_alone(
 ) -> None:
     conf = configured("dfovsdb.conf", switch, tmp_path)
     command = [sys.executable, "-m", "dfovsdb", "--config-file", str(conf)]
-    listed = subprocess.run([*command, "plugins"], env=environment, capture_output=True,
-                            text=True, check=True)  # fmt: skip
+    listed = subprocess.run(
+        [*command, "plugins"], env=environment, capture_output=True, text=True, check=True
+    )
     assert "dhcp    dfovsdb-dhcp  dfovsdb_dhcp.classifier:DhcpClassifier" in listed.stdout
     agent = subprocess.Popen([*command, "run"], env=environment, stderr=subprocess.DEVNULL)
     ports = tmp_path / "ports.txt"
@@ -73,10 +106,24 @@ def test_both_plugins_work_with_configuration_alone(
 
 def test_both_plugins_keep_every_promise(environment: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error",
-         str(EXAMPLE / "tests")],
-        cwd=EXAMPLE, env=environment, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-W",
+            "error",
+            str(EXAMPLE / "tests"),
+        ],
+        cwd=EXAMPLE,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE,
+    )
     assert done.returncode == 0, done.stdout
     assert "1 skipped" in done.stdout.splitlines()[-1]  # of a file there is no order to see
 
@@ -85,8 +132,11 @@ def test_match_makes_the_same_kind_without_python(switch: Sandbox, tmp_path: Pat
     conf = configured("match.conf", switch, tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "dfovsdb", "--config-file", str(conf), "watch", "--once", "--json"],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=DEADLINE,
+    )
     ports = [json.loads(line).get("port", {}) for line in done.stdout.splitlines()]
     (dhcp,) = [port for port in ports if port.get("kind") == "dhcp"]
     assert dhcp["name"] == "tapdhcp"
@@ -101,6 +151,7 @@ def test_no_file_of_the_core_knows_the_example() -> None:
 def test_the_core_names_no_kind_and_no_destination_but_as_defaults() -> None:
     core = [path for path in (ROOT / "dfovsdb").glob("*.py") if path.name != "config.py"]
     names = "vm|tunnel|patch|bridge|dragonflow|nats|fleet"
-    done = subprocess.run(["grep", "-nwE", names, *map(str, core)], capture_output=True,
-                          text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        ["grep", "-nwE", names, *map(str, core)], capture_output=True, text=True, check=False
+    )
     assert done.stdout == ""

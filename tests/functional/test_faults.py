@@ -33,7 +33,8 @@ from dfovsdb.sinks.jsonl import JsonlSink
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from tests.functional import faultproxy
 from tests.functional.faultproxy import Fault, FaultProxy, inserting
-from tests.functional.helpers import DEADLINE, insert, vm
+from tests.functional.helpers import insert, vm
+from tests.waiting import DEADLINE
 
 SEED = int(os.environ.get("DFOVSDB_SEED", "1"))
 STRANGER = "11111111-2222-3333-4444-555555555555"
@@ -56,8 +57,9 @@ def losses(monitor: Monitor) -> dict[str, int]:
 
 
 def names(box: Sandbox) -> set[str]:
-    (result,) = box.transact({"op": "select", "table": "Interface", "where": [],
-                              "columns": ["name"]})  # fmt: skip
+    (result,) = box.transact(
+        {"op": "select", "table": "Interface", "where": [], "columns": ["name"]}
+    )
     return {row["name"] for row in result["rows"]}
 
 
@@ -69,8 +71,14 @@ def churn(box: Sandbox, first: int, count: int) -> None:
     """Ports come, are changed, and every third leaves again."""
     for n in range(first, first + count):
         box.transact(*insert(f"tap{n}", n, **vm(f"v{n}")))
-        box.transact({"op": "update", "table": "Interface", "where": [["name", "==", f"tap{n}"]],
-                      "row": {"ofport": n + 1}})  # fmt: skip
+        box.transact(
+            {
+                "op": "update",
+                "table": "Interface",
+                "where": [["name", "==", f"tap{n}"]],
+                "row": {"ofport": n + 1},
+            }
+        )
         if n % 3 == 0:
             box.vsctl("del-port", f"tap{n}")
 
@@ -98,8 +106,13 @@ def test_whatever_the_network_does_the_table_is_told_in_the_end(
 ) -> None:
     proxy.fault = fault
     sink = CaptureSink()
-    with Monitor(proxy.connection, sinks=[sink], inactivity_probe=1, reconnect_max=1,
-                 max_message_size=1 << 20) as monitor:  # fmt: skip
+    with Monitor(
+        proxy.connection,
+        sinks=[sink],
+        inactivity_probe=1,
+        reconnect_max=1,
+        max_message_size=1 << 20,
+    ) as monitor:
         wait_until(lambda: monitor.wait_synced(0) or losses(monitor))
         churn(box, 0, 6)
         if reason is None:
@@ -116,8 +129,11 @@ def test_whatever_the_network_does_the_table_is_told_in_the_end(
 
 
 def update2(**row_update: Any) -> dict[str, Any]:
-    return {"id": None, "method": "update2",
-            "params": ["dfovsdb", {"Interface": {STRANGER: row_update}}]}  # fmt: skip
+    return {
+        "id": None,
+        "method": "update2",
+        "params": ["dfovsdb", {"Interface": {STRANGER: row_update}}],
+    }
 
 
 WRONG: dict[str, tuple[dict[str, Any] | bytes, ...]] = {
@@ -171,6 +187,7 @@ def test_a_canceled_monitor_is_asked_for_again(box: Sandbox, proxy: FaultProxy) 
         assert losses(monitor) == {"canceled": 1}
 
 
+@pytest.mark.slow
 def test_a_protocol_that_keeps_failing_backs_off_and_is_said_once(
     proxy: FaultProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -327,8 +344,13 @@ def test_without_a_descriptor_left_it_waits_until_there_is_one(box: Sandbox) -> 
         "    while not monitor.wait_synced(0): monitor._turn(monitor._session, transport)\n"
         "print('synced')\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, box.connection], timeout=60,
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", program, box.connection],
+        timeout=DEADLINE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     first, second = done.stdout.splitlines()
     assert "too many descriptors are open" in first
     assert (second, done.stderr) == ("synced", "")
@@ -438,21 +460,40 @@ def test_a_jump_of_the_clock_while_connected_asks_before_it_gives_up() -> None:
 ROWS = 50_000
 
 
+@pytest.mark.slow
 def test_a_start_with_50000_interfaces_while_they_change_ends_with_the_table(
     box: Sandbox,
 ) -> None:
     for first in range(0, ROWS, 10_000):
         box.transact(
-            *({"op": "insert", "table": "Interface", "uuid-name": f"i{n}",
-               "row": {"name": f"tap{n}", **vm(f"v{n}")}}
-              for n in range(first, first + 10_000)),
-            {"op": "insert", "table": "Port", "uuid-name": "p", "row": {
-                "name": f"bond{first}",
-                "interfaces": ["set", [["named-uuid", f"i{n}"]
-                                       for n in range(first, first + 10_000)]]}},
-            {"op": "mutate", "table": "Bridge", "where": [],
-             "mutations": [["ports", "insert", ["named-uuid", "p"]]]},
-        )  # fmt: skip
+            *(
+                {
+                    "op": "insert",
+                    "table": "Interface",
+                    "uuid-name": f"i{n}",
+                    "row": {"name": f"tap{n}", **vm(f"v{n}")},
+                }
+                for n in range(first, first + 10_000)
+            ),
+            {
+                "op": "insert",
+                "table": "Port",
+                "uuid-name": "p",
+                "row": {
+                    "name": f"bond{first}",
+                    "interfaces": [
+                        "set",
+                        [["named-uuid", f"i{n}"] for n in range(first, first + 10_000)],
+                    ],
+                },
+            },
+            {
+                "op": "mutate",
+                "table": "Bridge",
+                "where": [],
+                "mutations": [["ports", "insert", ["named-uuid", "p"]]],
+            },
+        )
     stop = threading.Event()
     changes: dict[str, int] = {}
 
@@ -461,8 +502,14 @@ def test_a_start_with_50000_interfaces_while_they_change_ends_with_the_table(
         while not stop.is_set():
             number += 1
             name = f"tap{number * 7919 % ROWS}"
-            box.transact({"op": "update", "table": "Interface", "where": [["name", "==", name]],
-                          "row": {"ofport": number % 60_000 + 1}})  # fmt: skip
+            box.transact(
+                {
+                    "op": "update",
+                    "table": "Interface",
+                    "where": [["name", "==", name]],
+                    "row": {"ofport": number % 60_000 + 1},
+                }
+            )
             changes[name] = number % 60_000 + 1
 
     changer = threading.Thread(target=change)
@@ -529,11 +576,10 @@ def test_a_full_disk_is_an_outage_of_the_sink_and_no_line_is_lost_or_halved(
         f"[sink_jsonl]\npath = {file}\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c",
-         _LIMITED,
-         "--config-file", str(configuration), "run"],
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", _LIMITED, "--config-file", str(configuration), "run"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stderr
     try:
         for n in range(20):
@@ -544,8 +590,9 @@ def test_a_full_disk_is_an_outage_of_the_sink_and_no_line_is_lost_or_halved(
         assert "File too large" in line
         for text in file.read_text().splitlines():
             json.loads(text)
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE,
-                         (resource.RLIM_INFINITY, resource.RLIM_INFINITY))  # fmt: skip
+        resource.prlimit(
+            process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        )
 
         def written() -> set[str]:
             lines = file.read_text().splitlines()
@@ -563,8 +610,11 @@ def test_a_full_disk_is_an_outage_of_the_sink_and_no_line_is_lost_or_halved(
 
 def test_a_device_that_is_full_for_ever_stops_neither_the_rest_nor_the_end(box: Sandbox) -> None:
     healthy = CaptureSink()
-    with Monitor(box.connection, sinks={"full": JsonlSink("/dev/full"), "healthy": healthy},
-                 stop_timeout=0.5) as monitor:  # fmt: skip
+    with Monitor(
+        box.connection,
+        sinks={"full": JsonlSink("/dev/full"), "healthy": healthy},
+        stop_timeout=0.5,
+    ) as monitor:
         healthy.wait_for_sync()
         wait_until(lambda: not monitor._dispatcher.workers[0].available)
         box.transact(*insert("tap0", **vm("a")))
@@ -576,15 +626,17 @@ def test_watch_ends_quietly_when_its_reader_has_read_enough(box: Sandbox) -> Non
     for args in (["--json"], []):
         watch = subprocess.Popen(
             [sys.executable, "-m", "dfovsdb", "watch", box.connection, *args],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         assert watch.stdout
         assert watch.stderr
         assert watch.stdout.readline()
         watch.stdout.close()
         box.vsctl("set", "interface", "br-int", f"external_ids:a={len(args)}", "ofport_request=1")
-        box.transact({"op": "update", "table": "Interface", "where": [],
-                      "row": {"ofport": 10 + len(args)}})  # fmt: skip
+        box.transact(
+            {"op": "update", "table": "Interface", "where": [], "row": {"ofport": 10 + len(args)}}
+        )
         assert watch.wait(DEADLINE) == 0
         assert watch.stderr.read() == b""
         watch.stderr.close()

@@ -25,11 +25,11 @@ from dfovsdb.sinks.base import SinkContext
 from dfovsdb.sinks.nats import NatsSink
 from dfovsdb.testing import Sandbox, wait_until
 from dfovsdb.testing.sandbox import find_schema
-from tests.natsserver import NatsServer, free_port
+from tests.freeports import free_port
+from tests.natsserver import NatsServer
 from tests.natsview import Fleet
 from tests.unit.samples import event, marker, port
-
-DEADLINE = 30.0
+from tests.waiting import DEADLINE
 
 
 @pytest.fixture
@@ -205,7 +205,9 @@ def dfovsdb(*args: str) -> list[str]:
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(dfovsdb(*args), capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        dfovsdb(*args), capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
 
 
 def lines(text: str) -> list[list[str]]:
@@ -309,9 +311,12 @@ def test_fleet_hosts_tells_fresh_from_stale_and_keeps_the_ports_of_both(
         empty.sync()
         quiet.sync(port(uuid="u-1"), port(uuid="u-2"))
     live = Dispatcher(  # a worker, so that it beats by itself
-        {"nats": NatsSink([server.url], **quick)}, host="live", resync="replay",
-        queue_limit=10, condition=lambda: "waiting: no answer",
-    )  # fmt: skip
+        {"nats": NatsSink([server.url], **quick)},
+        host="live",
+        resync="replay",
+        queue_limit=10,
+        condition=lambda: "waiting: no answer",
+    )
     live.start()
     try:
         live.publish_sync([("u-3", port(uuid="u-3"))])
@@ -321,16 +326,20 @@ def test_fleet_hosts_tells_fresh_from_stale_and_keeps_the_ports_of_both(
             done = run("fleet", "--servers", server.url, "hosts", "--json")
             found.update((one["host"], one) for one in map(json.loads, done.stdout.splitlines()))
             return {name: (host["fresh"], host["ports"]) for name, host in found.items()} == {
-                "empty": (False, 0), "quiet": (False, 2), "live": (True, 1),
-            }  # fmt: skip
+                "empty": (False, 0),
+                "quiet": (False, 2),
+                "live": (True, 1),
+            }
 
         wait_until(is_so)
         assert found["live"]["connection"] == "waiting: no answer"
         assert found["quiet"]["last"] is not None
         done = run("fleet", "--servers", server.url, "hosts")
         assert [row[:3] for row in lines(done.stdout)[1:4]] == [
-            ["empty", "stale", "0"], ["live", "fresh", "1"], ["quiet", "stale", "2"],
-        ]  # fmt: skip
+            ["empty", "stale", "0"],
+            ["live", "fresh", "1"],
+            ["quiet", "stale", "2"],
+        ]
         assert done.stdout.splitlines()[-1] == "3 hosts, 1 fresh, 2 stale: 3 ports"
     finally:
         live.stop(5)
@@ -423,8 +432,9 @@ def test_without_nats_py_the_extra_is_named(tmp_path: Path) -> None:
         (("fleet", "hosts"), "fleet"),
         (("--config-file", str(conf), "run"), "[sink_nats] nats-py"),
     ):
-        done = subprocess.run(dfovsdb(*args), capture_output=True, text=True, env=env,
-                              timeout=60, check=False)  # fmt: skip
+        done = subprocess.run(
+            dfovsdb(*args), capture_output=True, text=True, env=env, timeout=DEADLINE, check=False
+        )
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert done.stderr.startswith(f"dfovsdb: {what} needs an extra: install dfovsdb[nats] ")
 
@@ -449,19 +459,30 @@ def test_an_agent_that_was_killed_makes_log_and_buckets_true_when_it_is_back(
     ovs_sandbox: Sandbox, server: NatsServer, fleet: Fleet, tmp_path: Path, *, state_dir: bool
 ) -> None:
     def add(name: str, iface_id: str) -> None:
-        ovs_sandbox.vsctl("add-port", "br-int", name, "--", "set", "interface", name,
-                          "type=dummy", f"external_ids:iface-id={iface_id}")  # fmt: skip
+        ovs_sandbox.vsctl(
+            "add-port",
+            "br-int",
+            name,
+            "--",
+            "set",
+            "interface",
+            name,
+            "type=dummy",
+            f"external_ids:iface-id={iface_id}",
+        )
 
     def is_true() -> bool:
         reference.refresh()
         there = reference.ports()
         said = fleet.fold().get("cmp-1", {})
         return not (differences(said, there) or differences(fleet.ports("cmp-1"), there)) and (
-            fleet.vifs() == {
+            fleet.vifs()
+            == {
                 f"{one.attributes['iface_id']}.cmp-1.{one.uuid}"
-                for one in there.values() if "iface_id" in one.attributes
+                for one in there.values()
+                if "iface_id" in one.attributes
             }
-        )  # fmt: skip
+        )
 
     ovs_sandbox.add_bridge("br-int")
     for number in range(4):

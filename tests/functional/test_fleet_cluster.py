@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dfovsdb.doctor.reference import Reference, differences
 from dfovsdb.fleet.reader import LogItem
 from dfovsdb.model import Port, PortEvent
@@ -22,10 +24,10 @@ from dfovsdb.testing.sandbox import find_schema
 from tests.functional.helpers import insert, vm
 from tests.natsserver import NatsCluster, NatsServer
 from tests.natsview import Fleet
+from tests.waiting import DEADLINE
 
 HOSTS = int(os.environ.get("DFOVSDB_FLEET_HOSTS", "20"))
 CHANGES = 12  #: of each switch, between two blows
-DEADLINE = 120.0
 
 
 class Host:
@@ -53,8 +55,9 @@ class Host:
         with self._log.open("wb") as log:
             self._agent = subprocess.Popen(
                 [sys.executable, "-m", "dfovsdb", "--config-file", str(self._conf), "run"],
-                stdout=log, stderr=log,
-            )  # fmt: skip
+                stdout=log,
+                stderr=log,
+            )
 
     def stop(self) -> None:
         if self._agent is not None:
@@ -77,19 +80,31 @@ class Host:
         elif what < 0.8:
             name = self._ports.pop(self._chance.randrange(len(self._ports)))
             (found,) = self.switch.transact(
-                {"op": "select", "table": "Port", "where": [["name", "==", name]],
-                 "columns": ["_uuid"]}
-            )  # fmt: skip
+                {
+                    "op": "select",
+                    "table": "Port",
+                    "where": [["name", "==", name]],
+                    "columns": ["_uuid"],
+                }
+            )
             self.switch.transact(
-                {"op": "mutate", "table": "Bridge", "where": [["name", "==", "br-int"]],
-                 "mutations": [["ports", "delete", found["rows"][0]["_uuid"]]]}
-            )  # fmt: skip
+                {
+                    "op": "mutate",
+                    "table": "Bridge",
+                    "where": [["name", "==", "br-int"]],
+                    "mutations": [["ports", "delete", found["rows"][0]["_uuid"]]],
+                }
+            )
         else:
             name = self._chance.choice(self._ports)
             self.switch.transact(
-                {"op": "update", "table": "Interface", "where": [["name", "==", name]],
-                 "row": vm(f"{self.name}-v{self._number}")}
-            )  # fmt: skip
+                {
+                    "op": "update",
+                    "table": "Interface",
+                    "where": [["name", "==", name]],
+                    "row": vm(f"{self.name}-v{self._number}"),
+                }
+            )
 
 
 @contextlib.contextmanager
@@ -165,6 +180,7 @@ def untrue(host: Host, there: dict[str, Port], said: dict[str, Port]) -> list[st
     return [f"{host.name}: {line}" for line in differences(said, there)]
 
 
+@pytest.mark.slow
 def test_log_and_buckets_are_true_after_leaders_were_killed_one_after_the_other(
     tmp_path: Path,
 ) -> None:

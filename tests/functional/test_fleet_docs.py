@@ -19,9 +19,11 @@ from dfovsdb.errors import SinkUnavailable
 from dfovsdb.sinks.base import SinkContext
 from dfovsdb.sinks.nats import NatsSink
 from dfovsdb.testing import wait_until
-from tests.natsserver import NatsServer, free_port
+from tests.freeports import free_port
+from tests.natsserver import NatsServer
 from tests.natsview import Fleet
 from tests.unit.samples import event, marker, port
+from tests.waiting import DEADLINE
 
 TEXT = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text()
 ADMIN: dict[str, Any] = {"user": "admin", "password": "change-me-1"}
@@ -52,12 +54,14 @@ def admin(server: NatsServer) -> Iterator[Fleet]:
 
 
 def program(word: str, server: NatsServer, **changes: str) -> subprocess.CompletedProcess[str]:
-    code = re.sub(r"nats://nats1\.example:4222|nats://127\.0\.0\.1:4222", server.url,
-                  block("python", word))  # fmt: skip
+    code = re.sub(
+        r"nats://nats1\.example:4222|nats://127\.0\.0\.1:4222", server.url, block("python", word)
+    )
     for old, new in changes.items():
         code = code.replace(old, new)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          timeout=60, check=True)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE, check=True
+    )
 
 
 def test_a_host_of_the_guide_keeps_what_is_its_own(server: NatsServer, admin: Fleet) -> None:
@@ -108,7 +112,7 @@ def test_a_host_of_the_guide_touches_nothing_of_another(
         )
         await client.publish(subject, b"{}")
         await client.publish("dfovsdb.v1.cmp-17.vm", b"{}", reply=subject)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE):
             while not said:
                 await client.flush()
         await client.close()
@@ -120,6 +124,7 @@ def test_a_host_of_the_guide_touches_nothing_of_another(
         assert admin.keys(f"dfovsdb-{bucket}") == {}
 
 
+@pytest.mark.slow
 def test_a_missing_permission_is_one_line_and_retried(server: NatsServer, admin: Fleet) -> None:
     del admin
     sink = NatsSink([server.url], create=False, **HOST)
@@ -137,6 +142,7 @@ def test_a_missing_permission_is_one_line_and_retried(server: NatsServer, admin:
     assert re.search(refused, str(caught.value), re.IGNORECASE)
 
 
+@pytest.mark.slow
 def test_a_reader_of_the_guide_reads_everything_and_writes_nothing(
     server: NatsServer, admin: Fleet
 ) -> None:
@@ -161,7 +167,9 @@ def test_the_administrator_makes_what_agents_need(server: NatsServer, tmp_path: 
     conf.write_text(text.replace("replicas = 3", "replicas = 1\nmax_age = 600"))
     command = [sys.executable, "-m", "dfovsdb", "--config-file", str(conf), "fleet", "create"]
     for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=DEADLINE, check=False
+        )
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.splitlines()[0] == "dfovsdb is there"
     with Fleet([server.url], **ADMIN) as admin:
@@ -169,11 +177,12 @@ def test_the_administrator_makes_what_agents_need(server: NatsServer, tmp_path: 
         assert info is not None
         assert info.config.max_age == 600
     conf.write_text(text.replace("replicas = 3", "replicas = 1\nmax_age = 601"))
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
     assert done.returncode == 2
     assert "stream dfovsdb has max_age 600, and 601 is configured" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_three_servers_of_the_guide_are_a_cluster(tmp_path: Path) -> None:
     text = block("text", "cluster {")
     ports = {f"nats{number}": (free_port(), free_port()) for number in (1, 2, 3)}
@@ -224,8 +233,9 @@ def test_the_program_of_the_guide_follows_the_log(tmp_path: Path) -> None:
         sink.emit(event(port()))
         sink.close()
         code = block("python", "async def follow").replace("nats://127.0.0.1:4222", server.url)
-        loop = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE,
-                                text=True)  # fmt: skip
+        loop = subprocess.Popen(
+            [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True
+        )
         assert loop.stdout
         assert loop.stdout.readline() == "{'cmp-17': 1}\n"
         loop.kill()

@@ -10,6 +10,7 @@ from dfovsdb import Monitor, watch
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.model import Interface
 from dfovsdb.testing import CaptureSink, Sandbox
+from tests.waiting import DEADLINE
 
 IFACE_ID = "4aa64e21-d9d6-497e-bfa9-cf6dbb574054"
 VM = (
@@ -47,7 +48,7 @@ def add_port(switch: Sandbox, name: str, *settings: str, bridge: str = "br-int")
 def test_ports_that_are_there_are_told_once_between_the_markers(switch: Sandbox) -> None:
     add_port(switch, "tap0", *VM)
     add_port(switch, "vxlan0", "type=vxlan", "options:remote_ip=10.10.10.10")
-    items = list(watch(switch.connection, once=True, timeout=20, markers=True))
+    items = list(watch(switch.connection, once=True, timeout=DEADLINE, markers=True))
     started, *events, finished = items
     assert (started.action, started.origin) == ("sync_started", "initial")
     assert (finished.action, finished.origin) == ("sync_finished", "initial")
@@ -184,8 +185,9 @@ def test_a_port_that_turns_into_another_kind_goes_offline_then_online(
     add_port(switch, "turncoat", "type=vxlan", "options:remote_ip=10.10.10.10")
     sink.wait_until(lambda: sink.of("turncoat") and sink.of("turncoat")[-1].port.ofport)
     before = len(sink.of("turncoat"))
-    switch.vsctl("set", "interface", "turncoat", *VM, "--",
-                 "clear", "interface", "turncoat", "options")  # fmt: skip
+    switch.vsctl(
+        "set", "interface", "turncoat", *VM, "--", "clear", "interface", "turncoat", "options"
+    )
     sink.wait_until(lambda: len(sink.of("turncoat")) >= before + 2)
     offline, online = sink.of("turncoat")[before : before + 2]
     assert (offline.action, offline.port.kind) == ("offline", "tunnel")
@@ -200,8 +202,19 @@ def test_a_port_replaced_in_one_transaction_goes_offline_first_whatever_the_orde
         add_port(switch, "tap0", *VM)
         sink.wait_until(lambda: sink.of("tap0") and sink.of("tap0")[-1].port.ofport)
         first = sink.of("tap0")[-1].port.uuid
-        switch.vsctl("del-port", "tap0", "--", "add-port", "br-int", "tap0", "--",
-                     "set", "interface", "tap0", *VM)  # fmt: skip
+        switch.vsctl(
+            "del-port",
+            "tap0",
+            "--",
+            "add-port",
+            "br-int",
+            "tap0",
+            "--",
+            "set",
+            "interface",
+            "tap0",
+            *VM,
+        )
         sink.wait_until(lambda f=first: sink.of("tap0")[-1].port.uuid != f)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         actions = [e.action for e in sink.of("tap0") if e.action != "updated"]
         assert actions == ["online", "offline", "online"], sink.transcript()

@@ -22,6 +22,7 @@ from dfovsdb import Monitor, PortEvent, Sink, SinkUnavailable
 from dfovsdb.errors import ConfigurationError, LossReason
 from dfovsdb.telemetry.http_server import Web
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
+from tests.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "contrib" / "dfovsdb-alerts.yaml"
@@ -37,7 +38,7 @@ class Moody(Sink):
         self.free.set()
 
     def emit(self, event: PortEvent) -> None:  # noqa: ARG002 - any
-        self.free.wait(20)
+        self.free.wait(DEADLINE)
         if self.down:
             raise SinkUnavailable("gone")
 
@@ -57,7 +58,7 @@ class Watched:
 
     def get(self, path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(self.web.url + path, timeout=20) as reply:
+            with urllib.request.urlopen(self.web.url + path, timeout=DEADLINE) as reply:
                 return reply.status, reply.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -86,8 +87,17 @@ def watched(ovs_sandbox: Sandbox) -> Iterator[Watched]:
 
 
 def add_vm(switch: Sandbox, name: str) -> None:
-    switch.vsctl("add-port", "br-int", name, "--", "set", "interface", name, "type=dummy",
-                 f"external_ids:iface-id=vif-{name}")  # fmt: skip
+    switch.vsctl(
+        "add-port",
+        "br-int",
+        name,
+        "--",
+        "set",
+        "interface",
+        name,
+        "type=dummy",
+        f"external_ids:iface-id=vif-{name}",
+    )
 
 
 def test_metrics_follow_what_happens(ovs_sandbox: Sandbox, watched: Watched) -> None:
@@ -185,7 +195,7 @@ def test_ports_are_a_filtered_json_list(ovs_sandbox: Sandbox, watched: Watched) 
 
 def test_ports_say_whether_they_are_those_of_now(ovs_sandbox: Sandbox, watched: Watched) -> None:
     def asked() -> tuple[str | None, list[str]]:
-        with urllib.request.urlopen(f"{watched.web.url}/ports", timeout=20) as reply:
+        with urllib.request.urlopen(f"{watched.web.url}/ports", timeout=DEADLINE) as reply:
             return reply.headers["Dfovsdb-Synced"], [port["name"] for port in json.load(reply)]
 
     assert asked() == ("true", ["br-int"])
@@ -288,19 +298,26 @@ def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:
 
 
 def test_without_listen_nothing_of_it_is_imported() -> None:
-    code = ("import sys; from dfovsdb.cli import run; from dfovsdb import config; "
-            "from dfovsdb.monitor import Monitor; "
-            "run._web(config.load(), Monitor('unix:/nobody')); "
-            "assert not {'prometheus_client', 'http.server'} & set(sys.modules)")  # fmt: skip
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    code = (
+        "import sys; from dfovsdb.cli import run; from dfovsdb import config; "
+        "from dfovsdb.monitor import Monitor; "
+        "run._web(config.load(), Monitor('unix:/nobody')); "
+        "assert not {'prometheus_client', 'http.server'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=DEADLINE)
 
 
 def agent(tmp_path: Path, text: str, before: str = "") -> subprocess.CompletedProcess[str]:
     file = tmp_path / "dfovsdb.conf"
     file.write_text(f"[ovsdb]\nconnection = unix:{tmp_path}/nobody\n[metrics]\n{text}\n")
     code = f"import sys; {before}from dfovsdb.cli import main; sys.exit(main())"
-    return subprocess.run([sys.executable, "-c", code, "--config-file", str(file), "run"],
-                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-c", code, "--config-file", str(file), "run"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
 
 
 def test_every_reason_is_counted_from_0_and_named_in_the_guide(tmp_path: Path) -> None:
@@ -313,12 +330,15 @@ def test_every_reason_is_counted_from_0_and_named_in_the_guide(tmp_path: Path) -
     assert counted == set(get_args(LossReason)) == set(re.findall(r"`(\w+)`", line)[2:])
 
 
+@pytest.mark.slow
 def test_readiness_says_the_last_cause_since_when_and_when_it_is_tried_again(
     ovs_sandbox: Sandbox, watched: Watched
 ) -> None:
     ovs_sandbox.stop_database()
-    why = (r"waiting for the server for \d+ s, next try in \d s: cannot connect to \S+ "
-           r"\(No such file or directory\)")  # fmt: skip
+    why = (
+        r"waiting for the server for \d+ s, next try in \d s: cannot connect to \S+ "
+        r"\(No such file or directory\)"
+    )
     wait_until(lambda: re.match(why, watched.get("/readyz")[1]))
     assert watched.get("/readyz")[0] == 503
     with socket.socket(socket.AF_UNIX) as silent:  # something else than what was there

@@ -15,7 +15,7 @@ from nacl.signing import SigningKey
 from dfovsdb.errors import ConfigurationError, SinkUnavailable
 from dfovsdb.sinks.base import SinkContext
 from dfovsdb.sinks.nats import NatsSink
-from tests.functional.test_tls import Pair, Pki
+from tests.certificates import Pair, Pki
 from tests.natsserver import NatsServer
 from tests.natsview import Fleet
 from tests.unit.samples import event
@@ -30,7 +30,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 @pytest.fixture(scope="module")
 def pair(pki: Pki) -> Pair:
-    return pki.issue("nats", names="IP:127.0.0.1,DNS:localhost")
+    return pki.issue("nats", "127.0.0.1", "localhost")
 
 
 def secured(tmp_path: Path, pair: Pair, more: str = "") -> NatsServer:
@@ -110,10 +110,18 @@ class Key:
 
     def token(self, subject: str, name: str, kind: str, **more: Any) -> str:
         """A JWT, signed by us (NATS ADR-14)."""
-        claims = {"jti": name, "iat": int(time.time()), "iss": self.public, "sub": subject,
-                  "name": name, "nats": {"type": kind, "version": 2, **more}}  # fmt: skip
-        parts = [_encoded(json.dumps({"typ": "JWT", "alg": "ed25519-nkey"}).encode()),
-                 _encoded(json.dumps(claims).encode())]  # fmt: skip
+        claims = {
+            "jti": name,
+            "iat": int(time.time()),
+            "iss": self.public,
+            "sub": subject,
+            "name": name,
+            "nats": {"type": kind, "version": 2, **more},
+        }
+        parts = [
+            _encoded(json.dumps({"typ": "JWT", "alg": "ed25519-nkey"}).encode()),
+            _encoded(json.dumps(claims).encode()),
+        ]
         text = ".".join(parts)
         return f"{text}.{_encoded(self._signing.sign(text.encode()).signature)}"
 
@@ -128,16 +136,29 @@ def test_a_credentials_file_is_shown_and_its_content_never_told(
     operator = Key(nkeys.PREFIX_BYTE_OPERATOR)
     account, system = Key(nkeys.PREFIX_BYTE_ACCOUNT), Key(nkeys.PREFIX_BYTE_ACCOUNT)
     user = Key(nkeys.PREFIX_BYTE_USER)
-    plenty = {"subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "conn": -1,
-              "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
-              "wildcards": True}  # fmt: skip
+    plenty = {
+        "subs": -1,
+        "data": -1,
+        "payload": -1,
+        "imports": -1,
+        "exports": -1,
+        "conn": -1,
+        "leaf": -1,
+        "mem_storage": -1,
+        "disk_storage": -1,
+        "streams": -1,
+        "consumer": -1,
+        "wildcards": True,
+    }
     own = operator.token(operator.public, "operator", "operator")
     accounts = "".join(
         f"{one.public}: {operator.token(one.public, name, 'account', limits=limits)}\n"
         for one, name, limits in ((account, "fleet", plenty), (system, "SYS", {}))
     )
-    settings = (f"operator: {own}\nsystem_account: {system.public}\nresolver: MEMORY\n"
-                f"resolver_preload: {{\n{accounts}}}")  # fmt: skip
+    settings = (
+        f"operator: {own}\nsystem_account: {system.public}\nresolver: MEMORY\n"
+        f"resolver_preload: {{\n{accounts}}}"
+    )
     file = tmp_path / "agent.creds"
     jwt = account.token(user.public, "agent", "user", subs=-1, data=-1, payload=-1)
     file.write_text(

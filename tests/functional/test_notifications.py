@@ -26,8 +26,10 @@ from dfovsdb.testing.conformance import SinkConformance, event_word
 from dfovsdb.testing.conformance.driven_sink import DrivenSink
 from tests.functional.churning import MANY, Churn, ports_of, wait_for_the_same
 from tests.functional.faultproxy import Cut, Fault, FaultProxy
-from tests.functional.helpers import DEADLINE
 from tests.functional.rabbitmq import PASSWORD, USER, RabbitMQ
+from tests.waiting import DEADLINE
+
+pytestmark = pytest.mark.slow
 
 GUIDE = Path(__file__).parents[2] / "docs" / "notifications.md"
 DURABLE = "?amqp_durable_queues=true"
@@ -54,9 +56,11 @@ def box(ovsdb_sandbox: Sandbox) -> Sandbox:
 
 def sink_to(broker: RabbitMQ, topic: str, query: str = "", **options: Any) -> OsloMessagingSink:
     sink = OsloMessagingSink(
-        broker.url + query, [topic],
-        control_exchange="durable" if query else "openstack", **{"timeout": 2, **options},
-    )  # fmt: skip
+        broker.url + query,
+        [topic],
+        control_exchange="durable" if query else "openstack",
+        **{"timeout": 2, **options},
+    )
     sink.poll_interval = 0.2
     return sink
 
@@ -121,8 +125,16 @@ def test_a_notification_has_publisher_type_and_json_version_1(
 ) -> None:
     queue = Queue(broker, topic)
     with Monitor(box.connection, sinks=[sink_to(broker, topic)], host="cmp-1") as monitor:
-        box.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
-                  "external_ids:iface-id=v0")  # fmt: skip
+        box.vsctl(
+            "add-port",
+            "br-int",
+            "tap0",
+            "--",
+            "set",
+            "interface",
+            "tap0",
+            "external_ids:iface-id=v0",
+        )
         wait_until(lambda: "online tap0" in queue.words())
         box.vsctl("set", "interface", "tap0", "ofport=7")
         wait_until(lambda: "updated tap0" in queue.words())
@@ -151,9 +163,13 @@ def test_each_topic_has_each_notification(box: Sandbox, broker: RabbitMQ, topic:
 
 @pytest.mark.parametrize(("query", "kill"), [("", False), (DURABLE, True)])
 def test_a_broker_restarted_under_load_is_an_outage_after_which_the_reader_has_everything(
-    box: Sandbox, broker: RabbitMQ, topic: str, caplog: pytest.LogCaptureFixture,
-    query: str, kill: bool,
-) -> None:  # fmt: skip
+    box: Sandbox,
+    broker: RabbitMQ,
+    topic: str,
+    caplog: pytest.LogCaptureFixture,
+    query: str,
+    kill: bool,
+) -> None:
     sink = sink_to(broker, topic, query)
     with (
         Churn(box) as churn,
@@ -202,8 +218,16 @@ def test_without_replay_what_is_lost_is_lost_until_one_is_asked_for(
         assert "sink bus is unavailable" in lines[0]
         assert "sink bus is available again" in caplog.text
         with Reader(broker, topic) as reader:
-            box.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
-                      "external_ids:iface-id=v0")  # fmt: skip
+            box.vsctl(
+                "add-port",
+                "br-int",
+                "tap0",
+                "--",
+                "set",
+                "interface",
+                "tap0",
+                "external_ids:iface-id=v0",
+            )
             wait_until(lambda: {port.name for port in reader.ports().values()} == {"tap0"})
             monitor.replay()
             wait_for_the_same(box, reader.ports)
@@ -258,11 +282,16 @@ def delivered(monitor: Monitor) -> int:
 
 def agent(folder: Path, box: Sandbox, *lines: str) -> list[str]:
     file = folder / "dfovsdb.conf"
-    file.write_text("\n".join([
-        f"[ovsdb]\nconnection = {box.connection}",
-        "[dfovsdb]\nhost = cmp-1\nstop_timeout = 0.1\nsinks = oslo_messaging",
-        "[sink_oslo_messaging]", *lines,
-    ]))  # fmt: skip
+    file.write_text(
+        "\n".join(
+            [
+                f"[ovsdb]\nconnection = {box.connection}",
+                "[dfovsdb]\nhost = cmp-1\nstop_timeout = 0.1\nsinks = oslo_messaging",
+                "[sink_oslo_messaging]",
+                *lines,
+            ]
+        )
+    )
     return [sys.executable, "-m", "dfovsdb", "--debug", "--config-file", str(file)]
 
 
@@ -315,7 +344,7 @@ def test_wrong_use_is_one_line_that_repeats_no_secret(
     command = agent(tmp_path, box, *lines)
     command.remove("--debug")
     done = subprocess.run(
-        [*command, "run"], capture_output=True, text=True, timeout=60, check=False
+        [*command, "run"], capture_output=True, text=True, timeout=DEADLINE, check=False
     )
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert says in done.stderr
@@ -334,7 +363,7 @@ assert not any(map(patcher.is_monkey_patched, ("socket", "thread", "time", "os",
 
 
 def test_nothing_is_patched_by_eventlet_although_it_is_installed() -> None:
-    subprocess.run([sys.executable, "-W", "ignore", "-c", UNPATCHED], check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", UNPATCHED], check=True, timeout=DEADLINE)
 
 
 # The promises of a sink, with a real broker.
@@ -394,8 +423,10 @@ def test_the_reader_of_the_guide_runs_as_a_program(
     (tmp_path / "reader.py").write_text(code)
     program = subprocess.Popen(
         [sys.executable, "reader.py", broker.url, topic],
-        cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert program.stdout
     with Monitor(box.connection, sinks=[sink_to(broker, topic)]):
         assert program.stdout.readline() == "told\n"

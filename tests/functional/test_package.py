@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from dfovsdb.testing import Sandbox
+from tests.waiting import DEADLINE
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,10 +33,22 @@ def build(source: Path, target: Path, version: str | None = None) -> Path:
         file = source / "dfovsdb" / "version.py"
         file.write_text(file.read_text().replace("0.1.0", version))
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
-         "--disable-pip-version-check", "--wheel-dir", str(target), str(source)],
-        check=True, timeout=120,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--disable-pip-version-check",
+            "--wheel-dir",
+            str(target),
+            str(source),
+        ],
+        check=True,
+        timeout=DEADLINE,
+    )
     (built,) = target.glob("*.whl")
     return built
 
@@ -56,7 +71,7 @@ def test_a_build_may_have_a_version_of_its_own(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=DEADLINE,
     )
     assert done.stdout == "dfovsdb 0.1.0.post2\n"
 
@@ -69,6 +84,11 @@ def test_the_wheel_runs_watch_from_a_folder_of_its_own(
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run(
         [sys.executable, "-m", "dfovsdb", "watch", ovs_sandbox.connection, "--once"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=DEADLINE,
+    )
     assert "online   bridge  br-int" in done.stdout

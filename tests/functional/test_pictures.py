@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.waiting import DEADLINE
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -16,8 +18,11 @@ def words(picture: Path) -> str:
 
 
 def test_the_pictures_are_of_real_output(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, str(ROOT / "tools" / "pictures.py"), str(tmp_path)],
-                   check=True, timeout=120)  # fmt: skip
+    subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "pictures.py"), str(tmp_path)],
+        check=True,
+        timeout=DEADLINE,
+    )
     shown = {picture.stem: words(picture) for picture in tmp_path.glob("*.svg")}
     assert shown.keys() == {file.stem for file in (ROOT / "docs" / "pictures").iterdir()}
     assert "8 ports: bridge 2, patch 1, tunnel 2, vm 3" in shown["ports"]

@@ -14,6 +14,9 @@ import pytest
 from dfovsdb.cli import scaffold
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.testing import ClassifierConformance, Sandbox, interface
+from tests.waiting import DEADLINE
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "plugins.md").read_text()
@@ -32,18 +35,36 @@ class Package:
     def __init__(self, folder: Path, site: Path) -> None:
         self.folder = folder
         subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps",
-             "--no-build-isolation", "--disable-pip-version-check", "--root-user-action=ignore",
-             "--target", str(site), str(folder)],
-            check=True, timeout=120,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--no-build-isolation",
+                "--disable-pip-version-check",
+                "--root-user-action=ignore",
+                "--target",
+                str(site),
+                str(folder),
+            ],
+            check=True,
+            timeout=DEADLINE,
+        )
         paths = [str(site), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
     def run(self, *args: str) -> str:
-        done = subprocess.run([sys.executable, "-m", *args], cwd=self.folder, text=True,
-                              env=self.environment, capture_output=True, timeout=120,
-                              check=False)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", *args],
+            cwd=self.folder,
+            text=True,
+            env=self.environment,
+            capture_output=True,
+            timeout=DEADLINE,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -62,9 +83,14 @@ def guide(tmp_path_factory: pytest.TempPathFactory) -> Package:
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Package:
     folder = tmp_path_factory.mktemp("generated")
-    done = subprocess.run([sys.executable, "-m", "dfovsdb", "new-plugin", "edge"], cwd=folder,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
-                          capture_output=True, check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "dfovsdb", "new-plugin", "edge"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True,
+        capture_output=True,
+        check=True,
+    )
     assert done.stdout == "dfovsdb-edge/ is written; its README.md says how to go on\n"
     return Package(folder / "dfovsdb-edge", tmp_path_factory.mktemp("site"))
 
@@ -73,16 +99,31 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Package:
 def switch(ovs_sandbox: Sandbox) -> Sandbox:
     ovs_sandbox.add_bridge("br-int")
     for name in ("qr-1", "edge0"):
-        ovs_sandbox.vsctl("add-port", "br-int", name, "--", "set", "interface", name,
-                          "type=internal", "external_ids:iface-id=p1")  # fmt: skip
+        ovs_sandbox.vsctl(
+            "add-port",
+            "br-int",
+            name,
+            "--",
+            "set",
+            "interface",
+            name,
+            "type=internal",
+            "external_ids:iface-id=p1",
+        )
     return ovs_sandbox
 
 
 def test_every_file_of_the_guide_is_there() -> None:
     assert set(FILES) == {
-        "routers.conf", "router.conf", "setup.cfg", "pyproject.toml", "tests/test_conformance.py",
-        "dfovsdb_router/__init__.py", "dfovsdb_router/classifier.py", "dfovsdb_router/sink.py",
-    }  # fmt: skip
+        "routers.conf",
+        "router.conf",
+        "setup.cfg",
+        "pyproject.toml",
+        "tests/test_conformance.py",
+        "dfovsdb_router/__init__.py",
+        "dfovsdb_router/classifier.py",
+        "dfovsdb_router/sink.py",
+    }
 
 
 def test_the_kind_of_the_guide_needs_no_code(guide: Package, switch: Sandbox) -> None:
@@ -95,9 +136,10 @@ def test_the_switch_of_the_guide_has_what_its_first_watch_shows(
 ) -> None:
     commands = re.sub(r"^OVS=.*", f"OVS={ovs_sandbox.connection}", block("sh", "add-br"))
     assert ovs_sandbox.connection in commands
-    subprocess.run(["sh", "-euc", commands], check=True, timeout=60)
-    shown = guide.run("dfovsdb", "--config-file", "routers.conf", "watch", "--once",
-                      ovs_sandbox.connection)  # fmt: skip
+    subprocess.run(["sh", "-euc", commands], check=True, timeout=DEADLINE)
+    shown = guide.run(
+        "dfovsdb", "--config-file", "routers.conf", "watch", "--once", ovs_sandbox.connection
+    )
     in_guide, real = [
         [re.sub(r"^\d\d:\d\d:\d\d", "TIME", line) for line in text.splitlines()]
         for text in (block("text", "online"), shown)
@@ -110,8 +152,9 @@ def test_the_rows_that_the_guide_adds_are_asked_about(columns: frozenset[str]) -
     (line,) = re.findall(r"`(return \[\*super.*?)`", GUIDE)
     hook = f"class Suite(ClassifierConformance):\n    def rows(self):\n        {line}\n"
     names: dict[str, Any] = {
-        "ClassifierConformance": ClassifierConformance, "interface": interface,
-    }  # fmt: skip
+        "ClassifierConformance": ClassifierConformance,
+        "interface": interface,
+    }
     exec(
         compile(FILES["dfovsdb_router/classifier.py"] + "\n\n" + hook, "plugins.md", "exec"), names
     )

@@ -9,13 +9,14 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dfovsdb import opts
 from dfovsdb.testing import Sandbox, wait_until
-from tests.functional.helpers import DEADLINE, insert, vm
+from tests import otheruser
+from tests.functional.helpers import insert, vm
+from tests.waiting import DEADLINE
 
 #: Runs the command with everything that it opens, connects to or starts noted on the way.
 WATCHED = """
@@ -32,17 +33,17 @@ def note(event, args):
     if event in WATCHED:
         noted.write(json.dumps([event, [str(arg) for arg in args]]) + "\\n")
 
-if len(sys.argv) > 2 and sys.argv[2] == "--become-nobody":
-    from dfovsdb.cli import main
-    import dfovsdb.sinks.jsonl, dfovsdb.sinks.log, oslo_log.log  # while it may read them
-    main(sys.argv[3:-1] + ["watch", "--once"])
-    os.setgroups([]), os.setgid(65534), os.setuid(65534)
-    sys.exit(main(sys.argv[3:]))
 sys.addaudithook(note)
 from dfovsdb.cli import main
 status = main(sys.argv[2:])
 noted.write(json.dumps(["modules", sorted(sys.modules)]) + "\\n")
 sys.exit(status)
+"""
+
+UNPRIVILEGED = """
+become_nobody()
+from dfovsdb.cli import main
+sys.exit(main(sys.argv[2:]))
 """
 
 
@@ -52,8 +53,13 @@ def box(ovsdb_sandbox: Sandbox) -> Sandbox:
     return ovsdb_sandbox
 
 
-def run_agent(box: Sandbox, folder: Path, connection: str, *first: str) -> list[Any]:
-    """Run it with a log, a jsonl sink and a state_dir until a change is told; what was noted."""
+def watched() -> list[str]:
+    """Python writes no byte code: whether there is some already is not the agent's doing."""
+    return [sys.executable, "-B", "-c", WATCHED]
+
+
+def run_agent(box: Sandbox, folder: Path, connection: str, command: list[str]) -> None:
+    """Run it with a log, a jsonl sink and a state_dir until a change is told."""
     (folder / "home").mkdir()
     configuration = folder / "dfovsdb.conf"
     configuration.write_text(
@@ -66,16 +72,22 @@ def run_agent(box: Sandbox, folder: Path, connection: str, *first: str) -> list[
     previous = os.umask(0)  # which widens nothing
     try:
         agent = subprocess.Popen(
-            [sys.executable, "-c", WATCHED, str(folder / "noted"), *first,
-             "--config-file", str(configuration), "run"],
-            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment, text=True,
-        )  # fmt: skip
+            [*command, str(folder / "noted"), "--config-file", str(configuration), "run"],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=environment,
+            text=True,
+        )
     finally:
         os.umask(previous)
     events = folder / "out" / "events.jsonl"
     try:
-        wait_until(lambda: agent.poll() is not None
-                   or (events.exists() and "sync_finished" in events.read_text()))  # fmt: skip
+        wait_until(
+            lambda: (
+                agent.poll() is not None
+                or (events.exists() and "sync_finished" in events.read_text())
+            )
+        )
         box.transact(*insert("tap0", **vm("a")))
         wait_until(lambda: agent.poll() is not None or "tap0" in events.read_text())
         if agent.poll() is None:
@@ -85,7 +97,6 @@ def run_agent(box: Sandbox, folder: Path, connection: str, *first: str) -> list[
         agent.send_signal(signal.SIGTERM)
         _, said = agent.communicate(timeout=DEADLINE)
     assert agent.returncode == 0, said
-    return [json.loads(line) for line in (folder / "noted").read_text().splitlines()]
 
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
@@ -95,12 +106,12 @@ def test_the_agent_opens_its_connection_and_its_files_and_nothing_else(
     (tmp_path / "out").mkdir()
     (tmp_path / "state").mkdir(mode=0o700)
     connection = box.connection if kind == "unix" else box.tcp_connection
-    *noted, (_, modules) = run_agent(box, tmp_path, connection)
-    ours = [entry for entry in noted if not entry[1][0].endswith(".pyc")]
-    assert {event for event, _ in ours} <= {"open", "socket.connect", "sqlite3.connect"}
-    written = {args[0] for event, args in ours if event in ("open", "sqlite3.connect")}
+    run_agent(box, tmp_path, connection, watched())
+    *noted, (_, modules) = map(json.loads, (tmp_path / "noted").read_text().splitlines())
+    assert {event for event, _ in noted} <= {"open", "socket.connect", "sqlite3.connect"}
+    written = {args[0] for event, args in noted if event in ("open", "sqlite3.connect")}
     assert written <= {f"{tmp_path}/out/events.jsonl", f"{tmp_path}/state/told.sqlite"}
-    (address,) = {args[1] for event, args in ours if event == "socket.connect"}
+    (address,) = {args[1] for event, args in noted if event == "socket.connect"}
     assert (
         address == connection.removeprefix("unix:")
         or str(int(connection.rpartition(":")[2])) in address
@@ -120,7 +131,7 @@ def test_the_agent_opens_its_connection_and_its_files_and_nothing_else(
 def test_what_it_writes_is_for_its_user_whatever_the_umask(box: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "state").mkdir(mode=0o700)
-    run_agent(box, tmp_path, box.connection)
+    run_agent(box, tmp_path, box.connection, watched())
     modes = {
         path.name: stat.S_IMODE(path.stat().st_mode)
         for folder in ("out", "state")
@@ -131,16 +142,15 @@ def test_what_it_writes_is_for_its_user_whatever_the_umask(box: Sandbox, tmp_pat
     assert {mode & 0o077 for mode in modes.values()} == {0}, modes
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="this user is unprivileged: the others have shown it")
+@otheruser.needs_root  # any other user is unprivileged: the tests above have shown it
 def test_the_agent_works_as_an_unprivileged_user(box: Sandbox, tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+    otheruser.let_enter(tmp_path)
     for name in ("out", "state"):
         (tmp_path / name).mkdir()
-        os.chown(tmp_path / name, 65534, 65534)
-    run_agent(box, tmp_path, box.tcp_connection, "--become-nobody")
-    assert (tmp_path / "uids").read_text() == "65534 65534 65534 65534"
-    assert (tmp_path / "out" / "events.jsonl").stat().st_uid == 65534
+        os.chown(tmp_path / name, otheruser.UID, otheruser.UID)
+    run_agent(box, tmp_path, box.tcp_connection, otheruser.program(UNPRIVILEGED))
+    assert (tmp_path / "uids").read_text() == " ".join([str(otheruser.UID)] * 4)
+    assert (tmp_path / "out" / "events.jsonl").stat().st_uid == otheruser.UID
 
 
 def test_options_that_hold_a_secret_are_marked_so() -> None:

@@ -12,8 +12,8 @@ from dfovsdb import Monitor
 from dfovsdb.doctor.reference import Reference, differences
 from dfovsdb.testing import CaptureSink, Sandbox
 from dfovsdb.testing.sandbox import find_schema
+from tests.waiting import DEADLINE
 
-DEADLINE = 20.0
 SENTINEL = "sentinel"
 
 TYPES = ("", "internal", "dummy", "patch", "vxlan", "geneve", "gre", "stt")
@@ -48,10 +48,16 @@ class Churn:
         )[0]()
         self._box.transact(
             *operations,
-            {"op": "mutate", "table": "Interface", "where": [["name", "==", SENTINEL]],
-             "mutations": [["external_ids", "delete", ["set", ["attached-mac"]]],
-                           ["external_ids", "insert", ovs_map({"attached-mac": str(number)})]]},
-        )  # fmt: skip
+            {
+                "op": "mutate",
+                "table": "Interface",
+                "where": [["name", "==", SENTINEL]],
+                "mutations": [
+                    ["external_ids", "delete", ["set", ["attached-mac"]]],
+                    ["external_ids", "insert", ovs_map({"attached-mac": str(number)})],
+                ],
+            },
+        )
 
     def _several(self) -> list[dict[str, Any]]:
         return [*self._add(), *self._change(), *self._change(), *self._add()]
@@ -80,15 +86,25 @@ class Churn:
             return self._add()
         row = self._row()
         columns = self._random.sample(sorted(row), self._random.randint(1, 4))
-        return [{"op": "update", "table": "Interface",
-                 "where": [["name", "==", self._random.choice(self._names)]],
-                 "row": {column: row[column] for column in columns}}]  # fmt: skip
+        return [
+            {
+                "op": "update",
+                "table": "Interface",
+                "where": [["name", "==", self._random.choice(self._names)]],
+                "row": {column: row[column] for column in columns},
+            }
+        ]
 
     def _row(self) -> dict[str, Any]:
         choose = self._random.choice
-        ids = {"iface-id": choose(IDS), "attached-mac": choose(IDS), "vm-uuid": choose(IDS),
-               "iface-status": choose(("active", "inactive")), "df-chassis-id": choose(IDS),
-               "other": choose(IDS)}  # fmt: skip
+        ids = {
+            "iface-id": choose(IDS),
+            "attached-mac": choose(IDS),
+            "vm-uuid": choose(IDS),
+            "iface-status": choose(("active", "inactive")),
+            "df-chassis-id": choose(IDS),
+            "other": choose(IDS),
+        }
         options = {"remote_ip": choose(("10.10.10.10", "flow")), "peer": choose(IDS), "key": "7"}
         return {
             "type": choose(TYPES),
@@ -114,24 +130,44 @@ class Churn:
         port, interface = f"port{self._made}", f"interface{self._made}"
         return [
             {"op": "insert", "table": "Interface", "row": row, "uuid-name": interface},
-            {"op": "insert", "table": "Port", "uuid-name": port,
-             "row": {"name": name, "interfaces": ["named-uuid", interface]}},
-            {"op": "mutate", "table": "Bridge", "where": [["name", "==", "br-int"]],
-             "mutations": [["ports", "insert", ["named-uuid", port]]]},
-        ]  # fmt: skip
+            {
+                "op": "insert",
+                "table": "Port",
+                "uuid-name": port,
+                "row": {"name": name, "interfaces": ["named-uuid", interface]},
+            },
+            {
+                "op": "mutate",
+                "table": "Bridge",
+                "where": [["name", "==", "br-int"]],
+                "mutations": [["ports", "insert", ["named-uuid", port]]],
+            },
+        ]
 
     def _delete(self, name: str) -> list[dict[str, Any]]:
         found = self._box.transact(
-            {"op": "select", "table": "Port", "where": [["name", "==", name]],
-             "columns": ["_uuid"]}
-        )  # fmt: skip
+            {
+                "op": "select",
+                "table": "Port",
+                "where": [["name", "==", name]],
+                "columns": ["_uuid"],
+            }
+        )
         uuid = found[0]["rows"][0]["_uuid"]
-        return [{"op": "mutate", "table": "Bridge", "where": [["name", "==", "br-int"]],
-                 "mutations": [["ports", "delete", uuid]]}]  # fmt: skip
+        return [
+            {
+                "op": "mutate",
+                "table": "Bridge",
+                "where": [["name", "==", "br-int"]],
+                "mutations": [["ports", "delete", uuid]],
+            }
+        ]
 
 
-@pytest.mark.parametrize(("seed", "options"), [(1, {}), (2, {"resync": "diff"}),
-                                               (3, {"monitor": "rfc7047"})])  # fmt: skip
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seed", "options"), [(1, {}), (2, {"resync": "diff"}), (3, {"monitor": "rfc7047"})]
+)
 def test_after_every_raw_transaction_the_events_fold_to_the_reference(
     seed: int, options: dict[str, Any]
 ) -> None:
@@ -175,8 +211,17 @@ def test_on_a_real_switch_the_events_fold_to_the_reference(ovs_sandbox: Sandbox)
     pick = random.Random(7)
     sink = CaptureSink()
     ovs_sandbox.add_bridge("br-int")
-    ovs_sandbox.vsctl("add-port", "br-int", SENTINEL, "--", "set", "interface", SENTINEL,
-                      "type=dummy", f"external_ids:iface-id={SENTINEL}")  # fmt: skip
+    ovs_sandbox.vsctl(
+        "add-port",
+        "br-int",
+        SENTINEL,
+        "--",
+        "set",
+        "interface",
+        SENTINEL,
+        "type=dummy",
+        f"external_ids:iface-id={SENTINEL}",
+    )
     names: set[str] = set()
     with (
         Monitor(ovs_sandbox.connection, sinks=[sink]),
@@ -204,8 +249,12 @@ def test_on_a_real_switch_the_events_fold_to_the_reference(ovs_sandbox: Sandbox)
                     "replace": ("del-port", name, "--", *add, *setting),
                     "del": ("del-port", name),
                 }[action],
-                "--", "set", "interface", SENTINEL, f"external_ids:attached-mac={number}",
-            )  # fmt: skip
+                "--",
+                "set",
+                "interface",
+                SENTINEL,
+                f"external_ids:attached-mac={number}",
+            )
             names = names - {name} if action == "del" else names | {name}
             if number == 20:
                 ovs_sandbox.stop_database(kill=True)

@@ -13,6 +13,7 @@ import pytest
 import dfovsdb
 from dfovsdb import opts
 from dfovsdb.cli.parser import _parser
+from tests.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r'href="([^"#:?]*)(?:[?][^"#]*)?(?:#([^"]*))?"')
@@ -22,10 +23,25 @@ LINK = re.compile(r'href="([^"#:?]*)(?:[?][^"#]*)?(?:#([^"]*))?"')
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html",
-         "-d", str(target / "doctrees"), str(ROOT / "docs"), str(target / "html")],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-q",
+            "-W",
+            "--keep-going",
+            "-b",
+            "html",
+            "-d",
+            str(target / "doctrees"),
+            str(ROOT / "docs"),
+            str(target / "html"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=3 * DEADLINE,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return target / "html"
 

@@ -13,6 +13,9 @@ import pytest
 
 from dfovsdb import watch
 from dfovsdb.testing import Sandbox, SandboxError
+from tests.waiting import DEADLINE
+
+pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +26,7 @@ def test_any_number_of_sandboxes_stand_side_by_side() -> None:
         for number, box in enumerate(boxes):
             box.add_bridge(f"br-{number}")
         told = [
-            [event.port.name for event in watch(box.tcp_connection, once=True, timeout=20)]
+            [event.port.name for event in watch(box.tcp_connection, once=True, timeout=DEADLINE)]
             for box in boxes
         ]
     assert told == [["br-0"], ["br-1"], ["br-2"], ["br-3"]]
@@ -45,12 +48,14 @@ def test_a_command_that_fails_says_what_it_said(ovsdb_sandbox: Sandbox) -> None:
         ovsdb_sandbox.transact({"op": "select", "table": "Nosuch", "where": []})
 
 
-def test_a_port_that_is_taken_is_named(ovsdb_sandbox: Sandbox) -> None:
+def test_a_port_that_is_taken_is_named(
+    ovsdb_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     port = int(ovsdb_sandbox.tcp_connection.rpartition(":")[2])
-    before = set(os.listdir("/tmp"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(SandboxError, match=f"ptcp:{port}:127.0.0.1: listen failed"):
         Sandbox(port=port).start()
-    assert not [new for new in set(os.listdir("/tmp")) - before if new.startswith("dfovsdb-")]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_open_vswitch_it_says_what_to_install_and_in_a_clone_what_fetches_it(
@@ -94,8 +99,14 @@ def test_make_sandbox_is_what_the_guides_say() -> None:
     """With `--dry-run`, as a real one would make .venv/ here."""
     for guide in ("README.md", "docs/operating.md"):
         assert re.search(r"^    make sandbox( |$)", (ROOT / guide).read_text(), re.MULTILINE)
-    done = subprocess.run(["make", "--dry-run", "--no-print-directory", "sandbox"], cwd=ROOT,
-                          capture_output=True, text=True, check=True, timeout=60)  # fmt: skip
+    done = subprocess.run(
+        ["make", "--dry-run", "--no-print-directory", "sandbox"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=DEADLINE,
+    )
     assert done.stdout.splitlines()[-1] == "tools/openvswitch.sh .venv/bin/dfovsdb sandbox"
 
 
@@ -104,3 +115,22 @@ def test_the_database_keeps_its_port_over_a_restart(ovsdb_sandbox: Sandbox) -> N
     ovsdb_sandbox.stop_database(kill=True)
     ovsdb_sandbox.start_database()
     assert ovsdb_sandbox.tcp_connection == before
+
+
+def test_the_fixtures_are_found_without_an_import(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from testtools.assertions import assert_that
+        from dfovsdb.testing import EndsAs, IsOnline
+
+        def test_a_bridge_is_told(ovs_sandbox, ovs_monitor, capture_sink, make_interface):
+            ovs_sandbox.add_bridge("br-int")
+            capture_sink.wait_until(lambda: capture_sink.of("br-int"))
+            assert_that(capture_sink.of("br-int")[0], IsOnline(kind="bridge"))
+            ovs_monitor.wait_for(lambda port: port.link_state is not None, timeout=30)
+            capture_sink.wait_until(lambda: capture_sink.ports == ovs_monitor.ports())
+            assert_that(capture_sink, EndsAs(ovs_monitor.ports()))
+            assert make_interface("tap0").name == "tap0"
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from dfovsdb.testing import Sandbox, wait_until
+from tests.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "contrib" / "dfovsdb.service"
@@ -27,7 +28,7 @@ class Service:
     def __init__(self, folder: Path, connection: str) -> None:
         self.folder = folder
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.manager.settimeout(20)
+        self.manager.settimeout(DEADLINE)
         self.manager.bind(str(folder / "notify"))
         environment = os.environ | {
             "NOTIFY_SOCKET": str(folder / "notify"),
@@ -50,7 +51,7 @@ class Service:
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(20)
+        self.process.wait(DEADLINE)
         self.manager.close()
 
 
@@ -82,7 +83,7 @@ def test_it_is_ready_and_fed_while_open_vswitch_is_not_there_yet(
     wait_until(lambda: "br-int" in (agent.folder / "events").read_text())
     agent.process.send_signal(signal.SIGTERM)
     agent.told(lambda said: "STOPPING=1" in said)
-    assert agent.process.wait(20) == 0
+    assert agent.process.wait(DEADLINE) == 0
 
 
 def test_a_loop_that_stands_still_starves_the_watchdog(
@@ -93,6 +94,7 @@ def test_a_loop_that_stands_still_starves_the_watchdog(
 import sys, threading
 from dfovsdb.cli import parser as cli
 from dfovsdb.monitor import handle as monitor
+from tests.waiting import DEADLINE
 monitor._PULSE = 0.1
 turn = monitor.Monitor._turn
 def hang(self, session, transport):
@@ -101,14 +103,16 @@ monitor.Monitor._turn = hang
 sys.exit(cli.main(["run"]))
 """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.settimeout(20)
+        manager.settimeout(DEADLINE)
         manager.bind(str(tmp_path / "notify"))
         environment = os.environ | {
-            "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000",
+            "NOTIFY_SOCKET": str(tmp_path / "notify"),
+            "WATCHDOG_USEC": "300000",
             "OS_OVSDB__CONNECTION": ovsdb_sandbox.connection,
-        }  # fmt: skip
-        agent = subprocess.Popen([sys.executable, "-c", code], env=environment,
-                                 stderr=subprocess.DEVNULL)  # fmt: skip
+        }
+        agent = subprocess.Popen(
+            [sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL
+        )
         try:
             said = ""
             while "the loop does not turn" not in said:
@@ -116,7 +120,7 @@ sys.exit(cli.main(["run"]))
             assert "WATCHDOG=1" not in said
         finally:
             agent.kill()
-            agent.wait(20)
+            agent.wait(DEADLINE)
 
 
 def test_the_unit_is_well_hardened(tmp_path: Path) -> None:
@@ -125,13 +129,23 @@ def test_the_unit_is_well_hardened(tmp_path: Path) -> None:
         pytest.skip("systemd-analyze is not installed")
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text().replace("/opt/dfovsdb/bin/dfovsdb", sys.executable))
-    done = subprocess.run([analyze, "security", "--offline=true", str(unit)],
-                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    done = subprocess.run(
+        [analyze, "security", "--offline=true", str(unit)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
     if not (level := re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)):
         pytest.skip(f"this systemd-analyze cannot look at a file: {done.stderr}")
     assert float(level[1]) < 2.5
-    verify = subprocess.run([analyze, "verify", "--man=no", str(unit)],
-                            capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    verify = subprocess.run(
+        [analyze, "verify", "--man=no", str(unit)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
     assert unit.name not in verify.stderr
 
 
@@ -154,9 +168,19 @@ def test_the_logrotate_file_is_valid(tmp_path: Path) -> None:
         pytest.skip("logrotate is not installed")
     file = tmp_path / "dfovsdb"
     text = text.replace("/var/log/dfovsdb", str(tmp_path))
-    file.write_text("".join(line for line in text.splitlines(keepends=True)
-                            if not line.strip().startswith(("su ", "create "))))  # fmt: skip
-    done = subprocess.run([logrotate, "--debug", "--state", str(tmp_path / "state"), str(file)],
-                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    file.write_text(
+        "".join(
+            line
+            for line in text.splitlines(keepends=True)
+            if not line.strip().startswith(("su ", "create "))
+        )
+    )
+    done = subprocess.run(
+        [logrotate, "--debug", "--state", str(tmp_path / "state"), str(file)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
     assert done.returncode == 0
     assert "error" not in done.stderr

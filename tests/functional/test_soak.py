@@ -9,6 +9,7 @@ import pytest
 from tests.soak import Soak
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_under_random_churn_and_faults_all_sinks_equal_the_reference(
     tmp_path: Path, seed: int

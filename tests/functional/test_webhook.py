@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import http.server
-import itertools
 import json
-import socket
 import ssl
 import subprocess
 import sys
@@ -21,10 +19,11 @@ from dfovsdb.sinks.webhook import WebhookSink
 from dfovsdb.sinks.webhook import messages as cloudevents
 from dfovsdb.sinks.webhook.signing import Secrets
 from dfovsdb.testing import Sandbox, wait_until
+from tests.certificates import Pki
+from tests.freeports import free_port
 from tests.functional.churning import MANY, Churn, wait_for_the_same
-from tests.functional.helpers import DEADLINE
 from tests.functional.receiving import GUIDE, SECRET, Receiver, guide, receiver_of_the_guide
-from tests.functional.test_tls import Pki
+from tests.waiting import DEADLINE
 
 Handler = http.server.BaseHTTPRequestHandler
 
@@ -109,11 +108,14 @@ def takes_and_closes(handler: Handler, body: bytes) -> bool:
         (talks_nonsense, "it closed the connection before it had answered"),
         (takes_and_closes, "it closed the connection before it had answered"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_answer_is_an_outage_after_which_the_receiver_has_everything(
-    box: Sandbox, receiver: Receiver, caplog: pytest.LogCaptureFixture,
-    fault: Callable[[Handler, bytes], bool], says: str,
-) -> None:  # fmt: skip
+    box: Sandbox,
+    receiver: Receiver,
+    caplog: pytest.LogCaptureFixture,
+    fault: Callable[[Handler, bytes], bool],
+    says: str,
+) -> None:
     caplog.set_level("INFO", "dfovsdb")
     patience = 0.3 if fault is is_silent else DEADLINE
     sink = WebhookSink(receiver.url(), receiver.secret_file, read_timeout=patience, batch_events=7)
@@ -130,8 +132,9 @@ def test_what_is_no_answer_is_an_outage_after_which_the_receiver_has_everything(
         wait_for_the_same(box, receiver.ports)
     warnings = [r.getMessage() for r in caplog.records if r.levelname in ("WARNING", "ERROR")]
     assert warnings
-    assert all(says in line and "sink hook is unavailable: http://localhost" in line
-               for line in warnings)  # fmt: skip
+    assert all(
+        says in line and "sink hook is unavailable: http://localhost" in line for line in warnings
+    )
     assert "s3cr3t" not in caplog.text
 
 
@@ -218,8 +221,16 @@ def test_a_connection_that_was_closed_for_being_idle_is_no_outage(
         for number in range(20):
             if number % 2:
                 receiver.cut()
-            box.vsctl("add-port", "br-int", f"tap{number}", "--", "set", "interface",
-                      f"tap{number}", f"external_ids:iface-id=v{number}")  # fmt: skip
+            box.vsctl(
+                "add-port",
+                "br-int",
+                f"tap{number}",
+                "--",
+                "set",
+                "interface",
+                f"tap{number}",
+                f"external_ids:iface-id=v{number}",
+            )
             wait_for_the_same(box, receiver.ports)
     assert "unavailable" not in caplog.text
 
@@ -236,14 +247,15 @@ def test_an_event_waits_batch_age_at_most_and_others_join_it(
     box: Sandbox, receiver: Receiver
 ) -> None:
     sink = WebhookSink(receiver.url(), receiver.secret_file, batch_age=0.2)
+    began = time.monotonic()
     with Churn(box) as churn, Monitor(box.connection, sinks=[sink], host="cmp-1"):
         churn.wait_for_rounds(60)
         churn.end()
         wait_for_the_same(box, receiver.ports)
     events = [r for r in receiver.requests if b"dfovsdb.sync." not in r.body]
-    gaps = [later.at - one.at for one, later in itertools.pairwise(events[1:])]
-    assert gaps
-    assert min(gaps) > 0.15  # the requests are sent 0.2 s apart, and may come a little closer
+    # They are sent 0.2 s apart, but for the first and those around the markers; how long each is
+    # on its way differs.
+    assert 1 < len(events) <= 3 + (events[-1].at - began) / 0.2
     assert max(len(json.loads(r.body)) for r in events) > 5
 
 
@@ -260,8 +272,8 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     return Pki(tmp_path_factory.mktemp("pki") / "theirs", "stranger")
 
 
-def server_context(pki: Pki, name: str, names: str, *, clients: str = "") -> ssl.SSLContext:
-    pair = pki.issue(name, names=names)
+def server_context(pki: Pki, name: str, host: str, *, clients: str = "") -> ssl.SSLContext:
+    pair = pki.issue(name, host)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.cert, pair.key)
     if clients:
@@ -271,20 +283,24 @@ def server_context(pki: Pki, name: str, names: str, *, clients: str = "") -> ssl
 
 
 @pytest.mark.parametrize(
-    ("names", "whose", "says"),
+    ("host", "whose", "says"),
     [
-        ("DNS:another.example", "ours", "its certificate is not accepted: Hostname mismatch"),
-        ("DNS:localhost", "theirs", "its certificate is not accepted: "),
+        ("another.example", "ours", "its certificate is not accepted: Hostname mismatch"),
+        ("localhost", "theirs", "its certificate is not accepted: "),
         (None, "ours", "TLS failed: "),
     ],
 )
 def test_a_receiver_with_a_wrong_certificate_is_told_nothing_until_it_has_the_right_one(
-    box: Sandbox, tmp_path: Path, pki: Pki, stranger: Pki, caplog: pytest.LogCaptureFixture,
-    names: str | None, whose: str, says: str,
-) -> None:  # fmt: skip
-    wrong = (
-        server_context(stranger if whose == "theirs" else pki, "wrong", names) if names else None
-    )
+    box: Sandbox,
+    tmp_path: Path,
+    pki: Pki,
+    stranger: Pki,
+    caplog: pytest.LogCaptureFixture,
+    host: str | None,
+    whose: str,
+    says: str,
+) -> None:
+    wrong = server_context(stranger if whose == "theirs" else pki, "wrong", host) if host else None
     with Receiver(tmp_path, tls=wrong) as receiver:
         url = receiver.url(scheme="https")
         sink = WebhookSink(url, receiver.secret_file, ssl_ca_cert_file=pki.ca.cert)
@@ -292,7 +308,7 @@ def test_a_receiver_with_a_wrong_certificate_is_told_nothing_until_it_has_the_ri
             wait_until(lambda: says in caplog.text)
             assert receiver.requests == []
             receiver.stop()
-            receiver.tls = server_context(pki, "right", "DNS:localhost")
+            receiver.tls = server_context(pki, "right", "localhost")
             receiver.start()
             churn.wait_for_rounds(10)
             churn.end()
@@ -301,14 +317,16 @@ def test_a_receiver_with_a_wrong_certificate_is_told_nothing_until_it_has_the_ri
 
 
 def test_a_receiver_may_ask_for_our_certificate(box: Sandbox, tmp_path: Path, pki: Pki) -> None:
-    asks = server_context(pki, "asks", "DNS:localhost", clients=pki.ca.cert)
+    asks = server_context(pki, "asks", "localhost", clients=pki.ca.cert)
     client = pki.issue("client")
     with Receiver(tmp_path, tls=asks) as receiver:
         sink = WebhookSink(
-            receiver.url(scheme="https"), ssl_ca_cert_file=pki.ca.cert,
+            receiver.url(scheme="https"),
+            ssl_ca_cert_file=pki.ca.cert,
             secret_file=receiver.secret_file,
-            ssl_cert_file=client.cert, ssl_key_file=client.key,
-        )  # fmt: skip
+            ssl_cert_file=client.cert,
+            ssl_key_file=client.key,
+        )
         with Monitor(box.connection, sinks=[sink], host="cmp-1"):
             wait_for_the_same(box, receiver.ports)
 
@@ -318,10 +336,15 @@ def test_a_receiver_may_ask_for_our_certificate(box: Sandbox, tmp_path: Path, pk
 
 def agent(folder: Path, box: Sandbox, *lines: str) -> Path:
     file = folder / "dfovsdb.conf"
-    file.write_text("\n".join([
-        f"[ovsdb]\nconnection = {box.connection}",
-        "[dfovsdb]\nhost = cmp-1\nstop_timeout = 0.1\nsinks = webhook\n[sink_webhook]", *lines,
-    ]))  # fmt: skip
+    file.write_text(
+        "\n".join(
+            [
+                f"[ovsdb]\nconnection = {box.connection}",
+                "[dfovsdb]\nhost = cmp-1\nstop_timeout = 0.1\nsinks = webhook\n[sink_webhook]",
+                *lines,
+            ]
+        )
+    )
     return file
 
 
@@ -335,8 +358,9 @@ def test_neither_the_secret_nor_the_path_is_in_a_log_an_error_or_plugins(
     process = subprocess.Popen([*command, "run"], stderr=subprocess.PIPE, text=True)
     wait_until(lambda: len(receiver.requests) > 3)
     receiver.fault = closes
-    box.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
-              "external_ids:iface-id=v0")  # fmt: skip
+    box.vsctl(
+        "add-port", "br-int", "tap0", "--", "set", "interface", "tap0", "external_ids:iface-id=v0"
+    )
     before = len(receiver.requests)
     wait_until(lambda: len(receiver.requests) > before)
     process.terminate()
@@ -361,7 +385,7 @@ def test_neither_the_secret_nor_the_path_is_in_a_log_an_error_or_plugins(
         (["url = https://localhost/", "ssl_cert_file = {folder}/c"], "they go together"),
         (["url = http://localhost/", "batch_events = 0"], "batch_events"),
     ],
-)  # fmt: skip
+)
 def test_wrong_use_is_one_line_that_repeats_no_secret(
     box: Sandbox, tmp_path: Path, lines: list[str], says: str
 ) -> None:
@@ -370,8 +394,11 @@ def test_wrong_use_is_one_line_that_repeats_no_secret(
     file = agent(tmp_path, box, *(line.format(folder=tmp_path) for line in lines))
     done = subprocess.run(
         [sys.executable, "-m", "dfovsdb", "--config-file", str(file), "run"],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert says in done.stderr
     assert "s3cr3t" not in done.stderr
@@ -386,8 +413,16 @@ def test_a_secret_is_exchanged_by_reopening(
         wait_for_the_same(box, receiver.ports)
         Path(receiver.secret_file).write_text(f"another-secret-of-ours\n{SECRET}\n")
         monitor.reopen()
-        box.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0",
-                  "external_ids:iface-id=v0")  # fmt: skip
+        box.vsctl(
+            "add-port",
+            "br-int",
+            "tap0",
+            "--",
+            "set",
+            "interface",
+            "tap0",
+            "external_ids:iface-id=v0",
+        )
         wait_for_the_same(box, receiver.ports)
         wait_until(lambda: " v1," in receiver.requests[-1].headers["webhook-signature"])
         Path(receiver.secret_file).write_text("")
@@ -406,8 +441,7 @@ def test_the_receiver_of_the_guide_runs_as_a_program_and_refuses_who_does_not_kn
     (tmp_path / "receiver.py").write_text(guide("python"))
     (tmp_path / "hook.secret").write_text(SECRET)
     (tmp_path / "wrong.secret").write_text("some-other-secret")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     program = subprocess.Popen(
         [sys.executable, "receiver.py", "hook.secret", str(port)], cwd=tmp_path
     )

@@ -141,9 +141,16 @@ def test_every_option_that_may_be_wrong_is_checked() -> None:
     judged_later = {"connection", "classifiers", "sinks", "host", "state_dir", "listen"}
     judged_later |= {"ssl_key_file", "ssl_cert_file", "ssl_ca_cert_file"}
     checked = {
-        "monitor", "inactivity_probe", "reconnect_min", "reconnect_max", "max_message_size",
-        "resync", "queue_limit", "stop_timeout", "ssl_check_hostname",
-    }  # fmt: skip
+        "monitor",
+        "inactivity_probe",
+        "reconnect_min",
+        "reconnect_max",
+        "max_message_size",
+        "resync",
+        "queue_limit",
+        "stop_timeout",
+        "ssl_check_hostname",
+    }
     options = {o.dest for group in config.CORE_OPTIONS.values() for o in group}
     assert options == judged_later | checked
 

@@ -10,9 +10,21 @@ import pytest
 import dfovsdb
 
 NAMES = {
-    "watch", "Monitor", "Classifier", "Sink", "SinkContext", "SinkUnavailable", "Interface",
-    "Port", "PortEvent", "SyncMarker", "to_json", "from_json", "DfovsdbError", "__version__",
-}  # fmt: skip
+    "watch",
+    "Monitor",
+    "Classifier",
+    "Sink",
+    "SinkContext",
+    "SinkUnavailable",
+    "Interface",
+    "Port",
+    "PortEvent",
+    "SyncMarker",
+    "to_json",
+    "from_json",
+    "DfovsdbError",
+    "__version__",
+}
 
 
 def in_a_new_process(code: str) -> str:

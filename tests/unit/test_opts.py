@@ -36,22 +36,30 @@ def said_of(*variables: str, text: str = "", file: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[ovsdb]\nconection = x", ("there is no option [ovsdb] conection; did you mean "
-         "connection?")),
-        ("[OVSDB]\nreconnect-max = 9", ("there is no option [OVSDB] reconnect-max; did you mean "
-         "reconnect_max?")),
+        (
+            "[ovsdb]\nconection = x",
+            ("there is no option [ovsdb] conection; did you mean connection?"),
+        ),
+        (
+            "[OVSDB]\nreconnect-max = 9",
+            ("there is no option [OVSDB] reconnect-max; did you mean reconnect_max?"),
+        ),
         ("[ovsdb]\ncolour = x", "there is no option [ovsdb] colour"),
-        ("[ovsdb]\nqueue_limit = 9", ("there is no option [ovsdb] queue_limit; did you mean "
-         "[dfovsdb] queue_limit?")),
-        ("[DEFAULT]\nconnection = x", ("there is no option [DEFAULT] connection; did you mean "
-         "[ovsdb] connection?")),
+        (
+            "[ovsdb]\nqueue_limit = 9",
+            ("there is no option [ovsdb] queue_limit; did you mean [dfovsdb] queue_limit?"),
+        ),
+        (
+            "[DEFAULT]\nconnection = x",
+            ("there is no option [DEFAULT] connection; did you mean [ovsdb] connection?"),
+        ),
         ("[DEFAULT]\nlog_fil = x", "there is no option [DEFAULT] log_fil; did you mean log_file?"),
         ("[ovsbd]\nconnection = x", "there is no section [ovsbd]; did you mean [ovsdb]?"),
         ("[keystone]\nurl = x", "there is no section [keystone]"),
         ("[default]\ndebug = true", "there is no section [default]"),
         ("[sink_log]\nlevl = x", "there is no option [sink_log] levl; did you mean level?"),
     ],
-)  # fmt: skip
+)
 def test_a_name_that_is_no_option_is_told_with_the_nearest(
     file: Path, text: str, words: str
 ) -> None:
@@ -83,10 +91,12 @@ def test_a_section_of_a_plugin_that_is_not_enabled_has_words_of_its_own(file: Pa
     file.write_text("[sink_jsonl]\npath = x\n[classifier_match]\nkind = x\n[sink_nosuch]\na = b\n")
     assert [tuple(name) for name in unread(config.load([str(file)]), {})] == [
         (f"{file}: section [sink_jsonl] has no effect: sinks does not name jsonl", False),
-        (f"{file}: section [classifier_match] has no effect: classifiers does not name match",
-         False),
+        (
+            f"{file}: section [classifier_match] has no effect: classifiers does not name match",
+            False,
+        ),
         (f"{file}: section [sink_nosuch] has no effect: sinks does not name nosuch", True),
-    ]  # fmt: skip
+    ]
 
 
 def test_a_section_of_a_plugin_whose_instances_have_other_names_is_led_to_them(file: Path) -> None:
@@ -115,32 +125,60 @@ def test_the_files_of_folders_are_looked_at_too(file: Path, tmp_path: Path) -> N
 
 
 def test_a_variable_that_is_no_option_is_told_with_the_nearest(file: Path) -> None:
-    assert said_of("OS_OVSDB__CONECTION", "OS_OVSBD__CONNECTION", "OS_SINK_JSONL__PATH",
-                   "OS_Dfovsdb__SINKS", file=file) == [
+    assert said_of(
+        "OS_OVSDB__CONECTION",
+        "OS_OVSBD__CONNECTION",
+        "OS_SINK_JSONL__PATH",
+        "OS_Dfovsdb__SINKS",
+        file=file,
+    ) == [
         "OS_Dfovsdb__SINKS: there is no such option; did you mean OS_DFOVSDB__SINKS?",
         "OS_OVSBD__CONNECTION: there is no section [ovsbd]; did you mean [ovsdb]?",
         "OS_OVSDB__CONECTION: there is no such option; did you mean OS_OVSDB__CONNECTION?",
         "OS_SINK_JSONL__PATH: section [sink_jsonl] has no effect: sinks does not name jsonl",
-    ]  # fmt: skip
+    ]
 
 
 def test_a_variable_with_one_underscore_between_group_and_option_is_told(file: Path) -> None:
-    assert said_of("OS_OVSDB_CONNECTION", "OS_DFOVSDB_STATEDIR", "OS_SINK_EVENTS_PATH",
-                   text="[dfovsdb]\nsinks = events=jsonl\n", file=file) == [
+    assert said_of(
+        "OS_OVSDB_CONNECTION",
+        "OS_DFOVSDB_STATEDIR",
+        "OS_SINK_EVENTS_PATH",
+        text="[dfovsdb]\nsinks = events=jsonl\n",
+        file=file,
+    ) == [
         "OS_DFOVSDB_STATEDIR: nothing reads it; did you mean OS_DFOVSDB__STATE_DIR?",
         "OS_OVSDB_CONNECTION: nothing reads it; did you mean OS_OVSDB__CONNECTION?",
         "OS_SINK_EVENTS_PATH: nothing reads it; did you mean OS_SINK_EVENTS__PATH?",
-    ]  # fmt: skip
+    ]
 
 
 def test_variables_that_are_read_and_those_of_other_programs_are_not_told(file: Path) -> None:
-    assert said_of("OS_USERNAME", "OS_CLOUD", "OS_AUTH_URL", "OS_DEFAULT__TRANSPORT_URL",
-                   "OS_OVS__OVSDB_CONNECTION", "OS_DATABASE__CONNECTION", "HOME", "OS__X",
-                   "OS_OVSDB__CONNECTION", "OS_DFOVSDB__SINKS", "OS_SINK_EVENTS__PATH",
-                   "OS_METRICS__LISTEN", "OS_OVSDB_USER", "OS_METRICS_DIR", "OS_CONNECTION",
-                   "OS_DEBUG", "OS_DEFAULT_DEBUG", "OS_LOG_FILE",
-                   text="[dfovsdb]\nsinks = events=jsonl\n",
-                   file=file) == []  # fmt: skip
+    assert (
+        said_of(
+            "OS_USERNAME",
+            "OS_CLOUD",
+            "OS_AUTH_URL",
+            "OS_DEFAULT__TRANSPORT_URL",
+            "OS_OVS__OVSDB_CONNECTION",
+            "OS_DATABASE__CONNECTION",
+            "HOME",
+            "OS__X",
+            "OS_OVSDB__CONNECTION",
+            "OS_DFOVSDB__SINKS",
+            "OS_SINK_EVENTS__PATH",
+            "OS_METRICS__LISTEN",
+            "OS_OVSDB_USER",
+            "OS_METRICS_DIR",
+            "OS_CONNECTION",
+            "OS_DEBUG",
+            "OS_DEFAULT_DEBUG",
+            "OS_LOG_FILE",
+            text="[dfovsdb]\nsinks = events=jsonl\n",
+            file=file,
+        )
+        == []
+    )
 
 
 def test_a_plugin_that_is_not_installed_is_named(file: Path) -> None:

@@ -15,11 +15,9 @@ from testtools.matchers import Equals
 
 from dfovsdb.classifiers.match import MatchClassifier
 from dfovsdb.errors import ConfigurationError, ConnectionLost
-from dfovsdb.model import Interface, PortEvent, SyncMarker
+from dfovsdb.model import Interface, PortEvent
 from dfovsdb.ovsdb.recorder import RecordingSession
 from dfovsdb.recording import replay
-from dfovsdb.testing import Sandbox
-from dfovsdb.watching import watch
 from tests.golden import EXPECTED, RECORDING, transcript
 
 
@@ -69,8 +67,9 @@ def test_resync_and_classifiers_may_be_others_than_they_were() -> None:
     assert set(ports) == {"any"}
     again = [item for item in items if isinstance(item, PortEvent) and item.origin == "resync"]
     assert {(e.action, e.port.name) for e in again} == {
-        ("offline", "gre-host2"), ("online", "tap91d0c7aa-5e"),
-    }  # fmt: skip
+        ("offline", "gre-host2"),
+        ("online", "tap91d0c7aa-5e"),
+    }
 
 
 def reply(**rows: Any) -> bytes:
@@ -113,11 +112,16 @@ def test_a_lost_connection_is_told_as_a_resync(tmp_path: Path) -> None:
         f"{item.origin} {item.action}"
         + (f" {item.port.name}" if isinstance(item, PortEvent) else "")
         for item in replay(file, classifiers=[MatchClassifier("any")])
-    ]  # fmt: skip
+    ]
     assert told == [
-        "initial sync_started", "initial online tap1", "initial sync_finished",
-        "resync sync_started", "resync offline tap1", "resync online tap2", "resync sync_finished",
-    ]  # fmt: skip
+        "initial sync_started",
+        "initial online tap1",
+        "initial sync_finished",
+        "resync sync_started",
+        "resync offline tap1",
+        "resync online tap2",
+        "resync sync_finished",
+    ]
 
 
 def test_what_the_server_should_not_have_sent_is_said_with_its_line(
@@ -194,17 +198,3 @@ def test_a_column_that_was_not_recorded_is_empty_and_harms_no_event() -> None:
     plainly = list(replay(RECORDING, classifiers=[MatchClassifier("any")]))
     assert list(replay(RECORDING, classifiers=[Mtu("any")])) == plainly
     assert plainly
-
-
-def test_what_is_watched_is_what_its_recording_gives(
-    ovsdb_sandbox: Sandbox, tmp_path: Path
-) -> None:
-    ovsdb_sandbox.vsctl("add-br", "br-int")
-    file = tmp_path / "r"
-    live = list(watch(ovsdb_sandbox.connection, once=True, markers=True, record=file))
-    again = list(replay(file))
-    assert [plain(item) for item in live] == [plain(item) for item in again]
-
-
-def plain(item: PortEvent | SyncMarker) -> object:
-    return {**msgspec.structs.asdict(item), "time": None}

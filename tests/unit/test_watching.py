@@ -18,8 +18,7 @@ from dfovsdb.classifiers.match import MatchClassifier
 from dfovsdb.errors import ConfigurationError, WaitTimeout
 from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.watching import watch
-
-DEADLINE = 10.0
+from tests.waiting import DEADLINE
 
 
 def row(name: str, **columns: Any) -> dict[str, Any]:

@@ -333,8 +333,10 @@ class Connection:
             return
         headers = message.headers or {}
         if headers.get("Status") == "503":
-            self._window.fail(int(number), "no stream takes it: JetStream has no leader for it "
-                              "now, or it was removed")  # fmt: skip
+            self._window.fail(
+                int(number),
+                "no stream takes it: JetStream has no leader for it now, or it was removed",
+            )
             return
         try:
             ack = decode_ack(message.data)

@@ -51,9 +51,11 @@ class Servers:
             else None
         )
         self.credentials: dict[str, Any] = {
-            "user": user, "password": password, "token": token,
+            "user": user,
+            "password": password,
+            "token": token,
             "user_credentials": credentials_file,
-        }  # fmt: skip
+        }
 
     def __str__(self) -> str:
         return ", ".join(self.servers)

@@ -110,9 +110,15 @@ class Endpoint:
         if self._pool is None:
             self._pool = self._connections()
         response = self._pool.urlopen(
-            "POST", self._url.request_uri, body, headers, retries=False, redirect=False,
-            preload_content=False, decode_content=False,
-        )  # fmt: skip
+            "POST",
+            self._url.request_uri,
+            body,
+            headers,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+        )
         answer = Response(response.status, _seconds(response.headers.get("Retry-After")))
         self._finish(response)
         return answer

@@ -126,8 +126,9 @@ class WebhookSink(Sink):
         if self._place.is_open_to_others:
             LOG.warning(
                 "posting to %s without TLS: whoever is on the way can read and change what is "
-                "told; use https://", self._place.name,
-            )  # fmt: skip
+                "told; use https://",
+                self._place.name,
+            )
 
     def emit(self, event: PortEvent) -> None:
         self._post_all([event])
@@ -166,9 +167,12 @@ class WebhookSink(Sink):
         delivered = 0
         while delivered < len(items):
             for message in cloudevents.messages(
-                items[delivered:], self._host, self._epoch,
-                most_events=self._may_be_events, most_bytes=self._most_bytes,
-            ):  # fmt: skip
+                items[delivered:],
+                self._host,
+                self._epoch,
+                most_events=self._may_be_events,
+                most_bytes=self._most_bytes,
+            ):
                 if not self._post(message, delivered):
                     self._may_be_events = message.events // 2
                     break

@@ -105,8 +105,10 @@ class DrivenSink:
             if failures := self.failures():
                 raise AssertionError(failures[0])
             if len(self.of("sync_started")) > _SYNCS:
-                raise AssertionError("it asks for replays without end: request_replay() is for "
-                                     "somebody who came late")  # fmt: skip
+                raise AssertionError(
+                    "it asks for replays without end: request_replay() is for "
+                    "somebody who came late"
+                )
             if time.monotonic() > self._until:
                 error = TookNothing if self._took_nothing() else AssertionError
                 raise error(self._too_late())
@@ -180,9 +182,10 @@ class DrivenSink:
                 self._depth -= 1
                 self._in_call = None
                 self.changed += [
-                    old.decode() for old, one in zip(before, told, strict=True)
+                    old.decode()
+                    for old, one in zip(before, told, strict=True)
                     if to_json(one) != old
-                ]  # fmt: skip
+                ]
                 self.calls.append(Call(name, told, threading.get_ident(), error))
             if name in _TELLING and self.lost_answers:
                 self.lost_answers -= 1

@@ -72,8 +72,10 @@ def lines(arrived: Callable[[], Iterable[str]]) -> list[str]:
     found = several("arrived", arrived, str, "lines such as 'online tap0'")
     for line in found:
         if line.partition(" ")[0] not in _ACTIONS:
-            raise BrokenHook(f"your arrived() returned the line {line!r:.80}; each is an action "
-                             f"({', '.join(_ACTIONS)}), a space and a name")  # fmt: skip
+            raise BrokenHook(
+                f"your arrived() returned the line {line!r:.80}; each is an action "
+                f"({', '.join(_ACTIONS)}), a space and a name"
+            )
     return found
 
 
@@ -84,8 +86,10 @@ def during(outage: Callable[[], contextlib.AbstractContextManager[object]]) -> I
         with yours("outage"):
             context: object = outage()
             if not isinstance(context, contextlib.AbstractContextManager):
-                raise BrokenHook(f"your outage() returned {context!r:.80}, no context manager: "
-                                 "decorate it with contextlib.contextmanager")  # fmt: skip
+                raise BrokenHook(
+                    f"your outage() returned {context!r:.80}, no context manager: "
+                    "decorate it with contextlib.contextmanager"
+                )
             stack.enter_context(context)
         yield
         with yours("outage"):

@@ -13,8 +13,16 @@ from typing import Any
 
 # docs.python.org/3/library/audit_events.html
 _IO = ("open", "socket.", "subprocess.", "os.", "shutil.", "sqlite3.", "urllib.", "time.sleep")
-_READS = ("os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.getxattr", "os.listxattr",
-          "socket.gethostname", "socket.__new__")  # fmt: skip
+_READS = (
+    "os.listdir",
+    "os.scandir",
+    "os.walk",
+    "os.fwalk",
+    "os.getxattr",
+    "os.listxattr",
+    "socket.gethostname",
+    "socket.__new__",
+)
 _WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _watched: dict[int, tuple[Callable[..., bool], list[str]]] = {}  # by thread
 

@@ -11,10 +11,19 @@ NOTHING = {"remote_ip": None, "local_ip": None, "key": None, "chassis_id": None}
 @pytest.mark.parametrize(
     "type_",
     [
-        "geneve", "vxlan", "gre", "ip6gre", "erspan", "ip6erspan",
-        "gtpu", "bareudp", "srv6", "lisp", "stt",
+        "geneve",
+        "vxlan",
+        "gre",
+        "ip6gre",
+        "erspan",
+        "ip6erspan",
+        "gtpu",
+        "bareudp",
+        "srv6",
+        "lisp",
+        "stt",
     ],
-)  # fmt: skip
+)
 def test_every_tunnel_type_is_claimed(type_: str) -> None:
     row = interface(type=type_)
     assert TunnelClassifier().classify(row) == NOTHING | {"tunnel_type": type_}

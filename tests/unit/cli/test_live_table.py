@@ -25,9 +25,16 @@ class Screen:
         self.board = LiveTable(selection or Selection(), lambda: self.time)
 
     def show(self, *, width: int = 80, height: int = 24, colour: bool = False) -> list[str]:
-        console = Console(file=io.StringIO(), width=width, height=height, highlight=False,
-                          force_terminal=colour, color_system="standard" if colour else None,
-                          no_color=False, legacy_windows=False)  # fmt: skip
+        console = Console(
+            file=io.StringIO(),
+            width=width,
+            height=height,
+            highlight=False,
+            force_terminal=colour,
+            color_system="standard" if colour else None,
+            no_color=False,
+            legacy_windows=False,
+        )
         console.print(self.board.render("unix:/db.sock  synced", width, height))
         assert isinstance(console.file, io.StringIO)
         return console.file.getvalue().splitlines()

@@ -19,6 +19,7 @@ from dfovsdb.delivery.worker import Worker
 from dfovsdb.errors import SinkUnavailable
 from dfovsdb.model import Interface, Port, PortEvent, SyncMarker, port_of
 from dfovsdb.sinks.base import Sink, SinkContext
+from tests.waiting import DEADLINE
 
 Told = PortEvent | SyncMarker
 
@@ -199,10 +200,11 @@ class Delivery:
 def story(told: Sequence[Told]) -> list[str]:
     """What was told, in words: `online a`, `sync_started initial`."""
     return [
-        f"{one.action} {one.port.uuid}" if isinstance(one, PortEvent)
+        f"{one.action} {one.port.uuid}"
+        if isinstance(one, PortEvent)
         else f"{one.action} {one.origin}"
         for one in told
-    ]  # fmt: skip
+    ]
 
 
 class HangingSink(ScriptedSink):
@@ -217,5 +219,5 @@ class HangingSink(ScriptedSink):
 
     def _hang(self, method: Callable[..., None], *args: Any) -> None:
         self.hangs.set()
-        assert self.release.wait(60), "a test forgot to release its sink"
+        assert self.release.wait(DEADLINE), "a test forgot to release its sink"
         method(*args)

@@ -25,6 +25,7 @@ from tests.unit.delivery.scripted import (
     gone,
     story,
 )
+from tests.waiting import DEADLINE
 
 Run = Callable[..., Dispatcher]
 
@@ -45,7 +46,7 @@ def run() -> Iterator[Run]:
         for sink in sinks:
             if isinstance(sink, HangingSink):
                 sink.release.set()
-        running.stop(timeout=20)
+        running.stop(timeout=DEADLINE)
         for worker in running.workers:
             assert worker.join(20)
 
@@ -62,7 +63,7 @@ def test_a_sink_that_hangs_holds_up_neither_publishing_nor_the_other_sinks(run: 
     running = run(hanging, other, queue_limit=10)
     running.start()
     running.publish_sync([fact("a")])
-    assert hanging.hangs.wait(20)
+    assert hanging.hangs.wait(DEADLINE)
     for ofport in range(100):
         running.publish([fact("a", ofport=ofport)])
     assert running.ports() == dict([fact("a", ofport=99)])
@@ -232,7 +233,7 @@ def test_stopping_lets_every_sink_have_what_is_left_and_closes_it(
     running = run(*sinks)
     running.start()
     running.publish_sync([fact(str(number)) for number in range(200)])
-    running.stop(timeout=20)
+    running.stop(timeout=DEADLINE)
     for sink in sinks:
         assert len(fold(sink.accepted)) == 200
         assert sink.calls == ["open", "close"]
@@ -246,7 +247,7 @@ def test_a_sink_that_hangs_for_ever_is_left_behind_and_what_it_lacks_is_said(
     running = run(hanging, other)
     running.start()
     running.publish_sync([fact("a"), fact("b")])
-    assert hanging.hangs.wait(20)
+    assert hanging.hangs.wait(DEADLINE)
     running.publish([fact("c")])
     running.stop(timeout=0.01)
     assert "sink sink0: 3 ports were left undelivered" in caplog.messages
@@ -272,7 +273,7 @@ def test_a_sink_that_comes_back_after_the_deadline_leaves_without_another_event(
     running = run(hanging)
     running.start()
     running.publish_sync([fact("a"), fact("b")])
-    assert hanging.hangs.wait(20)
+    assert hanging.hangs.wait(DEADLINE)
     running.stop(timeout=0.01)
     hanging.release.set()
     assert running.workers[0].join(20)
@@ -311,7 +312,7 @@ def test_a_sink_that_fails_to_close_is_logged(run: Run, caplog: pytest.LogCaptur
 
     running = run(FailsToClose())
     running.start()
-    running.stop(timeout=20)
+    running.stop(timeout=DEADLINE)
     assert caplog.messages == ["sink sink0 failed in close()"]
     assert caplog.records[0].levelno == logging.ERROR
 
@@ -323,16 +324,18 @@ def test_one_file_keeps_the_views_of_all_sinks_over_a_restart(run: Run, tmp_path
     first = run(ScriptedSink(), BatchSink(), state_dir=str(tmp_path))
     first.start()
     first.publish_sync([fact("a"), fact("b")])
-    first.stop(timeout=20)
+    first.stop(timeout=DEADLINE)
     sinks = [ScriptedSink(), BatchSink()]
     second = run(*sinks, state_dir=str(tmp_path), resync="diff")
     second.start()
     second.publish_sync([fact("b")])
-    second.stop(timeout=20)
+    second.stop(timeout=DEADLINE)
     for sink in sinks:
         assert story(sink.accepted) == [
-            "sync_started initial", "offline a", "sync_finished initial",
-        ]  # fmt: skip
+            "sync_started initial",
+            "offline a",
+            "sync_finished initial",
+        ]
 
 
 def test_the_file_is_free_again_after_a_start_that_failed(run: Run, tmp_path: Path) -> None:

@@ -49,8 +49,12 @@ def test_the_same_order_holds_in_a_sync() -> None:
     delivery.sync(fact("d"), fact("a", ofport=9), fact("b", kind="tunnel"))
     delivery.run()
     assert story(sink.accepted)[1:-1] == [
-        "offline c", "offline b", "updated a", "online b", "online d",
-    ]  # fmt: skip
+        "offline c",
+        "offline b",
+        "updated a",
+        "online b",
+        "online d",
+    ]
 
 
 def test_a_port_that_is_equal_is_not_told() -> None:
@@ -106,8 +110,11 @@ def test_an_outage_after_the_last_event_of_a_batch_offers_nothing_again() -> Non
     delivery.run()
     assert sink.batches == [2]
     assert story(sink.accepted) == [
-        "sync_started initial", "online a", "online b", "sync_finished initial",
-    ]  # fmt: skip
+        "sync_started initial",
+        "online a",
+        "online b",
+        "sync_finished initial",
+    ]
 
 
 @pytest.mark.parametrize("delivered", [-1, 3, 10**9, None, "2", 1.0])

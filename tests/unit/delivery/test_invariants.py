@@ -281,13 +281,17 @@ facts = st.one_of(
 )
 messages = st.lists(facts, min_size=1, max_size=4, unique_by=lambda f: f[0])
 happenings = st.one_of(
-    st.none(), st.none(), st.lists(messages, min_size=1, max_size=4),
+    st.none(),
+    st.none(),
+    st.lists(messages, min_size=1, max_size=4),
     st.sampled_from(["reconnect", "replay", "own replay", "reopen"]),
-)  # fmt: skip
+)
 answers = st.one_of(
-    st.just(ACCEPT), st.just(REFUSE), st.just(Step("exit")),
+    st.just(ACCEPT),
+    st.just(REFUSE),
+    st.just(Step("exit")),
     st.builds(Step, st.just("down"), st.sampled_from([0, 0, 1, 2, 3, -1, 99, None, "2"])),
-)  # fmt: skip
+)
 
 
 class Delivering(RuleBasedStateMachine):

@@ -6,8 +6,6 @@ import logging
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -20,8 +18,10 @@ from dfovsdb.delivery import view_store
 from dfovsdb.delivery.view_store import FILE_NAME, StoredSinkView, ViewStore, check_folder
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.model import PortEvent
+from tests import otheruser
 from tests.unit.delivery.scripted import Delivery, ScriptedSink, fact, port, story
 from tests.unit.delivery.test_emitter import told_of
+from tests.waiting import DEADLINE
 
 Open = Callable[..., ViewStore]
 
@@ -50,9 +50,14 @@ def after_a_kill(tmp_path: Path) -> Path:
 
 def event(action: Any, uuid: str, **facts: Any) -> PortEvent:
     return PortEvent(
-        action=action, port=port(uuid, **facts), previous=None, origin="update", seq=1,
-        time=datetime.now(UTC), host="cmp-17",
-    )  # fmt: skip
+        action=action,
+        port=port(uuid, **facts),
+        previous=None,
+        origin="update",
+        seq=1,
+        time=datetime.now(UTC),
+        host="cmp-17",
+    )
 
 
 def tell(view: StoredSinkView, *events: PortEvent) -> None:
@@ -157,25 +162,22 @@ def test_a_folder_is_checked_without_making_or_locking_anything(
             check_folder(folder)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@otheruser.needs_root
 @pytest.mark.parametrize("closed", ["", FILE_NAME])
 def test_a_folder_is_checked_for_whoever_asks(tmp_path: Path, closed: str) -> None:
     (tmp_path / FILE_NAME).touch()
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o755)
+    otheruser.let_enter(tmp_path)
     for path in (tmp_path, tmp_path / FILE_NAME):
-        os.chown(path, 65534, 65534)
+        os.chown(path, otheruser.UID, otheruser.UID)
     os.chown(tmp_path / closed, 0, 0)
     code = """
-import os, sys
+become_nobody()
 from dfovsdb.delivery.view_store import check_folder
-os.setgid(65534), os.setuid(65534)
 check_folder(sys.argv[1])
 """
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True,
-                          text=True, timeout=60, check=False)  # fmt: skip
+    done = otheruser.run(code, str(tmp_path))
     assert f"Permission denied: '{tmp_path / closed}'" in done.stderr
-    assert "name a folder that uid 65534 can write to" in done.stderr
+    assert f"name a folder that uid {otheruser.UID} can write to" in done.stderr
 
 
 def test_a_file_that_another_monitor_uses_is_refused(tmp_path: Path, open_state: Open) -> None:
@@ -338,8 +340,9 @@ def test_when_the_disk_has_room_again_the_file_becomes_true_again(
     again = open_state(after_a_kill(tmp_path)).view("log", "cmp-17")
     assert kept(again) == dict.fromkeys(MANY, False) | {"b": False, "c": True}
     assert [line.split(FILE_NAME)[1][:26] for line in caplog.messages] == [
-        " cannot be written: databa", " can be written again",
-    ]  # fmt: skip
+        " cannot be written: databa",
+        " can be written again",
+    ]
 
 
 def test_while_the_disk_is_full_it_is_not_tried_for_every_event(open_state: Open) -> None:
@@ -385,7 +388,7 @@ def test_sinks_share_the_file_from_threads_of_their_own(open_state: Open) -> Non
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(DEADLINE)
         assert not thread.is_alive()
     for name in names:
         assert kept(state.view(name, "cmp-17")) == dict.fromkeys(MANY[:10], False)
@@ -408,7 +411,7 @@ def test_closing_does_not_wait_for_a_disk_that_hangs(open_state: Open) -> None:
     with state._lock:  # a write that does not end
         closing = threading.Thread(target=state.close, daemon=True)
         closing.start()
-        closing.join(timeout=30)
+        closing.join(DEADLINE)
         assert not closing.is_alive()
     state._db.close()
 
@@ -437,5 +440,9 @@ def test_after_a_restart_vanished_ports_are_told_offline_inside_the_first_sync(
     second.close()
     again = {"replay": ["online b"], "diff": []}[resync]
     assert story(sink.accepted) == [
-        "sync_started initial", "offline a", *again, "online c", "sync_finished initial",
-    ]  # fmt: skip
+        "sync_started initial",
+        "offline a",
+        *again,
+        "online c",
+        "sync_finished initial",
+    ]

@@ -87,9 +87,13 @@ def test_a_bracket_that_has_begun_is_completed_although_the_queue_overflows() ->
     delivery.sync(fact("a"))
     delivery.run()
     assert story(sink.accepted) == [
-        "sync_started initial", "online a", "sync_finished initial",
-        "offline a", "online b", "online c",
-    ]  # fmt: skip
+        "sync_started initial",
+        "online a",
+        "sync_finished initial",
+        "offline a",
+        "online b",
+        "online c",
+    ]
 
 
 def test_a_sync_takes_the_place_of_the_facts_and_of_the_catch_up_before_it() -> None:
@@ -100,8 +104,11 @@ def test_a_sync_takes_the_place_of_the_facts_and_of_the_catch_up_before_it() -> 
     delivery.publish(fact("c"))
     delivery.run()
     assert story(sink.accepted) == [
-        "sync_started resync", "online b", "online c", "sync_finished resync",
-    ]  # fmt: skip
+        "sync_started resync",
+        "online b",
+        "online c",
+        "sync_finished resync",
+    ]
 
 
 def test_a_first_sync_that_nobody_was_told_of_stays_the_first_after_a_reconnect() -> None:
@@ -164,8 +171,11 @@ def test_a_replay_tells_every_port_online_again_with_what_was_told_before() -> N
     started, offline, online, finished = sink.accepted
     assert isinstance(online, PortEvent)
     assert story([started, offline, online, finished]) == [
-        "sync_started replay", "offline b", "online a", "sync_finished replay",
-    ]  # fmt: skip
+        "sync_started replay",
+        "offline b",
+        "online a",
+        "sync_finished replay",
+    ]
     assert online.previous == fact("a")[1]
     assert isinstance(finished, SyncMarker)
     assert finished.ports == 1
@@ -180,8 +190,10 @@ def test_a_sink_that_asks_for_a_replay_is_the_only_one_to_get_it() -> None:
     asking.context.request_replay()
     delivery.run()
     assert story(asking.accepted)[-3:] == [
-        "sync_started replay", "online a", "sync_finished replay",
-    ]  # fmt: skip
+        "sync_started replay",
+        "online a",
+        "sync_finished replay",
+    ]
     assert story(other.accepted)[-1] == "sync_finished initial"
 
 
@@ -198,5 +210,8 @@ def test_after_a_reconnect_vanished_ports_are_offline_and_resync_says_what_else_
     delivery.run()
     told = {"replay": ["online b", "online c"], "diff": ["updated c"]}[resync]
     assert story(sink.accepted) == [
-        "sync_started resync", "offline a", *told, "sync_finished resync",
-    ]  # fmt: skip
+        "sync_started resync",
+        "offline a",
+        *told,
+        "sync_finished resync",
+    ]

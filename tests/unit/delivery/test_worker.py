@@ -214,8 +214,10 @@ def test_an_error_of_our_own_is_logged_and_everything_is_told_again(
     delivery.run()
     assert "an error of dfovsdb itself" in caplog.text
     assert story(sink.accepted)[-3:] == [
-        "sync_started resync", "online a", "sync_finished resync",
-    ]  # fmt: skip
+        "sync_started resync",
+        "online a",
+        "sync_finished resync",
+    ]
 
 
 def test_one_ring_ends_one_wait_and_is_not_lost_when_it_comes_first() -> None:

@@ -343,10 +343,14 @@ def test_every_byte_of_a_long_message_is_looked_at_a_few_times_at_most(filling: 
 
 @pytest.mark.parametrize(
     "damage",
-    [b'{"id":null,"method":"x","params":[{"a":"b"}]', b'{"id":null,"method":"x,"params":[]}',
-     b"{]", b'{"id":null,"method:"x"}'],
+    [
+        b'{"id":null,"method":"x","params":[{"a":"b"}]',
+        b'{"id":null,"method":"x,"params":[]}',
+        b"{]",
+        b'{"id":null,"method:"x"}',
+    ],
     ids=["a brace is lost", "a quote is lost", "nonsense", "the other quote is lost"],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("size", [1, 7, 39, 1000])
 def test_damage_is_found_with_the_next_messages_and_swallows_no_more(
     damage: bytes, size: int

@@ -17,9 +17,7 @@ import pytest
 from dfovsdb.errors import ConfigurationError, ConnectionLost
 from dfovsdb.ovsdb.address import Address
 from dfovsdb.ovsdb.transport import Transport
-
-DEADLINE = 10.0
-
+from tests.waiting import DEADLINE
 
 # Connection strings.
 

@@ -51,6 +51,14 @@ def test_an_outage_in_the_middle_says_how_many_arrived(number: int) -> None:
 def test_the_base_has_no_init_and_nothing_public_beyond_the_contract() -> None:
     assert "__init__" not in vars(Sink)
     assert {name for name in vars(Sink) if not name.startswith("_")} == {
-        "options", "poll_interval", "open", "emit", "emit_many", "sync_started",
-        "sync_finished", "poll", "reopen", "close",
-    }  # fmt: skip
+        "options",
+        "poll_interval",
+        "open",
+        "emit",
+        "emit_many",
+        "sync_started",
+        "sync_finished",
+        "poll",
+        "reopen",
+        "close",
+    }

@@ -24,8 +24,10 @@ def told(*steps: tuple[str, Port, float], **facts: Any) -> EventCounter:
 
 
 def waits(waits: dict[str, Histogram]) -> dict[str, tuple[int, float]]:
-    return {kind: (durations.read().buckets[-1][1], durations.read().total)
-            for kind, durations in waits.items()}  # fmt: skip
+    return {
+        kind: (durations.read().buckets[-1][1], durations.read().total)
+        for kind, durations in waits.items()
+    }
 
 
 def test_events_are_counted_by_action_and_kind() -> None:
@@ -34,8 +36,12 @@ def test_events_are_counted_by_action_and_kind() -> None:
 
 
 def test_a_wait_ends_when_the_switch_has_numbered_the_port() -> None:
-    observer = told(("online", PENDING, 0), ("updated", PENDING, 1), ("updated", READY, 2.5),
-                    ("updated", READY, 9))  # fmt: skip
+    observer = told(
+        ("online", PENDING, 0),
+        ("updated", PENDING, 1),
+        ("updated", READY, 2.5),
+        ("updated", READY, 9),
+    )
     assert waits(observer.to_ready) == {"vm": (1, 2.5)}
 
 

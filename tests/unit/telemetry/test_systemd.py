@@ -12,6 +12,7 @@ import pytest
 
 from dfovsdb.status import SinkStatus, Status
 from dfovsdb.telemetry.systemd import notify, report, watchdog_interval
+from tests.waiting import DEADLINE
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -22,7 +23,7 @@ def manager(
     path = str(tmp_path / "notify")
     name = path if request.param == "path" else f"@dfovsdb-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
-        receiver.settimeout(20)
+        receiver.settimeout(DEADLINE)
         receiver.bind(name.replace("@", "\0"))
         monkeypatch.setenv("NOTIFY_SOCKET", name)
         yield receiver
@@ -30,12 +31,22 @@ def manager(
 
 def status(**facts: Any) -> Status:
     known: dict[str, Any] = {
-        "alive": True, "connected": True, "synced": True, "trouble": "",
-        "unsynced_for": None, "next_try": None, "message_age": 1.0,
-        "losses": {}, "syncs": 1, "sync_seconds": 0.1, "rows": 3, "kinds": (),
+        "alive": True,
+        "connected": True,
+        "synced": True,
+        "trouble": "",
+        "unsynced_for": None,
+        "next_try": None,
+        "message_age": 1.0,
+        "losses": {},
+        "syncs": 1,
+        "sync_seconds": 0.1,
+        "rows": 3,
+        "kinds": (),
         "ports": {("x", "ready"): 3},
-        "classifier_errors": {}, "sinks": (),
-    }  # fmt: skip
+        "classifier_errors": {},
+        "sinks": (),
+    }
     return Status(**(known | facts))
 
 
@@ -94,9 +105,15 @@ def test_a_connection_that_stands_makes_the_last_error_an_old_one() -> None:
 
 @pytest.mark.parametrize(
     ("usec", "pid", "seconds"),
-    [("30000000", "", 30.0), ("500000", "own", 0.5), ("500000", "1", None), ("", "", None),
-     ("0", "", None), ("soon", "", None)],
-)  # fmt: skip
+    [
+        ("30000000", "", 30.0),
+        ("500000", "own", 0.5),
+        ("500000", "1", None),
+        ("", "", None),
+        ("0", "", None),
+        ("soon", "", None),
+    ],
+)
 def test_the_watchdog_is_for_the_process_that_it_names(
     monkeypatch: pytest.MonkeyPatch, usec: str, pid: str, seconds: float | None
 ) -> None:

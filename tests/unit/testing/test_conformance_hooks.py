@@ -74,7 +74,7 @@ HOOKS = [
     ("make", answers(None), OPTIONS, r"your make\(\) returned None, no Sink"),
     ("plugin", WantsAPath, END, r"your WantsAPath\(\) raised TypeError.*override make\(\)"),
     ("plugin", None, OPTIONS, r"Suite does not say what it is for: set `plugin`"),
-]  # fmt: skip
+]
 
 
 def suite_of(base: type, **overridden: Any) -> Any:

@@ -60,9 +60,12 @@ class TestVm(ClassifierConformance):
 class TestMatch(ClassifierConformance):
     def make(self) -> Classifier:
         return MatchClassifier(
-            "dhcp", types=["internal"], names=["tap*", "q[rg]-*"], external_ids=["iface-id"],
+            "dhcp",
+            types=["internal"],
+            names=["tap*", "q[rg]-*"],
+            external_ids=["iface-id"],
             attributes=["iface-id", "attached-mac"],
-        )  # fmt: skip
+        )
 
 
 class _Lines(logging.Handler):

@@ -26,8 +26,6 @@ from dfovsdb.testing import (
 from dfovsdb.testing.rows import declaring
 from tests.unit.samples import event, marker, port
 
-pytest_plugins = ["pytester"]
-
 
 def said(matcher: IsOnline | IsUpdated | EndsAs, what: object) -> str:
     mismatch = matcher.match(what)  # type: ignore[arg-type]  # each takes what it is for
@@ -38,8 +36,11 @@ def said(matcher: IsOnline | IsUpdated | EndsAs, what: object) -> str:
 def test_a_row_is_built_of_its_name_and_the_columns_that_matter() -> None:
     row = interface("br-int", type="internal", ofport=65534, mtu=1500)
     assert (row.name, row.type, row.ofport, row.columns) == (
-        "br-int", "internal", 65534, {"mtu": 1500},
-    )  # fmt: skip
+        "br-int",
+        "internal",
+        65534,
+        {"mtu": 1500},
+    )
     assert interface().name == "tap0"
 
 
@@ -60,8 +61,10 @@ def test_a_declared_column_is_a_key_beside_those_that_a_row_was_given() -> None:
     given, lacking = interface("a", mtu=9000), interface("b", bfd={})
     rows = declaring([given, lacking], frozenset({"mtu", "name"}))
     assert [(row.name, row.columns) for row in rows] == [
-        ("a", {"mtu": 9000}), ("b", {"bfd": {}, "mtu": None}), ("b", {"bfd": {}, "mtu": 1500}),
-    ]  # fmt: skip
+        ("a", {"mtu": 9000}),
+        ("b", {"bfd": {}, "mtu": None}),
+        ("b", {"bfd": {}, "mtu": 1500}),
+    ]
 
 
 def test_an_event_is_online_with_the_facts_that_are_asked_for() -> None:
@@ -119,25 +122,6 @@ def test_a_capturing_sink_is_matched_as_it_is() -> None:
 def test_waiting_says_what_did_not_come_true() -> None:
     with pytest.raises(AssertionError, match="the moon did not come true within 0 s"):
         wait_until(lambda: False, timeout=0, what="the moon")
-
-
-def test_the_fixtures_are_found_without_an_import(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        from testtools.assertions import assert_that
-        from dfovsdb.testing import EndsAs, IsOnline
-
-        def test_a_bridge_is_told(ovs_sandbox, ovs_monitor, capture_sink, make_interface):
-            ovs_sandbox.add_bridge("br-int")
-            capture_sink.wait_until(lambda: capture_sink.of("br-int"))
-            assert_that(capture_sink.of("br-int")[0], IsOnline(kind="bridge"))
-            ovs_monitor.wait_for(lambda port: port.link_state is not None, timeout=30)
-            capture_sink.wait_until(lambda: capture_sink.ports == ovs_monitor.ports())
-            assert_that(capture_sink, EndsAs(ovs_monitor.ports()))
-            assert make_interface("tap0").name == "tap0"
-        """
-    )
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
 
 
 def test_the_fixture_builds_rows(make_interface: Callable[..., Interface]) -> None:

@@ -29,8 +29,11 @@ def test_what_is_not_printable_is_shown_escaped(text: str, shown: str) -> None:
 
 def test_one_is_singular_and_everything_else_is_plural() -> None:
     assert [counted(n, "port") for n in (0, 1, 2, 1234)] == [
-        "0 ports", "1 port", "2 ports", "1,234 ports",
-    ]  # fmt: skip
+        "0 ports",
+        "1 port",
+        "2 ports",
+        "1,234 ports",
+    ]
     assert counted(1, "row waits", "rows wait") == "1 row waits"
     assert counted(3, "row waits", "rows wait") == "3 rows wait"
 

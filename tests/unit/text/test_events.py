@@ -59,9 +59,10 @@ def test_a_marker_line_has_the_number_of_ports_at_the_end() -> None:
 def test_columns_are_aligned() -> None:
     lines = [
         terminal_line(event(port("vm", name="tap0")), colour=False, width=80),
-        terminal_line(event(port("tunnel", name="vxlan-1"), action="offline"), colour=False,
-                      width=80),
-    ]  # fmt: skip
+        terminal_line(
+            event(port("tunnel", name="vxlan-1"), action="offline"), colour=False, width=80
+        ),
+    ]
     assert len({line.index("ofport=") for line in lines}) == 1
     assert re.fullmatch(r"\d\d:\d\d:\d\d  online   vm      tap0 {11} {2}ofport=5 .*", lines[0])
 

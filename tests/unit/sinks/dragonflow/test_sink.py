@@ -34,17 +34,31 @@ VM = Interface(
     external_ids={"iface-id": IFACE_ID, "attached-mac": MAC},
 )
 TUNNEL = Interface(
-    uuid=UUID, name="geneve-vtp", type="geneve", ofport=1, admin_state="up",
-    mac_in_use="aa:55:aa:55:00:11", options={"remote_ip": "10.0.0.2", "key": "flow"},
-)  # fmt: skip
+    uuid=UUID,
+    name="geneve-vtp",
+    type="geneve",
+    ofport=1,
+    admin_state="up",
+    mac_in_use="aa:55:aa:55:00:11",
+    options={"remote_ip": "10.0.0.2", "key": "flow"},
+)
 BRIDGE = Interface(
-    uuid=UUID, name="br-int", type="internal", ofport=65534, admin_state="up",
+    uuid=UUID,
+    name="br-int",
+    type="internal",
+    ofport=65534,
+    admin_state="up",
     mac_in_use="aa:55:aa:55:00:12",
-)  # fmt: skip
+)
 PATCH = Interface(
-    uuid=UUID, name="patch-int", type="patch", ofport=3, admin_state="down",
-    options={"peer": "patch-tun"}, external_ids={"peer_bridge": "br-tun"},
-)  # fmt: skip
+    uuid=UUID,
+    name="patch-int",
+    type="patch",
+    ofport=3,
+    admin_state="down",
+    options={"peer": "patch-tun"},
+    external_ids={"peer_bridge": "br-tun"},
+)
 METADATA = Interface(uuid=UUID, name="tap-metadata", type="internal", ofport=4)
 DHCP = Interface(uuid=UUID, name="dhcp0", type="internal", ofport=5)
 
@@ -101,8 +115,9 @@ def test_the_value_of_a_port_is_that_of_the_contract_byte_for_byte(line: str) ->
 def test_a_vm_is_created_set_and_deleted_as_last_known() -> None:
     first = port(VM)
     second = port(VM, ofport=2, admin_state="up", mac_in_use="aa:55:aa:55:00:10")
-    calls = told([event("online", first), event("updated", second, first),
-                  event("offline", second)])  # fmt: skip
+    calls = told(
+        [event("online", first), event("updated", second, first), event("offline", second)]
+    )
     last = (
         '{"admin_state":"up","attached_mac":"fa:16:3e:00:00:01","id":"' + UUID + '",'
         '"lport":"' + IFACE_ID + '","mac_in_use":"aa:55:aa:55:00:10","name":"tap4aa64e21-d9",'
@@ -125,8 +140,10 @@ def test_a_dialect_has_its_own_table_and_markers(dialect: str, table: str, word:
     sink.emit(event("online", port(VM)))
     sink.sync_finished(marker("sync_finished"))
     assert [call[:3] for call in controller.calls] == [
-        (None, None, f"{word}_started"), (table, UUID, "create"), (None, None, f"{word}_finished")
-    ]  # fmt: skip
+        (None, None, f"{word}_started"),
+        (table, UUID, "create"),
+        (None, None, f"{word}_finished"),
+    ]
     assert controller.calls[0][3] is None
     assert controller.calls[2][3] is None
 
@@ -159,18 +176,22 @@ def test_a_mac_is_sent_in_lower_case() -> None:
 
 
 @pytest.mark.parametrize(
-    "mac", ["fa:16:3e", "fa:16:3e:00:00:zz", "fa-16-3e-00-00-01", "fa163e000001", f"{MAC} ",
-            f"{MAC}\n"],
-)  # fmt: skip
+    "mac",
+    ["fa:16:3e", "fa:16:3e:00:00:zz", "fa-16-3e-00-00-01", "fa163e000001", f"{MAC} ", f"{MAC}\n"],
+)
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_malformed_mac_is_left_out(mac: str, dialect: str) -> None:
-    row = replace(VM, mac_in_use=mac, ofport=5,
-                  external_ids={"iface-id": "v1", "attached-mac": mac})  # fmt: skip
+    row = replace(
+        VM, mac_in_use=mac, ofport=5, external_ids={"iface-id": "v1", "attached-mac": mac}
+    )
     sent = json.loads(value(row, dialect=dialect))
     assert sent == {
-        "id": UUID, "lport": "v1", "name": VM.name, DIALECTS[dialect].number: 5,
+        "id": UUID,
+        "lport": "v1",
+        "name": VM.name,
+        DIALECTS[dialect].number: 5,
         "type": DIALECTS[dialect].vm,
-    }  # fmt: skip
+    }
 
 
 def test_an_admin_state_that_the_controller_does_not_know_is_left_out() -> None:
@@ -181,8 +202,14 @@ def test_what_is_left_out_is_warned_of_once_for_each_port(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     bad = [port(VM, uuid=f"u{n}", mac_in_use="fa:16", admin_state="testing") for n in range(2)]
-    calls = told([event("online", bad[0]), event("updated", bad[0], bad[0]),
-                  event("online", bad[1]), event("online", bad[0], bad[0])])  # fmt: skip
+    calls = told(
+        [
+            event("online", bad[0]),
+            event("updated", bad[0], bad[0]),
+            event("online", bad[1]),
+            event("online", bad[0], bad[0]),
+        ]
+    )
     assert len(calls) == 4
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     for number, message in enumerate(caplog.messages):
@@ -231,14 +258,16 @@ def test_a_port_number_that_becomes_invalid_is_told_as_a_set() -> None:
 
 def test_a_port_that_changes_its_name_across_the_filter_is_created_and_deleted() -> None:
     shown, hidden = port(VM), port(VM, name="qgtap")
-    calls = told([
-        event("online", hidden),
-        event("updated", shown, hidden),
-        event("updated", hidden, shown),
-        event("offline", hidden),
-        event("online", shown),
-        event("online", hidden, shown),  # told so in a replaying sync
-    ])  # fmt: skip
+    calls = told(
+        [
+            event("online", hidden),
+            event("updated", shown, hidden),
+            event("updated", hidden, shown),
+            event("offline", hidden),
+            event("online", shown),
+            event("online", hidden, shown),  # told so in a replaying sync
+        ]
+    )
     assert [call[2] for call in calls] == ["create", "delete", "create", "delete"]
     assert {json.loads(call[3])["name"] for call in calls} == {VM.name}
 
@@ -279,9 +308,12 @@ def test_a_sync_whose_beginning_is_refused_is_told_no_end() -> None:
         dispatcher.replay()
         wait_until(lambda: "switch_sync_finished" in controller.actions)
     assert controller.actions == [
-        "switch_sync_started", "create",
-        "switch_sync_started", "create", "switch_sync_finished",
-    ]  # fmt: skip
+        "switch_sync_started",
+        "create",
+        "switch_sync_started",
+        "create",
+        "switch_sync_finished",
+    ]
 
 
 def test_a_sync_of_mere_differences_is_told_no_end() -> None:
@@ -296,9 +328,14 @@ def test_a_sync_of_mere_differences_is_told_no_end() -> None:
         dispatcher.replay()
         wait_until(lambda: controller.actions[-1] == "switch_sync_finished")
     assert controller.actions[4:] == [
-        "switch_sync_started", "delete", "create",
-        "switch_sync_started", "create", "create", "switch_sync_finished",
-    ]  # fmt: skip
+        "switch_sync_started",
+        "delete",
+        "create",
+        "switch_sync_started",
+        "create",
+        "create",
+        "switch_sync_finished",
+    ]
 
 
 def test_a_controller_in_process_is_never_polled() -> None:

@@ -17,8 +17,15 @@ EPOCH = "8c5b3a0e"
 
 def event(seq: int, name: str = "tap0") -> PortEvent:
     port = port_of(interface(name, ofport=1), "vm", {})
-    return PortEvent(action="online", port=port, previous=None, origin="update", seq=seq,
-                     time=TIME, host="cmp 17/ä")  # fmt: skip
+    return PortEvent(
+        action="online",
+        port=port,
+        previous=None,
+        origin="update",
+        seq=seq,
+        time=TIME,
+        host="cmp 17/ä",
+    )
 
 
 def messages(count: int, events: int = 100, size: int = 1 << 20) -> list[cloudevents.Request]:
@@ -30,11 +37,14 @@ def test_an_event_has_the_attributes_that_are_required_and_its_json_as_data() ->
     one = json.loads(cloudevents.encode(event(7), "cmp 17/ä", EPOCH))
     data = one.pop("data")
     assert one == {
-        "specversion": "1.0", "id": "cmp%2017%2F%C3%A4:8c5b3a0e:7",
-        "source": "/dfovsdb/cmp%2017%2F%C3%A4", "type": "dfovsdb.port.online",
-        "time": "2026-11-22T13:00:00.123456Z", "subject": data["port"]["uuid"],
+        "specversion": "1.0",
+        "id": "cmp%2017%2F%C3%A4:8c5b3a0e:7",
+        "source": "/dfovsdb/cmp%2017%2F%C3%A4",
+        "type": "dfovsdb.port.online",
+        "time": "2026-11-22T13:00:00.123456Z",
+        "subject": data["port"]["uuid"],
         "datacontenttype": "application/json",
-    }  # fmt: skip
+    }
     assert (data["v"], data["seq"], data["port"]["name"]) == (1, 7, "tap0")
 
 
