@@ -400,9 +400,8 @@ def test_system_time_that_is_set_moves_nothing(
     with Monitor(box.connection, sinks=[sink], inactivity_probe=1) as monitor:
         sink.wait_for_sync()
         monkeypatch.setattr(time, "time", lambda: real_time() + shift)
-        for module in ("dispatcher", "worker", "inbox", "teller", "destination"):
-            if f"dfovsdb.{module}" in sys.modules:
-                monkeypatch.setattr(f"dfovsdb.{module}.datetime", Shifted, raising=False)
+        for module in ("dispatcher", "worker", "work_queue", "emitter"):
+            monkeypatch.setattr(f"dfovsdb.delivery.{module}.datetime", Shifted, raising=False)
         box.transact(*insert("tap0", **vm("a")))
         (event,) = sink.wait_for_actions("tap0", ["online"])
         assert abs(event.time.timestamp() - time.time()) < 600  # the new time is told
