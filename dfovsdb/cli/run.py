@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import logging
 import signal
+import sys
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from dfovsdb.monitor import Monitor
 
 _REPORT = 5.0  # seconds between two reports to the service manager, at most
+
+#: Seconds after which a thread that computes lets the others run. Python's own 0.005 makes every
+#: other sink many times slower while one of them computes; docs/performance.md has the figures.
+_SWITCH_INTERVAL = 0.0005
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -43,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     log.setup(conf, "dfovsdb", __version__)
     for handler in logging.getLogger().handlers:
         escape(handler)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # before any thread, which inherits it
     logger = get_logger(__name__)

@@ -164,8 +164,9 @@ class Publisher:
         ports that were told before this process began. Where the numbers say that the bucket
         lacks something, all is asked for again.
         """
-        left = [uuid for uuid, _ in index if uuid not in self._known | self._refused]
-        count = len(self._known | self._refused)
+        present = self._known | self._refused  # once: a sync may have many thousand ports
+        left = [uuid for uuid, _ in index if uuid not in present]
+        count = len(present)
         if count >= (marker.ports or 0):
             return left
         keys = [port_key(self._host, uuid) for uuid in left]
