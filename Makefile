@@ -9,7 +9,7 @@ PARALLEL = -n auto
 BENCH = --json build/bench/benchmark.json --plot build/bench/benchmark.png
 
 .DEFAULT_GOAL := help
-.PHONY: help run sandbox unit check test soak lint docs bench bench-fleet generate pictures wheel clean
+.PHONY: help run sandbox unit check test soak lint docs bench bench-fleet generate pictures wheel deb pyz clean
 
 help:  ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -78,6 +78,16 @@ wheel:  ## set up, then build a wheel into dist/
 	    --no-deps --no-build-isolation -w dist .
 	@rm -rf build
 	@ls dist/*.whl
+
+deb:  ## build dist/dfovsdb_VERSION_ARCH.deb, for hosts with the Python of this one
+	@tools/python-env.sh test
+	@tools/deb.sh
+
+pyz:  ## build dist/dfovsdb.pyz, one file to run where nothing is to be installed
+	@tools/python-env.sh test
+	@mkdir -p dist && .venv/bin/pex -q --constraints constraints.txt -o dist/dfovsdb.pyz \
+	    -c dfovsdb --python-shebang '/usr/bin/env python3' '.[http,nats,webhook,dragonflow,tui]'
+	@rm -rf build/lib build/bdist.* && ls dist/dfovsdb.pyz
 
 clean:  ## remove everything that was set up or built here
 	rm -rf .venv .venv-bench .ovs .nats .rabbitmq .service-tools .cache build dist docs/_build \
