@@ -14,7 +14,6 @@ import shtab
 from argparse_manpage.manpage import Manpage
 
 from dfovsdb.cli.parser import _parser
-from dfovsdb.version import __version__
 
 
 def main() -> None:

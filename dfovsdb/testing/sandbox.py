@@ -27,6 +27,9 @@ from dfovsdb.errors import DfovsdbError
 
 _DEADLINE = 20.0  # seconds for a daemon to come up, or to end
 
+# What ovs-vsctl says, after its transaction, of a port that the switch cannot set up.
+_NOT_SET_UP = re.compile("^ovs-vsctl: Error detected while setting up ", re.MULTILINE)
+
 _WHERE = ("/usr/sbin", "/usr/local/sbin", "/usr/lib/openvswitch-switch")
 _SCHEMAS = ("/usr/share/openvswitch", "/usr/local/share/openvswitch")
 _ON_EVERY_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -156,6 +159,9 @@ class Sandbox:
     def vsctl(self, *args: str) -> str:
         """Run ovs-vsctl.
 
+        A port that the switch cannot set up is no error here: the transaction was committed, and
+        the port's row has the reason. Open vSwitch 3.4 and later end with status 1 in that case.
+
         :returns: what it printed.
         :raises SandboxError: with what it said.
         """
@@ -280,7 +286,7 @@ class Sandbox:
             check=False,
             timeout=3 * _DEADLINE,
         )
-        if done.returncode != 0:
+        if done.returncode != 0 and not _NOT_SET_UP.search(done.stderr):
             name = Path(program).name
             raise SandboxError(f"{name} {' '.join(args)}: {done.stderr.strip() or done.stdout}")
         return done.stdout

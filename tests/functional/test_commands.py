@@ -22,7 +22,7 @@ import pytest
 
 import dfovsdb
 from dfovsdb.testing import Sandbox, wait_until
-from tests.waiting import DEADLINE
+from tests.waiting import DEADLINE, is_running
 
 VM = ("type=dummy", "external_ids:iface-id=4aa64e21")
 
@@ -562,7 +562,7 @@ def test_a_sandbox_that_is_killed_leaves_nothing(
     assert len(pids) == 2
     sandbox.end(number)
     wait_until(lambda: not folder.exists())
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    wait_until(lambda: not any(is_running(pid) for pid in pids))
 
 
 def test_the_demo_plays_to_its_end() -> None:

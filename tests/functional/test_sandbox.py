@@ -13,7 +13,7 @@ import pytest
 
 from dfovsdb import watch
 from dfovsdb.testing import Sandbox, SandboxError
-from tests.waiting import DEADLINE
+from tests.waiting import DEADLINE, is_running
 
 pytest_plugins = ["pytester"]
 
@@ -38,7 +38,7 @@ def test_nothing_is_left_behind() -> None:
         pids = [int(file.read_text()) for file in folder.glob("*.pid")]
         assert len(pids) == 2
     assert not folder.exists()
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not any(is_running(pid) for pid in pids)
 
 
 def test_a_command_that_fails_says_what_it_said(ovsdb_sandbox: Sandbox) -> None:
@@ -134,3 +134,22 @@ def test_the_fixtures_are_found_without_an_import(pytester: pytest.Pytester) -> 
         """
     )
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+def test_a_port_that_the_switch_cannot_set_up_is_no_error_of_ovs_vsctl(
+    ovs_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    ovs_sandbox.vsctl("add-port", "br-int", "absent0")  # whichever version this machine has
+    assert "absent0" in ovs_sandbox.vsctl("list-ports", "br-int")
+    newer = tmp_path / "ovs-vsctl"
+    newer.write_text(
+        "#!/bin/sh\necho \"ovs-vsctl: Error detected while setting up 'absent0': could not open"
+        ' network device absent0 (No such device)." >&2\nexit 1\n'
+    )
+    newer.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    ovs_sandbox.vsctl("add-port", "br-int", "absent0")
+    newer.write_text("#!/bin/sh\necho 'ovs-vsctl: no row br-int' >&2\nexit 1\n")
+    with pytest.raises(SandboxError, match="no row br-int"):
+        ovs_sandbox.vsctl("add-port", "br-int", "absent0")
