@@ -25,6 +25,7 @@ DOCS = sorted(
     [
         ROOT / "README.md",
         ROOT / "CHANGELOG.md",
+        ROOT / "CONTRIBUTING.md",
         *ROOT.glob("docs/**/*.md"),
         *ROOT.glob("examples/*/README.md"),
     ]
@@ -199,6 +200,16 @@ def test_tests_and_modules_that_the_docs_name_are_there(file: Path) -> None:
     exists: Callable[[str], bool] = lambda name: any(ROOT.rglob(name))  # noqa: E731 - short
     for name in re.findall(r"`(?:\w+/)*(\w+\.py)`", text):
         assert exists(name), name
+
+
+@pytest.mark.parametrize("file", DOCS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_folders_and_make_targets_that_the_docs_name_are_there(file: Path) -> None:
+    text = file.read_text()
+    for folder in re.findall(r"`((?:dfovsdb|tests|docs|contrib|examples|tools)/[\w/-]*)/`", text):
+        assert (ROOT / folder).is_dir(), folder
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"(?:`|^    |&& )make ([a-z-]+)", text, re.MULTILINE)
+    assert set(named) <= targets, set(named) - targets
 
 
 def test_the_project_speaks_of_itself_alone() -> None:
