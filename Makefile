@@ -73,10 +73,10 @@ pictures:  ## take the pictures of docs/operating.md anew, of what the commands 
 
 wheel:  ## set up, then build a wheel into dist/
 	@tools/python-env.sh run
-	@rm -rf build
+	@rm -rf build dfovsdb.egg-info
 	@.venv/bin/python -m pip --disable-pip-version-check wheel -q \
 	    --no-deps --no-build-isolation -w dist .
-	@rm -rf build
+	@rm -rf build dfovsdb.egg-info
 	@ls dist/*.whl
 
 deb:  ## build dist/dfovsdb_VERSION_ARCH.deb, for hosts with the Python of this one
@@ -87,7 +87,7 @@ pyz:  ## build dist/dfovsdb.pyz, one file to run where nothing is to be installe
 	@tools/python-env.sh test
 	@mkdir -p dist && .venv/bin/pex -q --constraints constraints.txt -o dist/dfovsdb.pyz \
 	    -c dfovsdb --python-shebang '/usr/bin/env python3' '.[http,nats,webhook,dragonflow,tui]'
-	@rm -rf build/lib build/bdist.* && ls dist/dfovsdb.pyz
+	@rm -rf build/lib build/bdist.* dfovsdb.egg-info && ls dist/dfovsdb.pyz
 
 clean:  ## remove everything that was set up or built here
 	rm -rf .venv .venv-bench .ovs .nats .rabbitmq .service-tools .cache build dist docs/_build \

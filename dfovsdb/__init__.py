@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dfovsdb.version import __version__
 
 if TYPE_CHECKING:
-    from dfovsdb.classifiers.base import Classifier
+    from dfovsdb.classifiers.base import IGNORE, Classifier
     from dfovsdb.errors import DfovsdbError, SinkUnavailable
     from dfovsdb.json_v1 import from_json, to_json
     from dfovsdb.model import Interface, Port, PortEvent, SyncMarker
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dfovsdb.watching import watch
 
 __all__ = [
+    "IGNORE",
     "Classifier",
     "DfovsdbError",
     "Interface",
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "IGNORE": "classifiers.base",
     "Classifier": "classifiers.base",
     "DfovsdbError": "errors",
     "Interface": "model",

@@ -174,6 +174,23 @@ class Monitor:
             except TimeoutError:
                 raise self._monitor.no_such_port(timeout) from None
 
+    async def wait_gone(
+        self,
+        predicate: Callable[[Port], bool],
+        timeout: float | None = None,
+    ) -> None:
+        """Wait until there is no port of which the predicate is true.
+
+        :param timeout: seconds, None for as long as it takes.
+        :raises WaitTimeout: the time has passed.
+        """
+        with self._monitor.gone_waiter(predicate) as future:
+            try:
+                async with asyncio.timeout(timeout):
+                    await asyncio.wrap_future(future)
+            except TimeoutError:
+                raise self._monitor.still_there(timeout) from None
+
 
 class _LoopSink(BatchSink):
     """Hands batches to the loop, and waits while nobody takes them."""

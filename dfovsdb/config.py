@@ -15,7 +15,7 @@ from oslo_config import cfg
 from dfovsdb.errors import ConfigurationError
 
 DEFAULT_CONNECTION = "tcp:127.0.0.1:6640"
-DEFAULT_CLASSIFIERS = ("patch", "tunnel", "bridge", "vm")
+DEFAULT_CLASSIFIERS = ("patch", "tunnel", "bridge", "service", "vm", "uplink")
 DEFAULT_SINKS = ("log",)
 
 OVSDB_OPTIONS: tuple[cfg.Opt, ...] = (
@@ -55,6 +55,12 @@ OVSDB_OPTIONS: tuple[cfg.Opt, ...] = (
             ("rfc7047", "the plain method even where the server knows better"),
         ],
         help="Which method subscribes to the table.",
+    ),
+    cfg.ListOpt(
+        "tables",
+        default=["Interface"],
+        help="What is read: Interface alone, or Interface, Port, Bridge, which say on which "
+        "bridge a port is, with which VLANs and in which bond.",
     ),
     cfg.FloatOpt(
         "inactivity_probe",

@@ -26,7 +26,7 @@ from dfovsdb.model import (
 VERSION: Literal[1] = 1
 
 
-class PortJson(msgspec.Struct, gc=False, frozen=True):
+class PortJson(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A port; see the event reference for what each field means."""
 
     uuid: str
@@ -39,6 +39,10 @@ class PortJson(msgspec.Struct, gc=False, frozen=True):
     link_state: str | None
     mac_in_use: str | None
     error: str | None
+    bridge: str | None = None
+    tag: int | None = None
+    trunks: list[int] = []
+    bond: str | None = None
     attributes: dict[str, str | None]
 
 
@@ -178,22 +182,27 @@ def json_schema() -> dict[str, Any]:
 
 def _port_json(port: Port) -> PortJson:
     return PortJson(
-        port.uuid,
-        port.name,
-        port.kind,
-        port.type,
-        port.ofport,
-        port.state,
-        port.admin_state,
-        port.link_state,
-        port.mac_in_use,
-        port.error,
-        dict(port.attributes),
+        uuid=port.uuid,
+        name=port.name,
+        kind=port.kind,
+        type=port.type,
+        ofport=port.ofport,
+        state=port.state,
+        admin_state=port.admin_state,
+        link_state=port.link_state,
+        mac_in_use=port.mac_in_use,
+        error=port.error,
+        bridge=port.bridge,
+        tag=port.tag,
+        trunks=list(port.trunks),
+        bond=port.bond,
+        attributes=dict(port.attributes),
     )
 
 
 def _port(port: PortJson) -> Port:
-    return Port(**msgspec.structs.asdict(port))
+    facts = msgspec.structs.asdict(port)
+    return Port(**(facts | {"trunks": tuple(port.trunks)}))
 
 
 def _previous(port: Port, changed: dict[str, tuple[Any, Any]]) -> Port | None:
@@ -205,5 +214,5 @@ def _previous(port: Port, changed: dict[str, tuple[Any, Any]]) -> Port | None:
         if name.startswith("attributes."):
             attributes[name.removeprefix("attributes.")] = old
         elif name in facts:
-            facts[name] = old
+            facts[name] = tuple(old) if name == "trunks" and isinstance(old, list) else old
     return Port(**(facts | {"attributes": attributes}))

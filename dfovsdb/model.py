@@ -13,14 +13,18 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-State = Literal["pending", "failed", "ready"]
+State = Literal["pending", "failed", "gone", "ready"]
 Action = Literal["online", "updated", "offline"]
 SyncAction = Literal["sync_started", "sync_finished"]
 Origin = Literal["initial", "update", "resync", "catchup", "replay"]
 
 OFPORT_FAILED = -1  # ovs-vswitchd.conf.db(5), Interface, ofport
+OFPP_LOCAL = 65534  #: the same: the local port of a bridge
 
 TABLE = "Interface"
+
+Table = Literal["Interface", "Port", "Bridge"]
+TABLES: tuple[Table, ...] = ("Interface", "Port", "Bridge")  #: that may be read
 
 #: The columns that are always monitored: every field of Interface that is a column.
 CORE_COLUMNS: tuple[str, ...] = (
@@ -47,7 +51,16 @@ class Interface(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One row of the Interface table, decoded (ovs-vswitchd.conf.db(5), Interface).
 
     An empty optional column is None. `columns` holds what classifiers declared beyond the
-    columns below: None, a scalar, a tuple or a dict, by the server's schema.
+    columns below: None, a scalar, a tuple or a dict, by the server's schema. The names of columns
+    of other tables have a dot: `Port.tag`, `Bridge.datapath_type`.
+
+    The surroundings are joined from other rows. From `Port` and `Bridge`, where these tables are
+    read: `bridge`, `port_name`, `tag`, `trunks` (VLANs, rising), `bond` (the name of the Port
+    where it has several interfaces), `port_external_ids` and `fake_bridge`. From Interface alone:
+    `peer`, for type `patch` whether a patch row of that name names this row as its peer, None
+    for other types.
+
+    `mac_in_use` is "" where the server has no such column.
     """
 
     uuid: str
@@ -61,6 +74,14 @@ class Interface(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     external_ids: Mapping[str, str] = {}
     options: Mapping[str, str] = {}
     columns: Mapping[str, Any] = _NOTHING
+    bridge: str | None = None
+    port_name: str | None = None
+    tag: int | None = None
+    trunks: tuple[int, ...] = ()
+    bond: str | None = None
+    port_external_ids: Mapping[str, str] = _NOTHING
+    fake_bridge: bool = False
+    peer: bool | None = None
 
 
 class RowDelta(NamedTuple):
@@ -74,10 +95,16 @@ class RowDelta(NamedTuple):
 class Port(msgspec.Struct, frozen=True, gc=False, kw_only=True, eq=False):
     """An Interface as its classifier sees it.
 
-    `state` follows ofport: unset is `pending`, -1 is `failed`, else `ready`. `error` is
-    compared only while the state is `failed`: on others it flaps with every reconfiguration
-    and is merely carried. `interface` is the raw row, None for a port that was read back from
-    state_dir; it takes no part in comparison and is not in the JSON.
+    | state | means |
+    |---|---|
+    | `pending` | the switch has given no port number yet |
+    | `failed` | the port number is -1, or the peer of a patch port does not exist |
+    | `gone` | there is a port number still, and the network device has vanished |
+    | `ready` | anything else |
+
+    `error` is None unless the state is `failed` or `gone`. `bridge`, `tag`, `trunks` and `bond`
+    are those of the Interface. `interface` is the raw row, None for a port that was read back
+    from state_dir; it takes no part in comparison and is not in the JSON.
     """
 
     uuid: str
@@ -90,6 +117,10 @@ class Port(msgspec.Struct, frozen=True, gc=False, kw_only=True, eq=False):
     link_state: str | None
     mac_in_use: str | None
     error: str | None
+    bridge: str | None = None
+    tag: int | None = None
+    trunks: tuple[int, ...] = ()
+    bond: str | None = None
     attributes: Mapping[str, str | None]
     interface: Interface | None = None
 
@@ -102,7 +133,8 @@ class Port(msgspec.Struct, frozen=True, gc=False, kw_only=True, eq=False):
             return NotImplemented
         return (
             self.uuid == other.uuid
-            and self.ofport == other.ofport  # state follows it
+            and self.ofport == other.ofport
+            and self.state == other.state
             and self.name == other.name
             and self.kind == other.kind
             and self.type == other.type
@@ -110,7 +142,11 @@ class Port(msgspec.Struct, frozen=True, gc=False, kw_only=True, eq=False):
             and self.mac_in_use == other.mac_in_use
             and self.link_state == other.link_state
             and self.admin_state == other.admin_state
-            and (self.error == other.error or self.state != "failed")
+            and self.error == other.error
+            and self.bridge == other.bridge
+            and self.tag == other.tag
+            and self.trunks == other.trunks
+            and self.bond == other.bond
         )
 
     def __ne__(self, other: object) -> bool:
@@ -142,9 +178,17 @@ class PortEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     time: datetime
     host: str
 
+    @property
+    def changed(self) -> dict[str, tuple[Any, Any]]:
+        """What differs from `previous`: field -> (old, new), attributes as `attributes.NAME`.
+
+        It is empty where there is no previous port.
+        """
+        return changes(self.previous, self.port)
+
 
 class SyncMarker(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The brackets around a telling of the whole table.
+    """The brackets around the events of a whole table.
 
     `ports` is the number of ports that the table holds: None until `sync_finished`.
     """
@@ -163,43 +207,81 @@ def port_of(
     attributes: Mapping[str, str | None],
     last: Port | None = None,
 ) -> Port:
-    """The Port that a classifier made of a row; `last` is the same port as known before."""
-    ofport = interface.ofport
+    """Return the Port that a classifier made of a row.
+
+    :param last: the same port as it was known before.
+    """
+    state, error = _state(interface)
     port = Port(
         uuid=interface.uuid,
         name=interface.name,
         kind=kind,
         type=interface.type,
-        ofport=ofport,
-        state="pending" if ofport is None else "failed" if ofport == OFPORT_FAILED else "ready",
+        ofport=interface.ofport,
+        state=state,
         admin_state=interface.admin_state,
         link_state=interface.link_state,
-        mac_in_use=interface.mac_in_use,
-        error=interface.error,
+        mac_in_use=interface.mac_in_use or None,
+        error=error,
+        bridge=interface.bridge,
+        tag=interface.tag,
+        trunks=interface.trunks,
+        bond=interface.bond,
         attributes=attributes,
         interface=interface,
     )
     return port if last is None else keep_known(last, port)
 
 
-def keep_known(last: Port, now: Port) -> Port:
-    """Unknown is not news: what became empty while ofport stayed keeps its last known value.
+def _state(interface: Interface) -> tuple[State, str | None]:
+    """Return the state of a row, and the error that goes with it."""
+    ofport = interface.ofport
+    if ofport is None:
+        return "pending", None
+    if ofport == OFPORT_FAILED:
+        if interface.error is None and interface.peer is False:
+            return "failed", _no_peer(interface)
+        return "failed", interface.error
+    # `error` of a patch port is no help: every reconfiguration of the switch clears it, and the
+    # next status pass sets it again. Whether the peer is there can be seen in the table.
+    if interface.peer is False:
+        return "failed", _no_peer(interface)
+    if (
+        interface.mac_in_use is None
+        and interface.link_state != "up"
+        and "down" in (interface.admin_state, interface.link_state)
+    ):
+        return "gone", interface.error or "its network device has vanished"
+    return "ready", None
 
-    The switch empties these columns of every port when the database restarts and fills them
-    again within a second; they are ephemeral (ovs-vswitchd.conf.db(5), Interface Status).
+
+def _no_peer(interface: Interface) -> str:
+    peer = interface.options.get("peer")
+    return f"there is no patch port {peer!r} with this port as its peer" if peer else "no peer"
+
+
+def is_unknown(row: Interface | Port) -> bool:
+    """Say whether the ephemeral columns of a row are unknown.
+
+    The switch empties them all for every row when the database restarts, and fills them again
+    within a second (ovs-vswitchd.conf.db(5), Interface Status: "ephemeral"). One of them empty
+    alone is news.
     """
-    if last.ofport != now.ofport or None not in (now.admin_state, now.link_state, now.mac_in_use):
+    return row.admin_state is None and row.link_state is None and not row.mac_in_use
+
+
+def keep_known(last: Port, now: Port) -> Port:
+    """Return `now`, with the last known values of what is unknown while ofport stays."""
+    if not is_unknown(now) or last.ofport != now.ofport or is_unknown(last):
         return now
-    forgotten = {
-        name: known
-        for name in ("admin_state", "link_state", "mac_in_use")
-        if getattr(now, name) is None and (known := getattr(last, name)) is not None
-    }
-    return msgspec.structs.replace(now, **forgotten) if forgotten else now
+    kept = {name: getattr(last, name) for name in ("admin_state", "link_state", "mac_in_use")}
+    if now.state == "ready" and last.state == "gone":
+        kept |= {"state": last.state, "error": last.error}
+    return msgspec.structs.replace(now, **kept)
 
 
 def changes(previous: Port | None, port: Port) -> dict[str, tuple[Any, Any]]:
-    """What differs: field -> (old, new), attributes as `attributes.NAME`."""
+    """Return what differs: field -> (old, new), attributes as `attributes.NAME`."""
     if previous is None:
         return {}
     changed: dict[str, tuple[Any, Any]] = {}

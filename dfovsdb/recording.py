@@ -24,7 +24,7 @@ from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.delivery.work_queue import Bell, Resync
 from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError
 from dfovsdb.logs import get_logger
-from dfovsdb.model import PortEvent, SyncMarker
+from dfovsdb.model import TABLE, PortEvent, SyncMarker
 from dfovsdb.monitor.pipeline import Pipeline
 from dfovsdb.ovsdb.recorder import VERSION
 from dfovsdb.ovsdb.session import Session, Snapshot
@@ -74,7 +74,12 @@ class _Player:
             )
         self._absent: dict[str, ColumnType] = dict.fromkeys(missing, ABSENT)
         self._began = datetime.fromisoformat(header["time"])
-        self._session = Session(0.0, extra_columns=columns, monitor=header.get("monitor", "auto"))
+        self._session = Session(
+            0.0,
+            extra_columns=columns,
+            tables=header.get("tables", (TABLE,)),
+            monitor=header.get("monitor", "auto"),
+        )
         self._sink = _Told()
         dispatcher = Dispatcher(
             {"replay": self._sink}, host=header["host"], resync=resync, queue_limit=1_000_000

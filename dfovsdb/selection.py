@@ -1,10 +1,10 @@
-"""Which ports somebody asked for: by kind, state, name and iface-id."""
+"""Which ports somebody asked for: by kind, state, name, bridge, iface-id and more."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -35,27 +35,53 @@ def check_kinds(kinds: Iterable[str], offered: Sequence[str], asked: str) -> Non
 class Selection:
     """True of a port that has one of each; what is empty asks for nothing.
 
-    `names` are shell patterns. The iface-id is that of the row's external_ids, so it is known
-    whatever the kind; a port without its row has none.
+    `names` and `bridges` are shell patterns. The iface-id is that of the row's external_ids, so it
+    is known whatever the kind, or the attribute `iface_id`. All of `attributes` must be equal.
     """
 
     kinds: Collection[str] = ()
     states: Collection[str] = ()
     names: Collection[str] = ()
+    bridges: Collection[str] = ()
     iface_ids: Collection[str] = ()
+    links: Collection[str] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Say whether it asks for anything."""
+        return any(
+            (
+                self.kinds,
+                self.states,
+                self.names,
+                self.bridges,
+                self.iface_ids,
+                self.links,
+                self.attributes,
+            )
+        )
 
     @cached_property
     def _is_named(self) -> Callable[[str], object]:
         return like(self.names)
+
+    @cached_property
+    def _is_on(self) -> Callable[[str], object]:
+        return like(self.bridges)
 
     def __call__(self, port: Port) -> bool:
         return (
             (not self.kinds or port.kind in self.kinds)
             and (not self.states or port.state in self.states)
             and (not self.names or bool(self._is_named(port.name)))
-            and (not self.iface_ids or _iface_id(port) in self.iface_ids)
+            and (not self.bridges or bool(self._is_on(port.bridge or "")))
+            and (not self.iface_ids or not _iface_ids(port).isdisjoint(self.iface_ids))
+            and (not self.links or port.link_state in self.links)
+            and all(port.attributes.get(name) == self.attributes[name] for name in self.attributes)
         )
 
 
-def _iface_id(port: Port) -> str | None:
-    return port.interface.external_ids.get("iface-id") if port.interface else None
+def _iface_ids(port: Port) -> set[str]:
+    row = port.interface
+    found = {port.attributes.get("iface_id"), row.external_ids.get("iface-id") if row else None}
+    return {one for one in found if one}

@@ -54,7 +54,7 @@ pip wheel --no-deps -c constraints.txt -w $wheels ovs nkeys
 pip install --target "$site" --python-version "3.$minor" --implementation cp \
     --only-binary :all: --no-compile -c constraints.txt --find-links $wheels \
     "$(echo $wheels/dfovsdb-*.whl)[$extras]"
-rm -rf "$site/bin" $wheels
+rm -rf "$site/bin" $wheels dfovsdb.egg-info  # which would hide what is installed later
 find "$site" -name tests -type d -path '*/zmq/*' -prune -exec rm -rf {} +
 
 cat >$root/opt/dfovsdb/bin/dfovsdb <<'END'

@@ -6,12 +6,17 @@ import abc
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
     from dfovsdb.model import Interface
+
+
+#: What classify() returns of a row that is of no kind, whatever other classifiers say.
+IGNORE: Final[Mapping[str, str | None]] = MappingProxyType({})
 
 
 class Classifier(abc.ABC):
@@ -29,14 +34,17 @@ class Classifier(abc.ABC):
     kind: str
     #: Its oslo.config options, read from [classifier_INSTANCE] and passed by keyword.
     options: ClassVar[Sequence[cfg.Opt]] = ()
-    #: Interface columns that it needs beyond the core's; each is a key of `interface.columns`,
-    #: None where the server has no such column.
-    #: `statistics` and `status` are refused: the switch rewrites them every five seconds.
+    #: The columns that it needs beyond the core's: `NAME` for one of Interface, `Port.NAME` or
+    #: `Bridge.NAME` for one of these tables, which are then read too. Each is a key of
+    #: `interface.columns`, None where the server has no such column.
+    #: `statistics` is refused: the switch rewrites it every five seconds.
     columns: frozenset[str] = frozenset()
 
     @abc.abstractmethod
     def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
         """Return the attributes of the port, or None where the row is not of this kind.
+
+        IGNORE says that the row is of no kind, and that no other classifier is to be asked.
 
         An exception is counted and the next classifier is asked. The log has the traceback
         and the row of each mistake once, and afterwards how often it came again.

@@ -7,25 +7,30 @@ from typing import TYPE_CHECKING
 from oslo_config import cfg
 
 from dfovsdb.classifiers.base import Classifier, like
+from dfovsdb.model import OFPP_LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dfovsdb.model import Interface
 
-OFPP_LOCAL = 65534  # ovs-vswitchd.conf.db(5), Interface, ofport
-
 
 class BridgeClassifier(Classifier):
-    """Claims the local port of any bridge, and internal ports with the name of one."""
+    """Claims the local port of every bridge.
+
+    Where Port and Bridge are read it is the internal port with the bridge's own name, also while
+    it has no port number, and of a fake bridge the internal port with the name of its Port.
+    Where they are not, it is the port with the number OFPP_LOCAL, or an internal port whose name
+    is like `names`.
+    """
 
     kind = "bridge"
     options = (
         cfg.ListOpt(
             "names",
             default=["br-*"],
-            help="Shell patterns: an interface of type internal with such a name is a bridge, "
-            "even before the switch has given it a port number.",
+            help="Shell patterns: where the table Bridge is not read, an interface of type "
+            "internal with such a name is a bridge, even before it has a port number.",
         ),
         cfg.BoolOpt(
             "local_port",
@@ -41,9 +46,13 @@ class BridgeClassifier(Classifier):
     def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
         if self._local_port and interface.ofport == OFPP_LOCAL:
             return {}
-        if interface.type == "internal" and self._is_named(interface.name):
-            return {}
-        return None
+        if interface.type != "internal":
+            return None
+        if interface.bridge is not None:
+            is_local = interface.name == interface.bridge
+            is_fake = interface.fake_bridge and interface.name == interface.port_name
+            return {} if is_local or is_fake else None
+        return {} if self._is_named(interface.name) else None
 
     def nearly(self, interface: Interface) -> str | None:
         return "its name is not among names" if interface.type == "internal" else None

@@ -6,17 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dfovsdb.classifiers.base import Classifier
+from dfovsdb.classifiers.base import IGNORE, Classifier
 from dfovsdb.classifiers.failures import Failures
 from dfovsdb.errors import ConfigurationError
-from dfovsdb.model import CORE_COLUMNS, Port, port_of
+from dfovsdb.model import CORE_COLUMNS, TABLE, TABLES, Port, port_of
 
 if TYPE_CHECKING:
     from dfovsdb.model import Interface
 
 #: It becomes a label of metrics, a part of topics and subjects, an argument of commands.
 _KIND = re.compile(r"[A-Za-z0-9._-]+")
-_REFUSED_COLUMNS = frozenset({"statistics", "status"})
+_REFUSED_COLUMNS = frozenset({"statistics", "Port.statistics", "Port.rstp_statistics"})
 
 
 class Chain:
@@ -39,9 +39,16 @@ class Chain:
 
     @property
     def extra_columns(self) -> frozenset[str]:
-        """What the classifiers need beyond the core's columns."""
+        """The columns that the classifiers need beyond the core's: NAME, or TABLE.NAME."""
         declared: frozenset[str] = frozenset().union(*(c.columns for c in self._classifiers))
-        return declared.difference(CORE_COLUMNS)
+        own = {name.removeprefix(f"{TABLE}.") for name in declared}
+        return frozenset(own).difference(CORE_COLUMNS)
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """The tables of these columns, and what joins them to an Interface."""
+        named = {name.partition(".")[0] for name in self.extra_columns if "." in name}
+        return frozenset(named | {"Port"} if "Bridge" in named else named)
 
     def port(self, interface: Interface, last: Port | None) -> Port | None:
         """The port that a row is now, None where nobody claims it; `last` is what it was."""
@@ -50,6 +57,8 @@ class Chain:
                 attributes = classifier.classify(interface)
                 if attributes is None:
                     continue
+                if attributes is IGNORE:
+                    return None
                 _check_attributes(attributes)
             except Exception as error:  # noqa: BLE001 - of a plugin; it is said
                 self.failures.add(classifier.kind, interface, error)
@@ -76,11 +85,19 @@ def check(classifier: Classifier) -> None:
             f"classifier {type(classifier).__name__} names the kind {kind!r:.80}; a kind is made "
             "of letters, digits, '-', '_' and '.'"
         )
-    if refused := _REFUSED_COLUMNS.intersection(classifier.columns):
+    columns = {str(name).removeprefix(f"{TABLE}.") for name in classifier.columns}
+    if refused := _REFUSED_COLUMNS.intersection(columns):
         raise ConfigurationError(
             f"classifier {kind} declares the column {', '.join(sorted(refused))}, which the "
             "switch rewrites every five seconds for every port: it is never monitored"
         )
+    for name in sorted(columns):
+        table, dot, column = name.partition(".")
+        if (dot and (table not in TABLES or not column)) or not name:
+            raise ConfigurationError(
+                f"classifier {kind} declares the column {name!r}; use NAME for a column of "
+                "Interface, Port.NAME or Bridge.NAME for one of these tables"
+            )
 
 
 def _check_attributes(attributes: Any) -> None:

@@ -30,7 +30,11 @@ TYPES = (
 
 
 class TunnelClassifier(Classifier):
-    """Claims the tunnel types; attributes from `options`, and the peer's chassis id."""
+    """Claims the tunnel types; attributes from `options`, and the chassis at the other end.
+
+    OVN and Dragonflow write the chassis on the Port row (ovn/controller/encaps.c), some
+    controllers on the Interface.
+    """
 
     kind = "tunnel"
     options = (
@@ -46,13 +50,13 @@ class TunnelClassifier(Classifier):
         if interface.type not in self._types or not self._is_named(interface.name):
             return None
         option = interface.options.get
-        external_id = interface.external_ids.get
         return {
             "remote_ip": option("remote_ip"),
             "local_ip": option("local_ip"),
             "key": option("key"),
             "tunnel_type": interface.type,
-            "chassis_id": external_id("df-chassis-id") or external_id("ovn-chassis-id"),
+            "chassis_id": _chassis(interface.external_ids)
+            or _chassis(interface.port_external_ids),
         }
 
     def nearly(self, interface: Interface) -> str | None:
@@ -61,3 +65,7 @@ class TunnelClassifier(Classifier):
         if "remote_ip" in interface.options:
             return "its type is not among types"
         return None
+
+
+def _chassis(external_ids: Mapping[str, str]) -> str | None:
+    return external_ids.get("df-chassis-id") or external_ids.get("ovn-chassis-id") or None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oslo_config import cfg
 
+from dfovsdb.classifiers import vif
 from dfovsdb.classifiers.base import Classifier, like
 
 if TYPE_CHECKING:
@@ -16,15 +17,11 @@ if TYPE_CHECKING:
 #: Neutron's router, gateway, SNAT, floating IP and HA ports carry an iface-id too.
 EXCLUDE_NAMES = ("qr-*", "qg-*", "sg-*", "fg-*", "ha-*")
 
-#: A VM's port is one of these, or internal for a container or a service.
-_TYPES = ("", "system", "internal", "tap", "dpdk", "dpdkvhostuser", "dpdkvhostuserclient")
+_TYPES = ("", "system", "tap", "dpdk", "dpdkvhostuser", "dpdkvhostuserclient")
 
 
 class VmClassifier(Classifier):
-    """Claims rows with an iface-id; attributes from external_ids.
-
-    libvirt writes `vm-id`, os-vif `vm-uuid`: both are the attribute `vm_id`.
-    """
+    """Claims rows with an iface-id, but for internal ports, which belong to the host itself."""
 
     kind = "vm"
     options = (
@@ -34,34 +31,42 @@ class VmClassifier(Classifier):
             default=list(EXCLUDE_NAMES),
             help="Shell patterns of names that are no VM, even with an iface-id.",
         ),
+        cfg.BoolOpt(
+            "status",
+            default=False,
+            help="Read the column status too, for the attribute vhost: whether a VM is connected "
+            "to a vhost-user port.",
+        ),
     )
 
     def __init__(
-        self, names: Sequence[str] = ("*",), exclude_names: Sequence[str] = EXCLUDE_NAMES
+        self,
+        names: Sequence[str] = ("*",),
+        exclude_names: Sequence[str] = EXCLUDE_NAMES,
+        status: bool = False,
     ) -> None:
         self._is_named = like(names)
         self._is_excluded = like(exclude_names)
+        self._status = status
+        self.columns = frozenset({"status"}) if status else frozenset()
 
     def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
-        external_id = interface.external_ids.get
-        iface_id = external_id("iface-id")
-        if not iface_id:
+        if not interface.external_ids.get("iface-id") or interface.type == "internal":
             return None
-        if not self._is_named(interface.name):
+        if not self._is_named(interface.name) or self._is_excluded(interface.name):
             return None
-        if self._is_excluded(interface.name):
-            return None
-        return {
-            "iface_id": iface_id,
-            "attached_mac": external_id("attached-mac"),
-            "vm_id": external_id("vm-id") or external_id("vm-uuid"),
-            "iface_status": external_id("iface-status"),
-            "ovn_installed": external_id("ovn-installed"),
-        }
+        attributes = vif.ids_and_state(interface.external_ids)
+        if self._status:
+            status: Any = interface.columns.get("status") or {}
+            is_vhost = interface.type.startswith("dpdkvhostuser")
+            attributes["vhost"] = status.get("status") if is_vhost else None
+        return attributes
 
     def nearly(self, interface: Interface) -> str | None:
         if not interface.external_ids.get("iface-id"):
             return "it has no external_ids:iface-id" if interface.type in _TYPES else None
+        if interface.type == "internal":
+            return "it is an internal port: a service"
         if not self._is_named(interface.name):
             return "its name is not among names"
         return "its name is among exclude_names"

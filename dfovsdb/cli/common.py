@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dfovsdb.classifiers.base import Classifier
     from dfovsdb.model import PortEvent, SyncMarker
     from dfovsdb.monitor import Monitor
+    from dfovsdb.selection import Selection
     from dfovsdb.sinks.base import Sink
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -33,7 +34,15 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_selection(parser: argparse.ArgumentParser, *, states: bool = True) -> None:
+def add_tables(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tables",
+        metavar="TABLES",
+        help="what is read: Interface alone, or Interface,Port,Bridge (the default)",
+    )
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind", action="append", default=[], help="only ports of this kind; may be repeated"
     )
@@ -44,14 +53,49 @@ def add_selection(parser: argparse.ArgumentParser, *, states: bool = True) -> No
         metavar="PATTERN",
         help="only ports of such a name, a shell pattern; may be repeated",
     )
-    if states:
-        parser.add_argument(
-            "--state",
-            action="append",
-            default=[],
-            choices=("pending", "failed", "ready"),
-            help="only ports in this state; may be repeated",
-        )
+    parser.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        choices=("pending", "failed", "gone", "ready"),
+        help="only ports in this state; may be repeated",
+    )
+    parser.add_argument(
+        "--iface-id",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="only ports of this VIF (external_ids:iface-id); may be repeated",
+    )
+    parser.add_argument(
+        "--bridge",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="only ports on such a bridge, a shell pattern; may be repeated",
+    )
+
+
+def selection(args: argparse.Namespace) -> Selection:
+    """Return the selection that the arguments ask for."""
+    from dfovsdb.selection import Selection
+
+    return Selection(
+        kinds=args.kind,
+        states=args.state,
+        names=args.name,
+        bridges=args.bridge,
+        iface_ids=args.iface_id,
+    )
+
+
+def tables(args: argparse.Namespace) -> list[str]:
+    """Return the tables that a command for people reads: all, unless it is told otherwise."""
+    from dfovsdb.model import TABLES
+
+    if args.tables is None:
+        return list(TABLES)
+    return [name.strip() for name in args.tables.split(",")]
 
 
 def seconds(text: str) -> float:
@@ -91,7 +135,7 @@ def monitor(args: argparse.Namespace, sinks: Sequence[Sink] = ()) -> Monitor:
         classifiers=classifiers(conf, args.kind),
         sinks=sinks,
         host=conf.dfovsdb.host,
-        **config.connection_options(conf),
+        **{**config.connection_options(conf), "tables": tables(args)},
     )
 
 

@@ -26,7 +26,7 @@ _RATE_OVER = 10.0  # seconds
 _AROUND = 4  # lines that are not ports: two of the head, one of the table, one of the foot
 
 _STYLES: dict[Action, str] = {"online": "bold green", "updated": "bold yellow", "offline": "red"}
-_STATES = {"ready": "", "pending": "yellow", "failed": "red"}
+_STATES = {"ready": "", "pending": "yellow", "failed": "red", "gone": "red"}
 
 
 class _Row(NamedTuple):

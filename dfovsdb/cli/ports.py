@@ -20,6 +20,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     common.add_connection(parser)
     common.add_selection(parser)
+    common.add_tables(parser)
     parser.add_argument("--json", action="store_true", help="JSON, one port a line")
     parser.add_argument(
         "--timeout",
@@ -38,14 +39,27 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "prints it as JSON.",
     )
     common.add_connection(parser)
+    common.add_selection(parser)
+    common.add_tables(parser)
     parser.add_argument(
-        "--iface-id",
+        "--link",
         action="append",
         default=[],
-        metavar="ID",
-        help="external_ids:iface-id of the port; may be repeated, one must match",
+        choices=("up", "down"),
+        help="the link state that the port must have",
     )
-    common.add_selection(parser)
+    parser.add_argument(
+        "--attribute",
+        action="append",
+        default=[],
+        type=_attribute,
+        metavar="NAME=VALUE",
+        help="an attribute that the port must have, such as ovn_installed=true; may be repeated, "
+        "all must match",
+    )
+    parser.add_argument(
+        "--gone", action="store_true", help="wait until there is no such port, and print nothing"
+    )
     parser.add_argument(
         "--timeout",
         type=common.seconds,
@@ -56,9 +70,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.set_defaults(command=wait)
 
 
+def _attribute(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
 def ports(args: argparse.Namespace) -> int:
     from dfovsdb.json_v1 import encode_port
-    from dfovsdb.selection import Selection
     from dfovsdb.text.events import port_table
 
     common.log_to_stderr(args, logging.ERROR)
@@ -66,8 +86,9 @@ def ports(args: argparse.Namespace) -> int:
     with common.monitor(args) as monitor:
         common.wait_answered(monitor, args.timeout)
         present = monitor.ports().values()
-    selection = Selection(kinds=args.kind, states=args.state, names=args.name)
-    selected = sorted(filter(selection, present), key=lambda port: (port.kind, port.name))
+    selected = sorted(
+        filter(common.selection(args), present), key=lambda port: (port.kind, port.name)
+    )
     if args.json:
         for port in selected:
             terminal.write_json(encode_port(port))
@@ -78,21 +99,26 @@ def ports(args: argparse.Namespace) -> int:
 
 
 def wait(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
     from dfovsdb.errors import ConfigurationError, WaitTimeout
     from dfovsdb.json_v1 import encode_port
-    from dfovsdb.selection import Selection
 
-    if not (args.iface_id or args.name or args.kind):
-        raise ConfigurationError("wait: say for which port: --iface-id, --name or --kind")
+    asked = common.selection(args)
+    if not replace(asked, states=()):
+        raise ConfigurationError(
+            "wait: say for which port: --iface-id, --name, --kind or --bridge"
+        )
     common.log_to_stderr(args, logging.WARNING)  # what it waits for, at once
-    selection = Selection(
-        kinds=args.kind, states=args.state, names=args.name, iface_ids=args.iface_id
-    )
+    wanted = replace(asked, links=args.link, attributes=dict(args.attribute))
     with common.monitor(args) as monitor:
+        if args.gone:
+            monitor.wait_gone(wanted, timeout=args.timeout)
+            return common.DONE
         try:
-            port = monitor.wait_for(selection, timeout=args.timeout)
+            port = monitor.wait_for(wanted, timeout=args.timeout)
         except WaitTimeout as error:
-            other = Selection(kinds=args.kind, names=args.name, iface_ids=args.iface_id)
+            other = replace(asked, states=())
             there = [_as_it_is(port) for port in monitor.ports().values() if other(port)]
             raise WaitTimeout("; ".join([str(error), *there])) from None
     common.Terminal().write_json(encode_port(port))
@@ -100,6 +126,6 @@ def wait(args: argparse.Namespace) -> int:
 
 
 def _as_it_is(port: Port) -> str:
-    """A port that was waited for in another state."""
-    why = f": {port.error}" if port.state == "failed" and port.error else ""
+    """Say how a port is that was waited for in another state."""
+    why = f": {port.error}" if port.error else ""
     return f"{port.kind} {port.name} is there, {port.state}{why}"

@@ -32,22 +32,21 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--record", metavar="FILE", help="write what the server sends to a new file, for replay"
     )
-    common.add_selection(parser, states=False)
+    common.add_selection(parser)
+    common.add_tables(parser)
     parser.set_defaults(command=watch, ends_with_ctrl_c=True)
 
 
 def watch(args: argparse.Namespace) -> int:
     from dfovsdb import config, watching
     from dfovsdb.model import PortEvent
-    from dfovsdb.selection import Selection
 
     if args.live:
         return _live(args)
     conf = common.configuration(args)
     common.log_to_stderr(args, logging.WARNING)  # what it waits for, at once
     terminal = common.Terminal()
-    selection = Selection(kinds=args.kind, names=args.name)
-    selecting = bool(args.kind or args.name)
+    selection = common.selection(args)
     there: set[str] = set()  # of the selected ports, to be counted beside all
     events = watching.watch(
         args.connection or conf.ovsdb.connection,
@@ -58,14 +57,14 @@ def watch(args: argparse.Namespace) -> int:
         resync=conf.dfovsdb.resync,
         host=conf.dfovsdb.host,
         record=args.record,
-        **config.connection_options(conf),
+        **{**config.connection_options(conf), "tables": common.tables(args)},
     )
     for event in events:
         if isinstance(event, PortEvent):
             if not selection(event.port):
                 continue
             (there.discard if event.action == "offline" else there.add)(event.port.uuid)
-        terminal.show(event, json=args.json, selected=len(there) if selecting else None)
+        terminal.show(event, json=args.json, selected=len(there) if selection else None)
     return common.DONE
 
 
@@ -74,7 +73,6 @@ _DRAWN_EVERY = 0.25  # seconds
 
 def _live(args: argparse.Namespace) -> int:
     from dfovsdb.errors import ConfigurationError, needs_extra
-    from dfovsdb.selection import Selection
 
     if args.json or args.once or args.timeout is not None:
         raise ConfigurationError("watch: --live goes with neither --json, --once nor --timeout")
@@ -90,7 +88,7 @@ def _live(args: argparse.Namespace) -> int:
             raise
         raise needs_extra("watch: --live", "tui") from None
     common.log_to_stderr(args, logging.CRITICAL)  # the head of the table says what is wrong
-    board = LiveTable(Selection(kinds=args.kind, names=args.name))
+    board = LiveTable(common.selection(args))
     console = Console(highlight=False, markup=False)
     with (
         common.monitor(args, [board]) as monitor,

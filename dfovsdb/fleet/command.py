@@ -80,7 +80,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="begin so long ago, from the log: 90s, 10m, 2h, 1d",
     )
     _add_hosts(watch)
-    common.add_selection(watch, states=False)
+    common.add_selection(watch)
     _set(watch, _watch)
     watch.set_defaults(ends_with_ctrl_c=True)
 
@@ -205,9 +205,7 @@ async def _where(args: argparse.Namespace, fleet: Fleet, terminal: common.Termin
 
 
 async def _ports(args: argparse.Namespace, fleet: Fleet, terminal: common.Terminal) -> None:
-    from dfovsdb.selection import Selection
-
-    selection = Selection(kinds=args.kind, states=args.state, names=args.name)
+    selection = common.selection(args)
     found: list[tuple[str, Port]] = []
     for host in args.host or [None]:
         found += [pair async for pair in fleet.ports(host) if selection(pair[1])]
@@ -250,12 +248,11 @@ async def _watch(args: argparse.Namespace, fleet: Fleet, terminal: common.Termin
     from datetime import UTC, datetime, timedelta
 
     from dfovsdb.model import PortEvent
-    from dfovsdb.selection import Selection
 
     since = None
     if args.since is not None:
         since = datetime.now(UTC) - timedelta(seconds=args.since)
-    selection = Selection(kinds=args.kind, names=args.name)
+    selection = common.selection(args)
     only = args.host[0] if len(args.host) == 1 else None
     async with contextlib.aclosing(fleet.log(since, only)) as log:
         async for item, line, _, _ in log:

@@ -36,8 +36,13 @@ class Claim(NamedTuple):
     sequence: int  #: in the bucket: a higher one was said later
 
     @property
+    def installed(self) -> bool:
+        """Whether OVN says that the flows of the VIF are installed there."""
+        return self.port.attributes.get("ovn_installed") == "true"
+
+    @property
     def active(self) -> bool:
-        """Told apart by `iface-status`, where two hosts have the VIF."""
+        """Whether Nova says that the VIF is in use there, of two hosts that have it."""
         return self.port.attributes.get("iface_status") == "active"
 
 
@@ -212,13 +217,21 @@ def _from(sequence: int) -> api.ConsumerConfig:
     )
 
 
-def _rank(claim: Claim) -> tuple[bool, bool, bool, bool, int]:
-    """Active and fresh first; then fresh, then active, then ready, then who said it last."""
+def _rank(claim: Claim) -> tuple[bool, bool, bool, bool, bool, bool, int]:
+    """Order claims by what the platform says is true.
+
+    OVN's ovn-installed comes first, then Nova's iface-status, then whether the agent is heard of;
+    then the VIF's own row before patch ports and before the second row of an emulated device, a
+    ready one before others, and who said it last.
+    """
+    port = claim.port
     return (
-        not (claim.active and claim.fresh),
-        not claim.fresh,
+        not claim.installed,
         not claim.active,
-        claim.port.state != "ready",
+        not claim.fresh,
+        port.type == "patch" or bool(port.attributes.get("twin")),
+        port.state != "ready",
+        port.state == "gone",
         -claim.sequence,
     )
 

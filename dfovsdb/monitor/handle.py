@@ -24,10 +24,10 @@ from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.delivery.work_queue import Resync
 from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError, WaitTimeout
 from dfovsdb.logs import get_logger
-from dfovsdb.model import Port
+from dfovsdb.model import TABLE, TABLES, Port
 from dfovsdb.monitor.outage_log import OutageLog
 from dfovsdb.monitor.pipeline import Pipeline
-from dfovsdb.monitor.wait_for import WaitForPort
+from dfovsdb.monitor.wait_for import WaitForPort, WaitUntilGone
 from dfovsdb.ovsdb.address import Address
 from dfovsdb.ovsdb.session import Session, Snapshot
 from dfovsdb.ovsdb.transport import Transport
@@ -47,6 +47,8 @@ class Monitor:
     :param connection: `tcp:HOST:PORT`, `tcp:[V6]:PORT`, `unix:PATH` or `ssl:HOST:PORT`.
     :param classifiers: instances in order, first wins; None means the default ones.
     :param sinks: instances, or a mapping of instance names to them.
+    :param tables: what is read: `Interface` alone, or `Interface`, `Port` and `Bridge`, which say
+        where a port is. A column of another table that a classifier declares brings that table.
     :param resync: after a reconnect, `replay` tells every port again, `diff` what differs.
     :param host: name of this host in events; None asks the system.
     :param state_dir: folder where told views are kept, None keeps them in memory.
@@ -68,6 +70,7 @@ class Monitor:
         *,
         classifiers: Sequence[Classifier] | None = None,
         sinks: Sequence[Sink] | Mapping[str, Sink] = (),
+        tables: Sequence[str] = (TABLE,),
         resync: Resync = "replay",
         host: str | None = None,
         state_dir: str | None = None,
@@ -93,6 +96,12 @@ class Monitor:
         chain = Chain(plugins.default_classifiers() if classifiers is None else classifiers)
         host = host or socket.gethostname()
         options["extra_columns"] = chain.extra_columns
+        options["tables"] = _tables(tables, chain)
+        if options.get("monitor") == "rfc7047" and len(options["tables"]) > 1:
+            LOG.warning(
+                "the method `monitor` sends the whole Bridge row at each change of its ports; "
+                "with many ports on a bridge, set monitor = auto or tables = Interface"
+            )
         self._session = _session(record, host, options)
         self._dispatcher = Dispatcher(
             _named(sinks),
@@ -265,6 +274,31 @@ class Monitor:
             except FutureTimeout:
                 raise self.no_such_port(timeout) from None
 
+    def wait_gone(self, predicate: Callable[[Port], bool], timeout: float | None = None) -> None:
+        """Wait until there is no port of which the predicate is true.
+
+        The predicate runs on a thread of its own; what it raises is raised here.
+
+        :param timeout: seconds, None for as long as it takes.
+        :raises WaitTimeout: the time has passed.
+        """
+        with self.gone_waiter(predicate) as future:
+            try:
+                future.result(timeout)
+            except FutureTimeout:
+                raise self.still_there(timeout) from None
+
+    @contextlib.contextmanager
+    def gone_waiter(self, predicate: Callable[[Port], bool]) -> Iterator[Future[None]]:
+        """Within the context, the future that wait_gone() waits for."""
+        sink = WaitUntilGone(predicate)
+        with self.attached("wait_gone", sink):
+            yield sink.future
+
+    def still_there(self, timeout: float | None) -> WaitTimeout:
+        """Return what wait_gone() raises after that many seconds."""
+        return self._timeout(f"such a port is still there after {timeout} s")
+
     @contextlib.contextmanager
     def waiter(self, predicate: Callable[[Port], bool]) -> Iterator[Future[Port]]:
         """Within the context, the future of the port that wait_for() waits for."""
@@ -346,6 +380,19 @@ class Monitor:
     def reopen(self) -> None:
         """Have every sink open its files again, as after SIGHUP."""
         self._dispatcher.reopen()
+
+
+def _tables(tables: Sequence[str], chain: Chain) -> tuple[str, ...]:
+    """Return the tables that are read, in the order of TABLES."""
+    named = {tables} if isinstance(tables, str) else set(tables)
+    if unknown := sorted(map(str, named.difference(TABLES))):
+        raise ConfigurationError(
+            f"tables: there is no table {unknown[0]!r} among {', '.join(TABLES)}"
+        )
+    if TABLE not in named:
+        raise ConfigurationError(f"tables: {TABLE} must be among them, as ports are its rows")
+    named |= chain.tables | ({"Port"} if "Bridge" in named else set())
+    return tuple(table for table in TABLES if table in named)
 
 
 def _session(record: str | os.PathLike[str] | None, host: str, options: dict[str, Any]) -> Session:

@@ -1,33 +1,113 @@
-"""The sink behind Monitor.wait_for(): it waits for one port."""
+"""The sinks behind Monitor.wait_for() and wait_gone(): they wait for ports, or until none is left.
+
+Both decide when a sync is complete, and from then on after each batch, so that of several rows
+that one transaction brings the best is found, and not the first that comes along.
+"""
 
 from __future__ import annotations
 
+import abc
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
+from typing import Generic, TypeVar
 
-from dfovsdb.model import Port, PortEvent
+from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.sinks.base import Sink
 
+T = TypeVar("T")
 
-class WaitForPort(Sink):
-    """Fulfils a future with the first port that fits."""
+
+class _Waiting(Sink, abc.ABC, Generic[T]):
+    """Keeps the ports of which a predicate is true, until a future is fulfilled."""
 
     def __init__(self, predicate: Callable[[Port], bool]) -> None:
         self._predicate = predicate
-        self.future: Future[Port] = Future()
+        self._synced = False
+        self._fitting: dict[str, Port] = {}
+        self.future: Future[T] = Future()
 
     def emit(self, event: PortEvent) -> None:
-        if self.future.done() or event.action == "offline":
+        self.emit_many((event,))
+
+    def emit_many(self, events: Sequence[PortEvent]) -> None:
+        if self.future.done():
             return
         try:
-            if self._predicate(event.port):
-                self._settle(lambda: self.future.set_result(event.port))
+            for event in events:
+                self._note(event)
         except Exception as error:  # noqa: BLE001 - it belongs to the caller of wait_for()
             failed = error
             self._settle(lambda: self.future.set_exception(failed))
+        if self._synced:
+            self._decide()
+
+    def sync_finished(self, marker: SyncMarker) -> None:  # noqa: ARG002 - of the contract
+        self._synced = True
+        self._decide()
+
+    def fail(self, error: Exception) -> None:
+        """Have the future raise this."""
+        self._settle(lambda: self.future.set_exception(error))
+
+    def _note(self, event: PortEvent) -> None:
+        if event.action != "offline" and self._predicate(event.port):
+            self._fitting[event.port.uuid] = event.port
+        else:
+            self._fitting.pop(event.port.uuid, None)
+
+    @abc.abstractmethod
+    def _decide(self) -> None:
+        """Fulfil the future, where it is time to."""
 
     @staticmethod
     def _settle(settle: Callable[[], None]) -> None:
         with contextlib.suppress(InvalidStateError):  # who waited has given up meanwhile
             settle()
+
+
+class WaitForPort(_Waiting[Port]):
+    """Fulfils its future with the best port that fits.
+
+    Several rows may have one iface-id: the VIF's own, the patch ports of a trunk, the second row
+    of an emulated device. The VIF's own row is the best, also while it does not fit yet; of others
+    one that is ready.
+    """
+
+    def __init__(self, predicate: Callable[[Port], bool]) -> None:
+        super().__init__(predicate)
+        self._own: dict[str, str] = {}  # uuid of rows that are no patch ports -> iface-id
+
+    def _note(self, event: PortEvent) -> None:
+        port = event.port
+        iface_id = port.attributes.get("iface_id")
+        if iface_id and port.type != "patch":
+            if event.action == "offline":
+                self._own.pop(port.uuid, None)
+            else:
+                self._own[port.uuid] = iface_id
+        super()._note(event)
+
+    def _decide(self) -> None:
+        own = set(self._own.values()) if self._fitting else set()
+        fitting = [
+            port
+            for port in self._fitting.values()
+            if port.type != "patch" or port.attributes.get("iface_id") not in own
+        ]
+        if fitting:
+            best = min(fitting, key=_rank)
+            self._settle(lambda: self.future.set_result(best))
+
+
+def _rank(port: Port) -> tuple[bool, bool, bool]:
+    is_twin = bool(port.attributes.get("twin"))
+    return port.type == "patch", port.state != "ready", is_twin
+
+
+class WaitUntilGone(_Waiting[None]):
+    """Fulfils its future when no port fits."""
+
+    def _decide(self) -> None:
+        if not self._fitting:
+            self._settle(lambda: self.future.set_result(None))

@@ -16,6 +16,7 @@ from typing import Any
 
 from dfovsdb.errors import ConfigurationError, ConnectionLost
 from dfovsdb.logs import get_logger
+from dfovsdb.model import TABLE
 from dfovsdb.ovsdb.session import Changes, Session, Snapshot
 from dfovsdb.version import __version__
 
@@ -43,6 +44,7 @@ class RecordingSession(Session):
             "time": datetime.now(UTC).isoformat(),
             "host": host,
             "monitor": options.get("monitor", "auto"),
+            "tables": list(options.get("tables", (TABLE,))),
             "columns": sorted(options.get("extra_columns", ())),
         }
         try:

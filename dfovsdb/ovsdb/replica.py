@@ -1,7 +1,8 @@
 """The replica: our copy of the Interface table, and the differences that each message makes.
 
-No I/O. Whatever cannot be applied means that the replica is wrong: a ProtocolError, and the
-caller drops the connection and starts over. No message is applied in part.
+Each row is held with its surroundings, so a row differs when they do. No I/O. Whatever cannot be
+applied means that the replica is wrong: a ProtocolError, and the caller drops the connection and
+starts over. No message is applied in part.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ from collections.abc import Mapping
 
 import msgspec
 
-from dfovsdb.model import Interface, RowDelta
-from dfovsdb.ovsdb.updates import Codec, ColumnType, MonitorMethod
+from dfovsdb.model import TABLE, Interface, RowDelta, is_unknown
+from dfovsdb.ovsdb.surroundings import Peers, Surroundings
+from dfovsdb.ovsdb.updates import Codec, ColumnType, MonitorMethod, TablesDecoder
 
 
 class Replica:
     """All rows by uuid, and the differences that each message makes.
+
+    A row whose ephemeral columns are unknown, because the database has restarted, is held with
+    their last known values; what the server says of it is kept beside it until it is known again.
 
     :param rows: what is held until the first replace().
     """
@@ -23,33 +28,53 @@ class Replica:
     def __init__(self, rows: Mapping[str, Interface] | None = None) -> None:
         self.rows: dict[str, Interface] = dict(rows or {})
         self._codec = Codec("monitor_cond", {})
+        self._split = TablesDecoder().decode
+        self._surroundings: Surroundings | None = None
+        self._peers = Peers()
+        self._unknown: dict[str, Interface] = {}  # as the server has them
+        self._ephemeral: tuple[str, ...] = ()  # of the declared columns
 
     def replace(
         self,
         updates: msgspec.Raw,
         method: MonitorMethod,
         extra_columns: Mapping[str, ColumnType],
+        surrounded: bool = False,
+        absent: frozenset[str] = frozenset(),
     ) -> list[RowDelta]:
         """Swap in a whole table; `updates` is the result of a monitor request.
 
+        :param extra_columns: what classifiers declared, `TABLE.NAME` of other tables.
+        :param surrounded: whether Port and Bridge are read too.
+        :param absent: core columns that the server does not have.
         :returns: what differs from the rows held until now; a row that is equal is kept.
         :raises ProtocolError: it cannot be read; the rows held until now stay.
         """
-        codec = Codec(method, extra_columns)
+        own = {name: kind for name, kind in extra_columns.items() if "." not in name}
+        codec = Codec(method, own, absent)
+        tables = self._split(updates)
+        surroundings = Surroundings(method, extra_columns) if surrounded else None
+        peers = Peers()
+        inserted = list(codec.deltas(tables.get(TABLE, {}), lambda _uuid: None))
+        if surroundings is not None:
+            surroundings.apply(surroundings.read(tables))
+        peers.apply(inserted)
+
         before = self.rows
-        rows: dict[str, Interface] = {}
+        self._codec, self._surroundings, self._peers = codec, surroundings, peers
+        self._ephemeral = tuple(name for name, kind in extra_columns.items() if kind.ephemeral)
+        self._unknown, self.rows = {}, {}
         changed: list[RowDelta] = []
-        for inserted in codec.deltas(updates, {}):
-            uuid, _none, new = inserted
+        for uuid, _none, new in inserted:
             assert new is not None  # a delete of what is not held is an error already
             old = before.get(uuid)
-            if old is not None and old == new:
-                rows[uuid] = old
+            row = self._settled(new, old)
+            if old is not None and old == row:
+                self.rows[uuid] = old
             else:
-                rows[uuid] = new
-                changed.append(inserted if old is None else RowDelta(uuid, old, new))
-        self._codec, self.rows = codec, rows
-        gone = [RowDelta(uuid, old, None) for uuid, old in before.items() if uuid not in rows]
+                self.rows[uuid] = row
+                changed.append(RowDelta(uuid, old, row))
+        gone = [RowDelta(uuid, old, None) for uuid, old in before.items() if uuid not in self.rows]
         return gone + changed
 
     def apply(self, updates: msgspec.Raw) -> list[RowDelta]:
@@ -58,11 +83,66 @@ class Replica:
         :raises ProtocolError: they cannot be read, or do not fit the rows that we hold. No
             row was changed.
         """
-        rows = self.rows
-        deltas = list(self._codec.deltas(updates, rows))
+        tables = self._split(updates)
+        deltas = list(self._codec.deltas(tables.get(TABLE, {}), self._as_the_server_has_it))
+        change = None if self._surroundings is None else self._surroundings.read(tables)
+
+        affected = self._peers.apply(deltas)
+        if self._surroundings is not None and change is not None:
+            affected |= self._surroundings.apply(change)
+        changed: list[RowDelta] = []
         for uuid, _old, new in deltas:
+            affected.discard(uuid)
+            old = self.rows.get(uuid)
             if new is None:
-                del rows[uuid]
+                self._unknown.pop(uuid, None)
+                del self.rows[uuid]
+                changed.append(RowDelta(uuid, old, None))
             else:
-                rows[uuid] = new
-        return deltas
+                self.rows[uuid] = row = self._settled(new, old)
+                if not (uuid in self._unknown and row == old):  # unknown is not news
+                    changed.append(RowDelta(uuid, old, row))
+        for uuid in sorted(affected):
+            held = self._as_the_server_has_it(uuid)
+            if held is None:
+                continue  # it is not there, or not yet
+            old = self.rows[uuid]
+            row = self._settled(held, old)
+            if row != old:
+                self.rows[uuid] = row
+                changed.append(RowDelta(uuid, old, row))
+        return changed
+
+    def _as_the_server_has_it(self, uuid: str) -> Interface | None:
+        return (self._unknown and self._unknown.get(uuid)) or self.rows.get(uuid)
+
+    def _settled(self, row: Interface, old: Interface | None) -> Interface:
+        """Return a row with its surroundings, and with what is known of it.
+
+        :param old: the row that was held.
+        """
+        row = self._peers.join(row)
+        if self._surroundings is not None:
+            row = self._surroundings.join(row)
+        if (
+            old is None
+            or not is_unknown(row)
+            or is_unknown(old)
+            or row.ofport is None
+            or row.ofport != old.ofport
+        ):
+            if self._unknown:
+                self._unknown.pop(row.uuid, None)
+            return row
+        self._unknown[row.uuid] = row
+        columns = row.columns
+        if self._ephemeral:
+            columns = dict(columns)
+            columns |= {name: old.columns[name] for name in self._ephemeral if name in old.columns}
+        return msgspec.structs.replace(
+            row,
+            admin_state=old.admin_state,
+            link_state=old.link_state,
+            mac_in_use=old.mac_in_use,
+            columns=columns,
+        )

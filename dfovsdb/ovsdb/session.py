@@ -14,7 +14,7 @@ When to connect, probe and give up is decided by ovs.reconnect.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -24,6 +24,7 @@ from dfovsdb.errors import ConnectionLost, LossReason, ProtocolError
 from dfovsdb.logs import get_logger
 from dfovsdb.model import CORE_COLUMNS, REQUIRED_COLUMNS, TABLE, UNREADABLE
 from dfovsdb.ovsdb import jsonrpc
+from dfovsdb.ovsdb.surroundings import BRIDGE_COLUMNS, PORT_COLUMNS
 from dfovsdb.ovsdb.updates import ABSENT, ColumnType, MonitorMethod
 from dfovsdb.text.escape import clean
 
@@ -37,11 +38,13 @@ Step = Literal["connect", "disconnect"] | None
 
 
 class Snapshot(NamedTuple):
-    """The whole table, as the reply to a monitor request has it."""
+    """The whole tables, as the reply to a monitor request has them: see Replica.replace()."""
 
     updates: msgspec.Raw
     method: MonitorMethod
     extra_columns: Mapping[str, ColumnType]
+    surrounded: bool = False
+    absent: frozenset[str] = frozenset()
 
 
 class Changes(NamedTuple):
@@ -53,7 +56,8 @@ class Changes(NamedTuple):
 class Session:
     """Connects, subscribes, answers, probes, backs off; for ever.
 
-    :param extra_columns: Interface columns beyond the core's.
+    :param extra_columns: columns beyond the core's: `NAME` of Interface, `TABLE.NAME` of others.
+    :param tables: what is read: `Interface`, and `Port` and `Bridge` where they are named.
     :param monitor: `auto`, or `rfc7047` for the plain method even where the server knows better.
     :param inactivity_probe: seconds of silence before the server is probed, and again before
         the connection is given up; 0 never probes.
@@ -67,6 +71,7 @@ class Session:
         now: float,
         *,
         extra_columns: frozenset[str] = frozenset(),
+        tables: Sequence[str] = (TABLE,),
         monitor: Literal["auto", "rfc7047"] = "auto",
         inactivity_probe: float = 5,
         reconnect_min: float = 1,
@@ -74,6 +79,7 @@ class Session:
         max_message_size: int = 256 << 20,
     ) -> None:
         self._extra_columns = extra_columns
+        self._tables = tuple(tables)
         self._first_method: MonitorMethod = "monitor" if monitor == "rfc7047" else "monitor_cond"
         self._max_message_size = max_message_size
         self._free_try_interval = reconnect_max
@@ -119,7 +125,7 @@ class Session:
         """The connection stands: subscribe."""
         self._fsm.connected(_ms(now))
         self._conversation = _Conversation(
-            self._first_method, self._extra_columns, self._max_message_size
+            self._first_method, self._tables, self._extra_columns, self._max_message_size
         )
 
     def received(self, data: bytes, now: float) -> Iterator[Snapshot | Changes]:
@@ -159,7 +165,11 @@ class _Conversation:
     """One connection: requests that wait for their reply, and the monitor once it stands."""
 
     def __init__(
-        self, method: MonitorMethod, extra_columns: frozenset[str], max_message_size: int
+        self,
+        method: MonitorMethod,
+        tables: Sequence[str],
+        extra_columns: frozenset[str],
+        max_message_size: int,
     ) -> None:
         self.synced = False
         self._decoder = jsonrpc.Decoder(max_message_size)
@@ -167,9 +177,9 @@ class _Conversation:
         self._waiting: dict[int, str] = {}  # request id -> method
         self._last_id = 0
         self._method = method
-        self._columns = (*CORE_COLUMNS, *sorted(extra_columns))
+        self._columns = {table: _columns(table, extra_columns) for table in tables}
         self._extra_columns = extra_columns
-        self._schema: Mapping[str, Any] | None = None
+        self._schema: Mapping[str, Mapping[str, Any]] | None = None  # table -> column -> schema
         self._refusal: Any = None  # of a monitor request, while the schema is asked for
         if extra_columns:
             self._request("get_schema", [DATABASE])
@@ -219,7 +229,7 @@ class _Conversation:
         self._outgoing += jsonrpc.encode(method, params, self._last_id)
 
     def _request_monitor(self) -> None:
-        requests = {TABLE: [{"columns": self._columns}]}
+        requests = {table: [{"columns": names}] for table, names in self._columns.items()}
         self._request(self._method, [DATABASE, _MONITOR_ID, requests])
 
     def _replied(self, message: jsonrpc.Message) -> Iterator[Snapshot]:
@@ -236,7 +246,13 @@ class _Conversation:
             if not message.result:
                 raise ProtocolError("a reply has neither a result nor an error")
             self.synced = True
-            yield Snapshot(message.result, self._method, self._column_types())
+            yield Snapshot(
+                message.result,
+                self._method,
+                self._column_types(),
+                surrounded=len(self._columns) > 1,
+                absent=frozenset(CORE_COLUMNS).difference(self._columns[TABLE]),
+            )
 
     def _monitor_refused(self, error: Any) -> None:
         if self._method == "monitor_cond" and "unknown method" in _error_text(error):
@@ -263,35 +279,64 @@ class _Conversation:
             raise ProtocolError(f"the schema cannot be read: {error}") from None
         if TABLE not in tables:
             raise ProtocolError(f"the database {DATABASE} of this server has no table {TABLE}")
-        self._schema = tables[TABLE].columns
+        self._schema = {name: table.columns for name, table in tables.items()}
         if self._refusal is not None:
             self._monitor_refused(self._refusal)
 
     def _leave_out_missing(self) -> bool:
-        """Ask again with the columns that exist; False where all of them do."""
+        """Ask again with the tables and columns that exist; False where all of them do."""
         assert self._schema is not None
-        missing = [name for name in self._columns if name not in self._schema]
-        if not missing:
+        missing = {
+            table: [name for name in names if name not in self._schema.get(table, {})]
+            for table, names in self._columns.items()
+        }
+        if not any(missing.values()):
             return False
-        if required := REQUIRED_COLUMNS.intersection(missing):
+        if required := REQUIRED_COLUMNS.intersection(missing[TABLE]):
             raise ProtocolError(
                 f"table {TABLE} of this server lacks the columns {', '.join(sorted(required))}, "
                 "without which no port can be told: is this the database of an Open vSwitch?"
             )
-        LOG.warning("the server's table %s has no column %s: left out", TABLE, ", ".join(missing))
-        self._columns = tuple(name for name in self._columns if name in self._schema)
+        for table, names in missing.items():
+            if table not in self._schema:
+                LOG.warning("the server has no table %s: left out", table)
+            elif names:
+                listed = ", ".join(names)
+                LOG.warning("the server's table %s has no column %s: left out", table, listed)
+        self._columns = {
+            table: tuple(name for name in names if name not in missing[table])
+            for table, names in self._columns.items()
+            if table in self._schema
+        }
         self._request_monitor()
         return True
 
     def _column_types(self) -> dict[str, ColumnType]:
-        """Of the extra columns; one that the schema lacks is always empty."""
+        """Return those of the extra columns; one that the schema lacks is always empty."""
         if self._extra_columns and self._schema is None:
             raise ProtocolError("the server answered the monitor request before get_schema")
-        schema = self._schema or {}
-        return {
-            name: ColumnType.of(schema[name]) if name in schema else ABSENT
-            for name in self._extra_columns
-        }
+        types = {}
+        for name in self._extra_columns:
+            table, dot, column = name.partition(".")
+            columns = (self._schema or {}).get(table if dot else TABLE, {})
+            column = column if dot else name
+            types[name] = ColumnType.of(columns[column]) if column in columns else ABSENT
+        return types
+
+
+_CORE = {TABLE: CORE_COLUMNS, "Port": PORT_COLUMNS, "Bridge": BRIDGE_COLUMNS}
+
+
+def _columns(table: str, extra: frozenset[str]) -> tuple[str, ...]:
+    """Return the columns of a table that are monitored; those of the core come first."""
+    core = _CORE[table]
+    prefix = "" if table == TABLE else f"{table}."
+    named = {
+        name.removeprefix(prefix)
+        for name in extra
+        if ("." in name) == bool(prefix) and name.startswith(prefix)
+    }
+    return (*core, *sorted(named.difference(core)))
 
 
 class _TableSchema(msgspec.Struct):

@@ -1,15 +1,16 @@
-"""The replica: our copy of the Interface table, and the exact rules that keep it one. No I/O.
+"""Table updates as the wire has them, and the Interface rows that they make. No I/O.
 
-Two encodings of the same news: `update` (RFC 7047, section 4.1.6) carries whole rows,
+There are two encodings of the same news: `update` (RFC 7047, section 4.1.6) carries whole rows,
 `update2` (ovsdb-server(7), monitor_cond) leaves out defaults and carries differences.
-Whatever cannot be applied means that the replica is wrong: a ProtocolError, and the caller
-drops the connection and starts over. Nothing is half applied.
+Whatever does not fit the rows that we hold means that our copy is wrong: a ProtocolError, and
+the caller drops the connection and starts over.
 """
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -22,22 +23,22 @@ MonitorMethod = Literal["monitor", "monitor_cond"]
 # How values look on the wire (RFC 7047, section 5.1). An optional column is a set of at most
 # one: ["set", []] when empty, the bare value otherwise.
 _Set = tuple[Literal["set"], list[Any]]
-_Text = str | _Set
-_Number = int | _Set
-_Map = tuple[Literal["map"], list[tuple[str, str]]]
+Text = str | _Set
+Number = int | _Set
+Map = tuple[Literal["map"], list[tuple[str, str]]]
 _Unset = msgspec.UnsetType
 
 
 class _Row(msgspec.Struct, gc=False):
     name: str | _Unset = msgspec.UNSET
     type: str | _Unset = msgspec.UNSET
-    options: _Map | _Unset = msgspec.UNSET
-    external_ids: _Map | _Unset = msgspec.UNSET
-    ofport: _Number | _Unset = msgspec.UNSET
-    mac_in_use: _Text | _Unset = msgspec.UNSET
-    admin_state: _Text | _Unset = msgspec.UNSET
-    link_state: _Text | _Unset = msgspec.UNSET
-    error: _Text | _Unset = msgspec.UNSET
+    options: Map | _Unset = msgspec.UNSET
+    external_ids: Map | _Unset = msgspec.UNSET
+    ofport: Number | _Unset = msgspec.UNSET
+    mac_in_use: Text | _Unset = msgspec.UNSET
+    admin_state: Text | _Unset = msgspec.UNSET
+    link_state: Text | _Unset = msgspec.UNSET
+    error: Text | _Unset = msgspec.UNSET
 
 
 #: RFC 7047, section 5.2.1: of a column whose type does not allow an empty set.
@@ -56,13 +57,19 @@ class ColumnType(NamedTuple):
     shape: Literal["scalar", "optional", "set", "map"]
     several: bool  # more than one element may be in it: update2 carries differences
     default: Any = None  # of a scalar, which is never empty
+    ephemeral: bool = False  # the server forgets it when it restarts
 
     @classmethod
     def of(cls, schema: Any) -> ColumnType:
         """Read a <column-schema>.
 
-        :raises ProtocolError: it is none.
+        :raises ProtocolError: it is not one.
         """
+        column_type = cls._of(schema)
+        return column_type._replace(ephemeral=schema.get("ephemeral") is True)
+
+    @classmethod
+    def _of(cls, schema: Any) -> ColumnType:
         match schema:
             case {"type": str(atomic)}:
                 return cls("scalar", several=False, default=_DEFAULTS.get(atomic))
@@ -83,11 +90,68 @@ class ColumnType(NamedTuple):
 ABSENT = ColumnType("optional", several=False)
 
 
-class Codec:
-    """Decodes the updates of one connection: its method and its extra columns are fixed."""
+Tables = Mapping[str, Mapping[str, msgspec.Raw]]  #: the row updates by table and uuid
 
-    def __init__(self, method: MonitorMethod, extra: Mapping[str, ColumnType]) -> None:
+
+class TablesDecoder:
+    """Splits table updates into row updates. Nothing in them may be there twice."""
+
+    def __init__(self) -> None:
+        self._split_tables = msgspec.json.Decoder(dict[str, msgspec.Raw])
+        self._split_rows = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+    def decode(self, updates: msgspec.Raw) -> Tables:
+        """Return the row updates by table and uuid.
+
+        :raises ProtocolError: they cannot be read, or name a table or a row twice.
+        """
+        try:
+            tables = self._split_tables.decode(updates)
+            _refuse_repetition(updates, tables)
+            split = {name: self._split_rows.decode(rows) for name, rows in tables.items()}
+        except UNREADABLE as error:
+            raise ProtocolError(f"table updates cannot be read: {error}") from None
+        for name, rows in split.items():
+            _refuse_repetition(tables[name], rows)
+        return split
+
+
+def _refuse_repetition(text: msgspec.Raw, members: Mapping[str, msgspec.Raw]) -> None:
+    """Refuse a JSON object that has a name twice, of which a decoder keeps the last.
+
+    What the members take of the text says whether there is more; only then it is read again.
+
+    :raises ProtocolError: names the name.
+    """
+    size = sum(map(len, members)) + sum(map(len, members.values())) + 4 * len(members) + 1
+    if size == len(text) or (not members and len(text) == 2):
+        return
+
+    def pairs(found: list[tuple[str, Any]]) -> object:
+        names = [name for name, _ in found]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ProtocolError(f"an update has {twice!r:.80} twice")
+        return None
+
+    json.loads(bytes(text), object_pairs_hook=pairs)
+
+
+class Codec:
+    """Decodes the Interface updates of one connection: its method and extra columns are fixed.
+
+    :param extra: the columns beyond the core's, by name.
+    :param absent: core columns that the server does not have.
+    """
+
+    def __init__(
+        self,
+        method: MonitorMethod,
+        extra: Mapping[str, ColumnType],
+        absent: frozenset[str] = frozenset(),
+    ) -> None:
         self._extra = extra
+        self._no_mac = "" if "mac_in_use" in absent else None
         row = (
             msgspec.defstruct(
                 "_RowWithExtras",
@@ -98,20 +162,20 @@ class Codec:
             else _Row
         )
         self._read = self._read_update if method == "monitor" else self._read_update2
-        keys = ("old", "new") if method == "monitor" else ("initial", "insert", "modify", "delete")
-        types: dict[str, Any] = dict.fromkeys(keys, row | None | _Unset)
-        types |= {"old": Any} if method == "monitor" else {"delete": Any}
-        row_update = msgspec.defstruct(
-            "_RowUpdate", [(key, types[key], msgspec.UNSET) for key in keys], gc=False
-        )
-        self._tables = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]])
         # Row by row, so that the lists of a large snapshot do not all live at once.
-        self._row_update = msgspec.json.Decoder(row_update)
+        self._row_update = row_update_decoder(method, row)
 
-    def deltas(self, updates: msgspec.Raw, rows: Mapping[str, Interface]) -> Iterator[RowDelta]:
+    def deltas(
+        self, updates: Mapping[str, msgspec.Raw], get: Callable[[str], Interface | None]
+    ) -> Iterator[RowDelta]:
+        """Yield what each row update makes of the row that is held.
+
+        :param get: returns the row that is held of a uuid.
+        :raises ProtocolError: an update cannot be read, or does not fit.
+        """
         try:
-            for uuid, raw in self._tables.decode(updates).get(TABLE, {}).items():
-                old = rows.get(uuid)
+            for uuid, raw in updates.items():
+                old = get(uuid)
                 if old is not None:
                     uuid = old.uuid  # the same object finds its way faster through every dict
                 yield RowDelta(uuid, old, self._read(uuid, self._row_update.decode(raw), old))
@@ -119,34 +183,14 @@ class Codec:
             raise ProtocolError(f"an update of table {TABLE} cannot be read: {error}") from None
 
     def _read_update(self, uuid: str, update: Any, old: Interface | None) -> Interface | None:
-        if not update.new:
-            if update.old is msgspec.UNSET:
-                raise ProtocolError(f"an update says nothing of its row: {uuid}")
-            if old is None:
-                raise ProtocolError(f"a row that we do not hold is deleted: {uuid}")
-            return None
-        if (update.old is msgspec.UNSET) != (old is None):
-            raise ProtocolError(
-                f"a row that we do not hold is changed: {uuid}"
-                if old is None
-                else f"a row that we hold is inserted: {uuid}"
-            )
-        return self._new(uuid, update.new)
+        action, row = action_of_update(uuid, update, held=old is not None)
+        return None if action == "delete" else self._new(uuid, row)
 
     def _read_update2(self, uuid: str, update: Any, old: Interface | None) -> Interface | None:
-        if update.modify:
-            if old is None:
-                raise ProtocolError(f"a row that we do not hold is changed: {uuid}")
-            return self._modified(old, update.modify)
-        if row := update.insert or update.initial:
-            if old is not None:
-                raise ProtocolError(f"a row that we hold is inserted: {uuid}")
-            return self._new(uuid, row)
-        if update.delete is msgspec.UNSET:
-            raise ProtocolError(f"an update says nothing of its row: {uuid}")
-        if old is None:
-            raise ProtocolError(f"a row that we do not hold is deleted: {uuid}")
-        return None
+        action, row = action_of_update2(uuid, update, held=old is not None)
+        if action == "delete":
+            return None
+        return self._new(uuid, row) if old is None else self._modified(old, row)
 
     def _new(self, uuid: str, row: _Row) -> Interface:
         """A row of which what is left out holds its default (ovsdb-server(7), <row-update2>)."""
@@ -157,13 +201,13 @@ class Codec:
             uuid=uuid,
             name="" if name is unset else name,
             type="" if type_ is unset else sys.intern(type_),
-            ofport=_number(ofport),
+            ofport=number_value(ofport),
             admin_state=_word(row.admin_state),
             link_state=_word(row.link_state),
-            mac_in_use=_text(row.mac_in_use),
+            mac_in_use=self._no_mac if row.mac_in_use is unset else _text(row.mac_in_use),
             error=_text(row.error),
-            external_ids={} if external_ids is unset else _map(external_ids),
-            options={} if options is unset else _map(options),
+            external_ids={} if external_ids is unset else map_value(external_ids),
+            options={} if options is unset else map_value(options),
             columns=self._new_columns(row) if self._extra else {},
         )
 
@@ -174,16 +218,16 @@ class Codec:
             if (value := getattr(row, name)) is not msgspec.UNSET:
                 new[name] = read(value)
         if row.external_ids is not msgspec.UNSET:
-            new["external_ids"] = _map_changed(old.external_ids, _map(row.external_ids))
+            new["external_ids"] = map_changed(old.external_ids, map_value(row.external_ids))
         if row.options is not msgspec.UNSET:
-            new["options"] = _map_changed(old.options, _map(row.options))
+            new["options"] = map_changed(old.options, map_value(row.options))
         if self._extra:
             new["columns"] = self._modified_columns(old.columns, row)
         return msgspec.structs.replace(old, **new)
 
     def _new_columns(self, row: _Row) -> dict[str, Any]:
         return {
-            name: _column(column_type, getattr(row, name))
+            name: column_value(column_type, getattr(row, name))
             for name, column_type in self._extra.items()
         }
 
@@ -193,13 +237,77 @@ class Codec:
             value = getattr(row, name)
             if value is msgspec.UNSET:
                 continue
-            new = _column(column_type, value)
+            new = column_value(column_type, value)
             if column_type.several and column_type.shape == "map":
-                new = _map_changed(columns[name], new)
+                new = map_changed(columns[name], new)
             elif column_type.several:
-                new = _set_changed(columns[name], new)
+                new = set_changed(columns[name], new)
             columns[name] = new
         return columns
+
+
+Action = Literal["insert", "modify", "delete"]
+
+
+def row_update_decoder(method: MonitorMethod, row: type) -> msgspec.json.Decoder[Any]:
+    """Return the decoder of one <row-update> or <row-update2> of rows of this type."""
+    keys = ("old", "new") if method == "monitor" else ("initial", "insert", "modify", "delete")
+    types: dict[str, Any] = dict.fromkeys(keys, row | None | _Unset)
+    types |= {"old": Any} if method == "monitor" else {"delete": Any}
+    return msgspec.json.Decoder(
+        msgspec.defstruct("_RowUpdate", [(k, types[k], msgspec.UNSET) for k in keys], gc=False)
+    )
+
+
+def action_of_update(uuid: str, update: Any, *, held: bool) -> tuple[Action, Any]:
+    """Return what a <row-update> does (RFC 7047, section 4.1.6), and its whole row.
+
+    :param held: whether we hold the row.
+    :raises ProtocolError: it does not fit.
+    """
+    if not update.new:
+        if update.old is msgspec.UNSET:
+            raise ProtocolError(f"an update says nothing of its row: {uuid}")
+        if not held:
+            raise ProtocolError(f"a row that we do not hold is deleted: {uuid}")
+        return "delete", None
+    if (update.old is msgspec.UNSET) == held:
+        raise ProtocolError(
+            f"a row that we hold is inserted: {uuid}"
+            if held
+            else f"a row that we do not hold is changed: {uuid}"
+        )
+    return ("modify" if held else "insert"), update.new
+
+
+def action_of_update2(uuid: str, update: Any, *, held: bool) -> tuple[Action, Any]:
+    """Return what a <row-update2> does (ovsdb-server(7)), and its row or difference.
+
+    :param held: whether we hold the row.
+    :raises ProtocolError: it does not fit, or says more than one thing.
+    """
+    unset = msgspec.UNSET
+    modify, insert, initial, delete = update.modify, update.insert, update.initial, update.delete
+    if (modify is unset) + (insert is unset) + (initial is unset) + (delete is unset) != 3:
+        said = (modify, insert, initial, delete) != (unset,) * 4
+        what = "more than one thing" if said else "nothing"
+        raise ProtocolError(f"an update says {what} of its row: {uuid}")
+    if modify is not unset:
+        if not modify:
+            raise ProtocolError(f"an update says nothing of its row: {uuid}")
+        if not held:
+            raise ProtocolError(f"a row that we do not hold is changed: {uuid}")
+        return "modify", modify
+    if delete is not unset:
+        if not held:
+            raise ProtocolError(f"a row that we do not hold is deleted: {uuid}")
+        return "delete", None
+    row = initial if insert is unset else insert
+    if not row:
+        raise ProtocolError(f"an update says nothing of its row: {uuid}")
+    if held:
+        raise ProtocolError(f"a row that we hold is inserted: {uuid}")
+    return "insert", row
 
 
 def _optional(value: Any, expected: type) -> Any:
@@ -212,32 +320,36 @@ def _optional(value: Any, expected: type) -> Any:
         case ("set", []):
             return None
         case ("set", [element]) if type(element) is expected:
-            return element
+            return _atom(element)
     raise ProtocolError(f"expected {expected.__name__} or nothing: {value!r:.80}")
 
 
-def _number(value: _Number | _Unset) -> int | None:
+def number_value(value: Number | _Unset) -> int | None:
+    """Return the integer of a scalar or optional column, None where it is empty or left out."""
     number: int | None = value if type(value) is int else _optional(value, int)
+    if number is not None and not -(2**63) <= number < 2**63:  # RFC 7047, section 3.1
+        raise ProtocolError("an integer has more than 64 bits")
     return number
 
 
-def _text(value: _Text | _Unset) -> str | None:
+def _text(value: Text | _Unset) -> str | None:
     text: str | None = value if type(value) is str else _optional(value, str)
     return text
 
 
-def _word(value: _Text | _Unset) -> str | None:
+def _word(value: Text | _Unset) -> str | None:
     """Text that is one of a few words in every row, kept once."""
     text = _text(value)
     return None if text is None else sys.intern(text)
 
 
-def _map(value: _Map) -> dict[str, str]:
+def map_value(value: Map) -> dict[str, str]:
+    """Return a map of strings."""
     intern = sys.intern  # the same few keys in every row
     return {intern(key): text for key, text in value[1]}
 
 
-def _map_changed(old: Mapping[Any, Any], difference: Mapping[Any, Any]) -> dict[Any, Any]:
+def map_changed(old: Mapping[Any, Any], difference: Mapping[Any, Any]) -> dict[Any, Any]:
     """Apply a difference of maps: a pair that is there with the same value is removed."""
     changed = dict(old)
     for key, value in difference.items():
@@ -248,23 +360,22 @@ def _map_changed(old: Mapping[Any, Any], difference: Mapping[Any, Any]) -> dict[
     return changed
 
 
-def _set_changed(old: Sequence[Any], difference: Sequence[Any]) -> tuple[Any, ...]:
+def set_changed(old: Sequence[Any], difference: Sequence[Any]) -> tuple[Any, ...]:
     """Apply a difference of sets: what is in both is removed, what is in one is there."""
-    kept = [element for element in old if element not in difference]
-    return _sorted(kept + [element for element in difference if element not in old])
+    return in_order(set(old) ^ set(difference))
 
 
-def _sorted(elements: Sequence[Any]) -> tuple[Any, ...]:
+def in_order(elements: Iterable[Any]) -> tuple[Any, ...]:
     """A set in one order, so that it is equal however it came about."""
     return tuple(sorted(elements, key=lambda element: (isinstance(element, str), element)))
 
 
-def _column(column_type: ColumnType, value: Any) -> Any:
+def column_value(column_type: ColumnType, value: Any) -> Any:
     """The Python value of an extra column: None, a scalar, a tuple or a dict."""
     if column_type.shape == "map":
         return dict(_pairs(value))
     if column_type.shape == "set":
-        return _sorted(_elements(value))
+        return in_order(_elements(value))
     if value is msgspec.UNSET:
         return column_type.default
     elements = _elements(value)
@@ -296,13 +407,15 @@ def _atom(value: Any) -> Any:
     match value:
         case ["uuid" | "named-uuid", str(uuid)]:
             return uuid
+        case int() if not -(2**63) <= value < 2**63:  # RFC 7047, section 3.1
+            raise ProtocolError("an integer has more than 64 bits")
         case str() | int() | float():
             return value
     raise ProtocolError(f"expected an atom: {value!r:.80}")
 
 
 _SCALARS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
-    ("ofport", _number),
+    ("ofport", number_value),
     ("mac_in_use", _text),
     ("admin_state", _word),
     ("link_state", _word),

@@ -15,8 +15,8 @@ from dfovsdb.text.escape import clean, counted
 
 _COLOURS = {"online": "32", "updated": "33", "offline": "31"}
 _DIM = "2"
-_STATES = {"ready": "0", "pending": "33", "failed": "31"}
-_HEADER = ("kind", "name", "state", "ofport", "link", "mac")
+_STATES = {"ready": "0", "pending": "33", "failed": "31", "gone": "31"}
+_HEADER = ("kind", "name", "bridge", "state", "ofport", "link", "mac")
 _RULE = 76  # columns of a rule
 _AMBIGUOUS = frozenset(' ="')
 
@@ -87,15 +87,14 @@ def port_table(
 
 def port_facts(port: Port) -> str:
     """What a table has no column of its own for: why it failed, and its attributes."""
-    error = [f"error={_value(port.error)}"] if port.state == "failed" and port.error else []
-    attributes = [f"{clean(n)}={_value(v)}" for n, v in port.attributes.items() if v is not None]
-    return " ".join(error + attributes)
+    return " ".join([*_error(port), *_place(port), *_attributes(port)])
 
 
 def _row(port: Port) -> tuple[str, ...]:
     return (
         clean(port.kind, 16),
         clean(port.name, 40),
+        clean(port.bridge or "-", 40),
         port.state,
         "-" if port.ofport is None else str(port.ofport),
         clean(port.link_state or "-"),
@@ -126,8 +125,29 @@ def _news(event: PortEvent) -> Iterator[tuple[str, tuple[Any, Any]]]:
 
 def _facts(port: Port) -> Iterator[str]:
     yield f"ofport={port.ofport}" if port.state == "ready" else port.state
-    if port.state == "failed" and port.error is not None:
+    yield from _error(port)
+    if port.bridge is not None:
+        yield f"bridge={_value(port.bridge)}"
+    yield from _place(port)
+    yield from _attributes(port)
+
+
+def _error(port: Port) -> Iterator[str]:
+    if port.error:
         yield f"error={_value(port.error)}"
+
+
+def _place(port: Port) -> Iterator[str]:
+    """Yield the VLANs and the bond of a port, where it has any."""
+    if port.tag is not None:
+        yield f"tag={port.tag}"
+    if port.trunks:
+        yield "trunks=" + ",".join(map(str, port.trunks))
+    if port.bond is not None:
+        yield f"bond={_value(port.bond)}"
+
+
+def _attributes(port: Port) -> Iterator[str]:
     for name, value in port.attributes.items():
         if value is not None:
             yield f"{clean(name)}={_value(value)}"
@@ -139,8 +159,10 @@ def _change(old: Any, new: Any) -> str:
 
 def _value(value: Any) -> str:
     """One word; in quotes where it could be taken for several, or for another field."""
-    if value is None:
+    if value is None or value == ():
         return "none"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     text = clean(str(value))
     if text and _AMBIGUOUS.isdisjoint(text):
         return text

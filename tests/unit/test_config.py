@@ -34,10 +34,18 @@ def test_the_defaults_are_those_of_the_documentation(file: Path) -> None:
     file.touch()
     conf = config.load([str(file)])
     assert conf.ovsdb.connection == "tcp:127.0.0.1:6640"
-    assert conf.dfovsdb.classifiers == ["patch", "tunnel", "bridge", "vm"]
+    assert conf.dfovsdb.classifiers == [
+        "patch",
+        "tunnel",
+        "bridge",
+        "service",
+        "vm",
+        "uplink",
+    ]
     assert conf.dfovsdb.sinks == ["log"]
     assert config.connection_options(conf) == {
         "monitor": "auto",
+        "tables": ["Interface"],
         "inactivity_probe": 5,
         "reconnect_min": 1,
         "reconnect_max": 8,
@@ -138,7 +146,7 @@ def test_a_bad_value_names_its_option_in_one_line(
 
 def test_every_option_that_may_be_wrong_is_checked() -> None:
     """Those that cannot: any string and any list are read, and judged by who uses them."""
-    judged_later = {"connection", "classifiers", "sinks", "host", "state_dir", "listen"}
+    judged_later = {"connection", "classifiers", "sinks", "host", "state_dir", "listen", "tables"}
     judged_later |= {"ssl_key_file", "ssl_cert_file", "ssl_ca_cert_file"}
     checked = {
         "monitor",

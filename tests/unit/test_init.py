@@ -10,6 +10,7 @@ import pytest
 import dfovsdb
 
 NAMES = {
+    "IGNORE",
     "watch",
     "Monitor",
     "Classifier",

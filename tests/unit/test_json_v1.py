@@ -37,6 +37,7 @@ def test_an_event_is_exactly_this_line() -> None:
         b'"5a6b1bd2-2d52-4f1c-9f0f-9e6f0d6c0c01","name":"tap4aa64e21-d9","kind":"vm",'
         b'"type":"","ofport":5,"state":"ready","admin_state":"up","link_state":"up",'
         b'"mac_in_use":"fe:16:3e:00:00:01","error":null,'
+        b'"bridge":null,"tag":null,"trunks":[],"bond":null,'
         b'"attributes":{"iface_id":"vif-1","vm_id":null}},'
         b'"changed":{"ofport":[null,5],"state":["pending","ready"]}}'
     )
@@ -65,7 +66,7 @@ def test_a_line_holds_no_line_break_whatever_the_names_hold() -> None:
 
 def test_a_string_is_never_cut() -> None:
     error = "x" * 100_000
-    assert json.loads(to_json(event(port(error=error))))["port"]["error"] == error
+    assert json.loads(to_json(event(port(ofport=-1, error=error))))["port"]["error"] == error
 
 
 def test_a_time_without_fractions_is_read_back() -> None:
@@ -77,12 +78,15 @@ def test_a_time_without_fractions_is_read_back() -> None:
 
 
 def test_changes_name_each_fact_with_its_old_and_new_value() -> None:
-    old = port(attributes={"a": "1", "b": "2", "c": "3"}, link_state="up", error="e")
-    new = port(attributes={"a": "1", "b": None, "d": "4"}, link_state=None, name="tap1")
+    old = port(attributes={"a": "1", "b": "2", "c": "3"}, link_state="up", tag=4095)
+    new = port(
+        attributes={"a": "1", "b": None, "d": "4"}, link_state=None, name="tap1", trunks=(1, 2)
+    )
     assert changes(old, new) == {
         "name": ("tap0", "tap1"),
         "link_state": ("up", None),
-        "error": ("e", None),
+        "tag": (4095, None),
+        "trunks": ((), (1, 2)),
         "attributes.b": ("2", None),
         "attributes.c": ("3", None),
         "attributes.d": (None, "4"),

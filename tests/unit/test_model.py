@@ -33,7 +33,17 @@ def test_the_state_follows_ofport(ofport: int | None, state: str) -> None:
 
 
 def test_a_port_carries_the_facts_of_its_row_and_the_row() -> None:
-    row = interface(type="internal", ofport=3, error="e", mac_in_use="m", link_state="down")
+    row = interface(
+        type="internal",
+        ofport=3,
+        error="e",
+        mac_in_use="m",
+        link_state="down",
+        bridge="br-int",
+        tag=5,
+        trunks=(1, 2),
+        bond="bond0",
+    )
     made = port_of(row, "vm", {"iface_id": "x"})
     assert made.interface is row
     assert made.facts() == {
@@ -46,7 +56,11 @@ def test_a_port_carries_the_facts_of_its_row_and_the_row() -> None:
         "admin_state": None,
         "link_state": "down",
         "mac_in_use": "m",
-        "error": "e",
+        "error": None,
+        "bridge": "br-int",
+        "tag": 5,
+        "trunks": (1, 2),
+        "bond": "bond0",
         "attributes": {"iface_id": "x"},
     }
     assert tuple(made.facts()) == PORT_FACTS
@@ -73,6 +87,10 @@ def test_ports_are_equal_by_their_facts_without_the_row() -> None:
         {"mac_in_use": "m"},
         {"attributes": {"iface_id": "vif-2"}},
         {"attributes": {}},
+        {"bridge": "br-int"},
+        {"tag": 1},
+        {"trunks": (1,)},
+        {"bond": "bond0"},
     ],
 )
 def test_ports_differ_by_each_fact(facts: dict[str, Any]) -> None:
@@ -80,8 +98,9 @@ def test_ports_differ_by_each_fact(facts: dict[str, Any]) -> None:
     assert not port(**facts) == port()  # noqa: SIM201 - the two operators are defined apart
 
 
-def test_an_error_counts_only_while_the_port_is_failed() -> None:
+def test_there_is_an_error_only_while_the_port_is_failed() -> None:
     assert port(error="a") == port(error=None)
+    assert port(error="a").error is None
     assert port(ofport=None, error="a") == port(ofport=None, error="b")
     assert port(ofport=-1, error="a") != port(ofport=-1, error="b")
 
@@ -93,13 +112,72 @@ def test_a_port_is_nothing_but_a_port() -> None:
 EPHEMERAL = ("admin_state", "link_state", "mac_in_use")
 
 
+UNKNOWN: dict[str, Any] = dict.fromkeys(EPHEMERAL)
+
+
+def test_what_became_empty_together_while_ofport_stayed_keeps_its_last_known_value() -> None:
+    last = port(admin_state="up", link_state="down", mac_in_use="m")
+    kept = keep_known(last, port(**UNKNOWN))
+    assert [getattr(kept, name) for name in EPHEMERAL] == ["up", "down", "m"]
+    again = port_of(interface(ofport=5, **UNKNOWN), "vm", {}, last)
+    assert [getattr(again, name) for name in EPHEMERAL] == ["up", "down", "m"]
+
+
 @pytest.mark.parametrize("name", EPHEMERAL)
-def test_what_became_empty_while_ofport_stayed_keeps_its_last_known_value(name: str) -> None:
-    known: dict[str, Any] = {name: "known"}
-    unknown: dict[str, Any] = {name: None}
-    last, now = port(**known), port(**unknown)
-    assert getattr(keep_known(last, now), name) == "known"
-    assert getattr(port_of(interface(ofport=5), "vm", {}, last), name) == "known"
+def test_one_of_them_that_became_empty_alone_is_news(name: str) -> None:
+    known: dict[str, Any] = dict.fromkeys(EPHEMERAL, "known")
+    now = port(**known | {name: None})
+    assert keep_known(port(**known), now) is now
+
+
+def test_a_device_that_vanished_is_gone_and_its_mac_with_it() -> None:
+    vanished = port(admin_state="down", link_state="down", mac_in_use=None)
+    assert (vanished.state, vanished.mac_in_use) == ("gone", None)
+    assert vanished.error == "its network device has vanished"
+    # The kernel has no flags of a device that is not there.
+    assert port(admin_state=None, link_state="down", mac_in_use=None).state == "gone"
+    last = port(admin_state="down", link_state="down", mac_in_use="m")
+    assert keep_known(last, vanished) is vanished
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"mac_in_use": "00:00:00:00:00:00"},  # of a vhost-user port that waits for its VM
+        {"mac_in_use": ""},  # the server has no such column
+        {"admin_state": None, "link_state": None},  # the database has restarted
+        {"link_state": "up"},
+    ],
+)
+def test_other_ports_are_not_gone(facts: dict[str, Any]) -> None:
+    down: dict[str, Any] = {"admin_state": "down", "link_state": "down", "mac_in_use": None}
+    assert port(**down | facts).state == "ready"
+
+
+def test_gone_is_kept_while_the_columns_are_unknown() -> None:
+    vanished = port(admin_state="down", link_state="down", mac_in_use=None)
+    kept = keep_known(vanished, port(**UNKNOWN))
+    assert kept == vanished
+
+
+def patch(peer: bool | None, **facts: Any) -> Any:
+    return port("patch", {}, type="patch", options={"peer": "x"}, peer=peer, **facts)
+
+
+def test_a_patch_port_whose_peer_is_not_there_has_failed_in_our_words() -> None:
+    for error in (None, "No usable peer 'x' exists in 'system' datapath."):
+        failed = patch(False, error=error)
+        assert failed.state == "failed"
+        assert failed.error == "there is no patch port 'x' with this port as its peer"
+    assert patch(True, error="No usable peer").state == "ready"
+    assert patch(True, error="No usable peer").error is None
+    assert patch(None).state == "ready"
+    assert patch(False, ofport=None).state == "pending"
+    refused = patch(False, ofport=-1, error="patch type requires valid 'peer' argument")
+    assert (refused.state, refused.error) == (
+        "failed",
+        "patch type requires valid 'peer' argument",
+    )
 
 
 def test_what_is_known_is_news() -> None:

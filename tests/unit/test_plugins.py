@@ -15,7 +15,9 @@ from dfovsdb import config, plugins
 from dfovsdb.classifiers.bridge import BridgeClassifier
 from dfovsdb.classifiers.match import MatchClassifier
 from dfovsdb.classifiers.patch import PatchClassifier
+from dfovsdb.classifiers.service import ServiceClassifier
 from dfovsdb.classifiers.tunnel import TunnelClassifier
+from dfovsdb.classifiers.uplink import UplinkClassifier
 from dfovsdb.classifiers.vm import VmClassifier
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.plugins import CLASSIFIERS, SINKS
@@ -85,7 +87,21 @@ A_SINK = """
 
 def test_the_plugins_of_this_package_are_installed() -> None:
     ours = {name for name, _ in CLASSIFIERS.ours()}
-    assert ours == {"patch", "tunnel", "bridge", "vm", "match"}
+    assert ours == {
+        "patch",
+        "tunnel",
+        "bridge",
+        "service",
+        "vm",
+        "uplink",
+        "match",
+        "ovn_kubernetes",
+        "kube_ovn",
+        "antrea",
+        "ovs_cni",
+        "xen",
+        "proxmox",
+    }
     assert {"log", "jsonl"} <= {found.name for found in SINKS.installed()}
 
 
@@ -94,7 +110,9 @@ def test_the_default_classifiers_are_built_in_their_order() -> None:
         PatchClassifier,
         TunnelClassifier,
         BridgeClassifier,
+        ServiceClassifier,
         VmClassifier,
+        UplinkClassifier,
     ]
 
 

@@ -35,5 +35,5 @@ def test_a_port_must_have_one_of_each_that_is_asked_for(
     assert selection(TAP) is selected
 
 
-def test_a_port_without_its_row_has_no_iface_id() -> None:
-    assert not Selection(iface_ids=["vif-1"])(port())
+def test_a_port_without_an_iface_id_is_not_selected_by_one() -> None:
+    assert not Selection(iface_ids=["vif-1"])(port(attributes={}))

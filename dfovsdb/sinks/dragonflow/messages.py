@@ -75,12 +75,17 @@ def value_of(port: Port, dialect: Dialect, metadata_interface: str) -> Value:
 
 
 def type_of(port: Port, dialect: Dialect, metadata_interface: str) -> str:
-    """The type word: compute (vm), bridge, patch, tunnel, or unknown for any other kind."""
+    """Return the type word: compute (vm), bridge, patch, tunnel, or unknown.
+
+    A port of any other kind is compute where it has an iface_id, as VMs and services have.
+    """
     if port.name == metadata_interface:
         return "unknown"
-    if port.kind == "vm":
+    if port.kind in ("bridge", "patch", "tunnel"):
+        return port.kind
+    if port.kind in ("vm", "service") or port.attributes.get("iface_id"):
         return dialect.vm
-    return port.kind if port.kind in ("bridge", "patch", "tunnel") else "unknown"
+    return "unknown"
 
 
 def _fields(
@@ -92,7 +97,7 @@ def _fields(
     yield "name", port.name
     yield dialect.number, port.ofport
     yield "admin_state", port.admin_state
-    yield "lport", attribute("iface_id")
+    yield "lport", None if type_ == "patch" else attribute("iface_id")
     yield "type", type_
     yield "peer", attribute("peer")
     yield "mac_in_use", port.mac_in_use

@@ -90,9 +90,12 @@ def test_extra_columns_are_those_beyond_the_core() -> None:
     assert Chain(default_classifiers()).extra_columns == frozenset()
 
 
-@pytest.mark.parametrize("column", ["statistics", "status"])
+@pytest.mark.parametrize("column", ["statistics", "Interface.statistics", "Port.statistics"])
 def test_columns_that_are_rewritten_all_the_time_are_refused_in_one_line(column: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"classifier a declares the column {column}"):
+    with pytest.raises(
+        ConfigurationError,
+        match=f"classifier a declares the column {column.removeprefix('Interface.')}",
+    ):
         Chain([Says("a", None, frozenset({column, "mtu"}))])
 
 
@@ -131,9 +134,12 @@ def test_a_class_that_never_names_a_kind_is_refused() -> None:
         ({"type": "vxlan", "external_ids": {"iface-id": "x"}}, "tunnel"),
         ({"type": "internal", "name": "br-x", "external_ids": {"iface-id": "x"}}, "bridge"),
         ({"ofport": 65534, "external_ids": {"iface-id": "x"}}, "bridge"),
-        ({"type": "internal", "name": "tap0", "external_ids": {"iface-id": "x"}}, "vm"),
-        ({"type": "internal", "name": "qr-0", "external_ids": {"iface-id": "x"}}, None),
-        ({"name": "eth0"}, None),
+        ({"type": "internal", "name": "tap0", "external_ids": {"iface-id": "x"}}, "service"),
+        ({"type": "internal", "name": "qr-0", "external_ids": {"iface-id": "x"}}, "service"),
+        ({"name": "tap0", "external_ids": {"iface-id": "x"}}, "vm"),
+        ({"name": "qr-0", "external_ids": {"iface-id": "x"}}, None),
+        ({"name": "eth0"}, "uplink"),
+        ({"name": "veth0"}, None),
     ],
 )
 def test_the_default_order_gives_each_port_one_kind(facts: Any, kind: str | None) -> None:

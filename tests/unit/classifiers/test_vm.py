@@ -11,7 +11,7 @@ IDS = {"iface-id": "4aa64e21-d9d6"}
 
 
 @pytest.mark.parametrize("name", ["tap0", "qvo0", "vhu0", "vnet0", "vif0", "tpi-0", "x"])
-@pytest.mark.parametrize("type_", ["", "internal", "dpdkvhostuserclient"])
+@pytest.mark.parametrize("type_", ["", "system", "dpdkvhostuserclient"])
 def test_a_row_with_an_iface_id_is_a_vm(name: str, type_: str) -> None:
     row = interface(name=name, type=type_, external_ids=IDS)
     attributes = VmClassifier().classify(row)
@@ -27,9 +27,44 @@ def test_a_row_without_an_iface_id_is_none(external_ids: dict[str, str]) -> None
 
 @pytest.mark.parametrize("name", ["qr-1", "qg-1", "sg-1", "fg-1", "ha-1"])
 def test_the_ports_of_routers_are_no_vm(name: str) -> None:
-    row = interface(name=name, type="internal", external_ids=IDS)
+    row = interface(name=name, external_ids=IDS)
     assert VmClassifier().classify(row) is None
     assert VmClassifier(exclude_names=()).classify(row) is not None
+
+
+def test_an_internal_port_belongs_to_the_host_and_is_no_vm() -> None:
+    row = interface(name="tap0", type="internal", external_ids=IDS)
+    assert VmClassifier().classify(row) is None
+    assert VmClassifier().nearly(row) == "it is an internal port: a service"
+
+
+@pytest.mark.parametrize("key", ["attached-mac", "attached_mac"])
+def test_the_mac_has_two_spellings(key: str) -> None:
+    attributes = VmClassifier().classify(interface(external_ids=IDS | {key: "fa:16:3e:00:00:01"}))
+    assert attributes is not None
+    assert attributes["attached_mac"] == "fa:16:3e:00:00:01"
+
+
+def test_whether_a_vhost_user_vm_is_connected_is_told_where_it_is_asked_for() -> None:
+    assert VmClassifier().columns == frozenset()
+    asking = VmClassifier(status=True)
+    assert asking.columns == {"status"}
+    row = interface(
+        type="dpdkvhostuserclient",
+        external_ids=IDS,
+        columns={"status": {"status": "connected", "features": "0x0"}},
+    )
+    attributes = asking.classify(row)
+    assert attributes is not None
+    assert attributes["vhost"] == "connected"
+    of_tap = asking.classify(interface(external_ids=IDS, columns={"status": {"status": "x"}}))
+    assert of_tap is not None
+    assert of_tap["vhost"] is None
+    nothing = asking.classify(
+        interface(type="dpdkvhostuser", external_ids=IDS, columns={"status": None})
+    )
+    assert nothing is not None
+    assert nothing["vhost"] is None
 
 
 def test_attributes_come_from_the_external_ids() -> None:
@@ -82,7 +117,11 @@ def test_names_are_options() -> None:
     assert narrow.classify(interface(name="tap0", external_ids=IDS)) is not None
     assert narrow.classify(interface(name="qr-0", external_ids=IDS)) is None
     assert narrow.classify(interface(name="tap-x0", external_ids=IDS)) is None
-    assert [option.dest for option in VmClassifier.options] == ["names", "exclude_names"]
+    assert [option.dest for option in VmClassifier.options] == [
+        "names",
+        "exclude_names",
+        "status",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -108,11 +108,14 @@ def test_no_database_content_leaves_its_line(name: str, kind: str, value: str) -
 
 
 def test_a_table_of_ports_is_aligned_and_counts_kinds() -> None:
-    ports = [port("bridge", {}, name="br-int", ofport=65534), port(name="tap0", ofport=None)]
+    ports = [
+        port("bridge", {}, name="br-int", ofport=65534),
+        port(name="tap0", ofport=None, bridge="br-int", tag=5),
+    ]
     assert list(port_table(ports)) == [
-        "kind    name    state    ofport  link  mac  attributes",
-        "bridge  br-int  ready    65534   up    -",
-        "vm      tap0    pending  -       up    -    iface_id=vif-1",
+        "kind    name    bridge  state    ofport  link  mac  attributes",
+        "bridge  br-int  -       ready    65534   up    -",
+        "vm      tap0    br-int  pending  -       up    -    tag=5 iface_id=vif-1",
         "2 ports: bridge 1, vm 1",
     ]
     assert list(port_table([]))[1:] == ["0 ports"]

@@ -1,0 +1,90 @@
+"""Uplinks: the NICs of the host, and what DPDK has of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oslo_config import cfg
+
+from dfovsdb.classifiers.base import Classifier, like
+from dfovsdb.classifiers.vif import VIF_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dfovsdb.model import Interface
+
+#: systemd.net-naming-scheme(7), and the older names of Linux and of Dell's biosdevname.
+NAMES = (
+    "eth[0-9]*",
+    "en[abciopsxPv]*[0-9]*",
+    "ib[0-9]*",
+    "ibp*",
+    "ibs*",
+    "em[0-9]*",
+    "p[0-9]*p[0-9]*",
+    "wl*",
+    "ww*",
+    "bond[0-9]*",
+    "team[0-9]*",
+)
+
+#: The representor of a virtual function, such as enp4s0f0_1.
+EXCLUDE_NAMES = ("*_[0-9]*", "*vf[0-9]*")
+
+
+class UplinkClassifier(Classifier):
+    """Claims type `dpdk`, and system interfaces that have the name of a NIC and no VIF's ids."""
+
+    kind = "uplink"
+    options = (
+        cfg.ListOpt(
+            "names",
+            default=list(NAMES),
+            help="Shell patterns of names: a system interface of such a name is an uplink.",
+        ),
+        cfg.ListOpt(
+            "exclude_names",
+            default=list(EXCLUDE_NAMES),
+            help="Shell patterns of names that are no uplink, such as those of representors.",
+        ),
+        cfg.BoolOpt(
+            "status",
+            default=False,
+            help="Read the column status too, for the attribute driver.",
+        ),
+    )
+
+    def __init__(
+        self,
+        names: Sequence[str] = NAMES,
+        exclude_names: Sequence[str] = EXCLUDE_NAMES,
+        status: bool = False,
+    ) -> None:
+        self._is_named = like(names)
+        self._is_excluded = like(exclude_names)
+        self.columns = frozenset({"status"}) if status else frozenset()
+
+    def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
+        if interface.type not in ("", "system", "dpdk"):
+            return None
+        if _is_vif(interface.external_ids) or _is_vif(interface.port_external_ids):
+            return None
+        if interface.type != "dpdk" and (
+            not self._is_named(interface.name) or self._is_excluded(interface.name)
+        ):
+            return None
+        status: Any = interface.columns.get("status") or {}
+        return {
+            "driver": status.get("driver_name"),
+            "devargs": interface.options.get("dpdk-devargs"),
+        }
+
+    def nearly(self, interface: Interface) -> str | None:
+        if interface.type in ("", "system") and self._is_named(interface.name):
+            return "its name is among exclude_names, or it has the ids of a VIF"
+        return None
+
+
+def _is_vif(external_ids: Mapping[str, str]) -> bool:
+    return bool(external_ids) and any(external_ids.get(key) for key in VIF_KEYS)
