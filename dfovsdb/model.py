@@ -95,12 +95,9 @@ class RowDelta(NamedTuple):
 class Port(msgspec.Struct, frozen=True, gc=False, kw_only=True, eq=False):
     """An Interface as its classifier sees it.
 
-    | state | means |
-    |---|---|
-    | `pending` | the switch has given no port number yet |
-    | `failed` | the port number is -1, or the peer of a patch port does not exist |
-    | `gone` | there is a port number still, and the network device has vanished |
-    | `ready` | anything else |
+    `state` is `pending` while the switch has given no port number, `failed` where the number is
+    -1 or the peer of a patch port does not exist, `gone` where there is a number still and the
+    network device has vanished, and `ready` in any other case.
 
     `error` is None unless the state is `failed` or `gone`. `bridge`, `tag`, `trunks` and `bond`
     are those of the Interface. `interface` is the raw row, None for a port that was read back

@@ -18,14 +18,22 @@ import pytest
 from nats.aio.client import Client
 
 from dfovsdb import from_json
+from dfovsdb.classifiers.antrea import AntreaClassifier
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.bridge import BridgeClassifier
+from dfovsdb.classifiers.kube_ovn import KubeOvnClassifier
 from dfovsdb.classifiers.match import MatchClassifier
+from dfovsdb.classifiers.ovn_kubernetes import OvnKubernetesClassifier
+from dfovsdb.classifiers.ovs_cni import OvsCniClassifier
 from dfovsdb.classifiers.patch import PatchClassifier
+from dfovsdb.classifiers.proxmox import ProxmoxClassifier
+from dfovsdb.classifiers.service import ServiceClassifier
 from dfovsdb.classifiers.tunnel import TunnelClassifier
+from dfovsdb.classifiers.uplink import UplinkClassifier
 from dfovsdb.classifiers.vm import VmClassifier
+from dfovsdb.classifiers.xen import XenClassifier
 from dfovsdb.errors import SinkUnavailable
-from dfovsdb.model import PortEvent
+from dfovsdb.model import Interface, PortEvent
 from dfovsdb.sinks import jsonl
 from dfovsdb.sinks.base import Sink
 from dfovsdb.sinks.dragonflow import DragonflowSink
@@ -35,10 +43,11 @@ from dfovsdb.sinks.nats import NatsSink
 from dfovsdb.sinks.nats import client as nats_client
 from dfovsdb.sinks.oslo_messaging import OsloMessagingSink
 from dfovsdb.sinks.webhook import WebhookSink
-from dfovsdb.testing import CaptureSink
+from dfovsdb.testing import CaptureSink, interface
 from dfovsdb.testing.conformance import ClassifierConformance, SinkConformance, event_word
 from tests.natsserver import NatsServer
 from tests.natsview import Fleet
+from tests.unit import platforms
 
 
 class TestPatch(ClassifierConformance):
@@ -55,6 +64,57 @@ class TestBridge(ClassifierConformance):
 
 class TestVm(ClassifierConformance):
     plugin = VmClassifier
+
+
+class TestService(ClassifierConformance):
+    plugin = ServiceClassifier
+
+
+class TestUplink(ClassifierConformance):
+    def make(self) -> Classifier:
+        return UplinkClassifier(status=True)
+
+
+class TestOvnKubernetes(ClassifierConformance):
+    plugin = OvnKubernetesClassifier
+
+    def rows(self) -> list[Interface]:
+        return [interface(**facts) for facts in platforms.OVN_KUBERNETES]
+
+
+class TestKubeOvn(ClassifierConformance):
+    plugin = KubeOvnClassifier
+
+    def rows(self) -> list[Interface]:
+        return [interface(**facts) for facts in platforms.KUBE_OVN]
+
+
+class TestAntrea(ClassifierConformance):
+    plugin = AntreaClassifier
+
+    def rows(self) -> list[Interface]:
+        return [interface(**facts) for facts in platforms.ANTREA]
+
+
+class TestOvsCni(ClassifierConformance):
+    plugin = OvsCniClassifier
+
+    def rows(self) -> list[Interface]:
+        return [interface(**facts) for facts in platforms.OVS_CNI]
+
+
+class TestXen(ClassifierConformance):
+    plugin = XenClassifier
+
+    def rows(self) -> list[Interface]:
+        return [interface(**facts) for facts in platforms.XEN]
+
+
+class TestProxmox(ClassifierConformance):
+    plugin = ProxmoxClassifier
+
+    def rows(self) -> list[Interface]:
+        return [interface(**facts) for facts in platforms.PROXMOX]
 
 
 class TestMatch(ClassifierConformance):
