@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Literal
 
 #: Why a connection is over: it could not be made; TLS failed; it was closed or broke; it fell
-#: silent; the server canceled the monitor; what it sent was wrong; an error of dfovsdb itself.
+#: silent; the server canceled the monitor; what it sent was wrong; an internal error.
 LossReason = Literal["connect", "tls", "closed", "silent", "canceled", "protocol", "internal"]
 
 

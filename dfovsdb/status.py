@@ -1,4 +1,4 @@
-"""How a monitor does, as values: for metrics, readiness, and the service manager's status."""
+"""The status of a monitor as plain values, for metrics, readiness and the service manager."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Status(NamedTuple):
 
     def problems(self) -> list[str]:
         """Why it is not ready, a line each: connected, synced, and no sink in an outage."""
-        lines = [] if self.alive else ["the loop does not turn"]
+        lines = [] if self.alive else ["the monitor thread is not responding"]
         if not self.synced:
             lines.append(self._waiting())
         lines += [f"sink {sink.name} is unavailable" for sink in self.sinks if not sink.available]

@@ -77,7 +77,7 @@ class Tls:
                 context.load_verify_locations(self._ca_cert_file)
             except (ssl.SSLError, OSError):
                 raise ConfigurationError(
-                    f"ssl_ca_cert_file {self._ca_cert_file!r} is no certificate in PEM form"
+                    f"ssl_ca_cert_file {self._ca_cert_file!r} is not a PEM certificate"
                 ) from None
         if self._cert_file is not None and self._key_file is not None:
             self._load_own(context, self._cert_file, self._key_file)
@@ -99,8 +99,8 @@ class Tls:
                 what = f"ssl_key_file {key_file!r} is not the key of ssl_cert_file {cert_file!r}"
             else:
                 what = (
-                    f"ssl_cert_file {cert_file!r} is no certificate in PEM form, or "
-                    f"ssl_key_file {key_file!r} no key"
+                    f"ssl_cert_file {cert_file!r} is not a PEM certificate, or "
+                    f"ssl_key_file {key_file!r} is not a PEM key"
                 )
             raise ConfigurationError(what) from None
 

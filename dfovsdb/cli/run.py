@@ -60,17 +60,15 @@ def run(args: argparse.Namespace) -> int:
         systemd.notify("READY=1")
         why = _serve(monitor, wanted, logger)
         logger.info(
-            "leaving because of %s; sinks have %g s for what is left",
+            "shutting down (%s); waiting up to %g s for sinks to drain",
             why,
             conf.dfovsdb.stop_timeout,
         )
-        systemd.notify("STOPPING=1", "STATUS=telling what is left")
+        systemd.notify("STOPPING=1", "STATUS=shutting down: waiting for sinks to drain")
     well = monitor.stop()  # which says again how it ended
     logger.info(
-        "ended: %s",
-        "every sink has taken everything"
-        if well
-        else "not every sink has taken everything, see above",
+        "stopped: %s",
+        "all events were delivered" if well else "some events were not delivered (see above)",
     )
     return common.DONE
 
@@ -86,10 +84,10 @@ def _serve(monitor: Monitor, wanted: Collection[signal.Signals], logger: logging
         if signalled is None:
             continue
         if signalled.si_signo == signal.SIGHUP:
-            logger.info("SIGHUP: files are opened again; the configuration is not read again")
+            logger.info("SIGHUP: reopening files; the configuration is not read again")
             monitor.reopen()
         elif signalled.si_signo == signal.SIGUSR1:
-            logger.info("SIGUSR1: every sink is told everything again")
+            logger.info("SIGUSR1: resending the full state to every sink")
             monitor.replay()
         else:
             name = signal.Signals(signalled.si_signo).name

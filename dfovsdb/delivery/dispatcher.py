@@ -131,7 +131,7 @@ class Dispatcher:
                 ports.pop(port_uuid, None)
 
     def ports(self) -> dict[str, Port]:
-        """A cut."""
+        """Return a consistent copy of all current ports."""
         with self._lock:
             return dict(self._ports)
 
@@ -179,7 +179,7 @@ class Dispatcher:
                 LOG.warning("sink %s: %s left undelivered", worker.name, words)
             if not ended:
                 well = False
-                LOG.warning("sink %s hangs, and was left behind", worker.name)
+                LOG.warning("sink %s did not stop in time; abandoned", worker.name)
         if self._state:
             self._state.close()
         return well

@@ -118,7 +118,9 @@ class Worker:
             self.failure = refused.error
             if self.opened.is_set():  # nobody waits to be told
                 LOG.error(
-                    "sink %s cannot be opened, and is told nothing: %s", self.name, refused.error
+                    "sink %s failed to open; it will receive no events: %s",
+                    self.name,
+                    refused.error,
                 )
             return False
         else:
@@ -146,7 +148,7 @@ class Worker:
         except Stopped:
             raise
         except Exception:
-            LOG.exception("sink %s: an error of dfovsdb itself; all is told again", self.name)
+            LOG.exception("sink %s: internal error; resending the full state", self.name)
             self.inbox.request_resync()
             if self.inbox.pause(RETRY_MAX) == "reopen":
                 self._destination.reopen()

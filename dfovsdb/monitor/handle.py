@@ -163,7 +163,7 @@ class Monitor:
             return lost
         except Exception as error:  # noqa: BLE001 - ours, or one of Python's: start over, say it
             self._pipeline.forget()
-            mistake = ProtocolError(f"an error of dfovsdb itself: {error!r}", "internal")
+            mistake = ProtocolError(f"internal error: {error!r}", "internal")
             mistake.__cause__ = error
             return mistake
         return None

@@ -237,7 +237,7 @@ class _Conversation:
             return
         asked = self._waiting.pop(message.id, None) if type(message.id) is int else None
         if asked is None:
-            raise ProtocolError(f"a reply to nothing that was asked: id {message.id!r:.80}")
+            raise ProtocolError(f"unexpected reply: id {message.id!r:.80}")
         if asked == "get_schema":
             self._got_schema(message)
         elif message.error is not None:

@@ -82,7 +82,9 @@ class Web:
             return 200, {"Content-Type": _METRICS}, self._metrics.text()
         if parts.path == "/healthz":
             alive = self._monitor.alive
-            return _words(200 if alive else 503, "ok" if alive else "the loop does not turn")
+            return _words(
+                200 if alive else 503, "ok" if alive else "the monitor thread is not responding"
+            )
         if parts.path == "/readyz":
             problems = self._monitor.status().problems()
             return _words(503 if problems else 200, "\n".join(problems) or "ok")

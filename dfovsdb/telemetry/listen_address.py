@@ -53,7 +53,9 @@ def cannot(listen: str, error: OSError) -> ConfigurationError:
     """What to raise where it cannot be listened there."""
     words = f"[metrics] listen = {listen}: {error.strerror}"
     if error.errno == errno.EADDRINUSE:
-        words += f"; who has it says `ss -ltnp 'sport = :{address(listen)[1][1]}'`"
+        words += (
+            f"; run `ss -ltnp 'sport = :{address(listen)[1][1]}'` to see which process uses it"
+        )
     return ConfigurationError(words)
 
 

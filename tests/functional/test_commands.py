@@ -168,8 +168,8 @@ def test_run_says_why_it_leaves_and_how_it_ended(
     agent.wait_for(lambda: any("sync_finished" in line for line in agent.err))
     assert agent.end(signal.SIGTERM) == 0
     leaving, ended = agent.err[-2:]
-    assert f"leaving because of SIGTERM of process {os.getpid()}; sinks have 4 s" in leaving
-    assert ended.endswith("ended: every sink has taken everything\n")
+    assert f"shutting down (SIGTERM of process {os.getpid()}); waiting up to 4 s" in leaving
+    assert ended.endswith("stopped: all events were delivered\n")
 
 
 def test_run_says_where_it_ended_with_something_left(
@@ -179,9 +179,9 @@ def test_run_says_where_it_ended_with_something_left(
     agent = command("--config-file", configuration(tmp_path, switch.connection, text), "run")
     agent.wait_for(lambda: any("No space left" in line for line in agent.err))
     assert agent.end(signal.SIGINT) == 0
-    assert "leaving because of SIGINT" in agent.err[-3]
+    assert "shutting down (SIGINT" in agent.err[-3]
     assert "sink full: 1 port was left undelivered" in agent.err[-2]
-    assert agent.err[-1].endswith("ended: not every sink has taken everything, see above\n")
+    assert agent.err[-1].endswith("stopped: some events were not delivered (see above)\n")
 
 
 def test_a_file_that_cannot_be_reopened_is_one_line_and_its_sink_goes_on_when_it_can(
@@ -200,7 +200,7 @@ def test_a_file_that_cannot_be_reopened_is_one_line_and_its_sink_goes_on_when_it
     begin = next(
         n
         for n, line in enumerate(agent.err)
-        if "SIGHUP: files are opened again; the configuration is not" in line
+        if "SIGHUP: reopening files; the configuration is not" in line
     )
     (down,) = [line for line in agent.err if "sink events is unavailable: " in line]
     assert f"; make its folder, for this user to write: mkdir -p {folder};" in down

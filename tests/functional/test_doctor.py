@@ -384,7 +384,7 @@ def test_what_the_start_would_refuse_is_told_before_it(tmp_path: Path) -> None:
     _, sinks, state, metrics = found
     assert f"mkdir -p {tmp_path}/out" in sinks.words
     assert f"mkdir -p {tmp_path}/state" in state.words
-    assert f"listen = {port}: Address already in use; who has it says `ss -ltnp" in metrics.words
+    assert f"listen = {port}: Address already in use; run `ss -ltnp" in metrics.words
 
 
 def test_what_the_start_would_take_is_fine_and_nothing_is_made(tmp_path: Path) -> None:

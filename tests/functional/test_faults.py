@@ -146,7 +146,7 @@ WRONG: dict[str, tuple[dict[str, Any] | bytes, ...]] = {
     ),
     "an update that says nothing": (update2(),),
     "a value of another type": (update2(insert={"name": ["set", []]}),),
-    "a reply to nothing that was asked": ({"id": 99, "result": {}, "error": None},),
+    "unexpected reply": ({"id": 99, "result": {}, "error": None},),
     "a reply without a result": ({"id": 1, "error": None},),
     "an update of another monitor": (
         {"id": None, "method": "update2", "params": ["other", {"Interface": {}}]},
@@ -235,7 +235,7 @@ def test_an_error_of_our_own_is_counted_said_once_and_followed_by_a_resync(
         sink.wait_for_sync(3)
         wait_until(lambda: told(sink) == {"br-int", "tap0", "tap1"})
         assert losses(monitor) == {"internal": 2}
-    (said,) = [r for r in caplog.records if "dfovsdb itself" in r.message]
+    (said,) = [r for r in caplog.records if "internal error" in r.message]
     assert said.exc_info  # with its traceback
 
 

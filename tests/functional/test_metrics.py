@@ -283,7 +283,7 @@ def test_a_port_in_use_is_one_line_and_status_2(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == (
         f"dfovsdb: [metrics] listen = {port}: Address already in use; "
-        f"who has it says `ss -ltnp 'sport = :{port}'`\n"
+        f"run `ss -ltnp 'sport = :{port}'` to see which process uses it\n"
     )
 
 

@@ -115,7 +115,7 @@ sys.exit(cli.main(["run"]))
         )
         try:
             said = ""
-            while "the loop does not turn" not in said:
+            while "the monitor thread is not responding" not in said:
                 said = manager.recv(4096).decode()
             assert "WATCHDOG=1" not in said
         finally:

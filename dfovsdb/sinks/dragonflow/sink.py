@@ -188,7 +188,7 @@ class DragonflowSink(Sink):
         if news := {name: fact for name, fact in misfits.items() if name not in warned}:
             warned.update(news)
             LOG.warning(
-                "port %s (%s): a controller would choke on %s; left out",
+                "port %s (%s): omitted %s: the controller would reject it",
                 clean(port.name),
                 port.uuid,
                 ", ".join(f"{name} {clean(fact)!r}" for name, fact in news.items()),

@@ -186,7 +186,7 @@ class Publisher:
 
     def _ask_again(self, marker: SyncMarker) -> None:
         if marker.origin != "replay":  # which has just told everything
-            LOG.info("the buckets lack ports of this host: everything is told again")
+            LOG.info("ports of this host are missing from the buckets; republishing everything")
             self._context.request_replay()
 
     async def _publish_or_unavailable(self, messages: Sequence[Publication]) -> None:

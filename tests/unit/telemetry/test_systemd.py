@@ -76,7 +76,7 @@ def test_the_watchdog_is_fed_where_the_loop_turns(manager: socket.socket) -> Non
     report(status())
     assert manager.recv(4096) == b"STATUS=3 ports\nWATCHDOG=1"
     report(status(alive=False))
-    assert manager.recv(4096) == b"STATUS=3 ports; the loop does not turn"
+    assert manager.recv(4096) == b"STATUS=3 ports; the monitor thread is not responding"
 
 
 def test_the_status_says_what_is_waited_for(manager: socket.socket) -> None:
