@@ -221,7 +221,7 @@ def test_a_value_that_goes_bad_later_is_warned_of_too(caplog: pytest.LogCaptureF
     bad, worse = port(VM, mac_in_use="fa:16"), port(VM, mac_in_use="fa:17", admin_state="testing")
     told([event("online", bad), event("updated", worse, bad)])
     assert len(caplog.messages) == 2
-    assert "admin_state 'testing';" in caplog.messages[1]
+    assert "admin_state 'testing':" in caplog.messages[1]
 
 
 # The filter.
