@@ -13,9 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
+
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.chain import Chain
 from dfovsdb.model import CORE_COLUMNS, TABLE, Interface, Port
+from dfovsdb.ovsdb.surroundings import BRIDGE_COLUMNS, PORT_COLUMNS
 from dfovsdb.plugins import default_classifiers
 
 with warnings.catch_warnings():  # ovs.poller imports eventlet where it is installed, which warns
@@ -32,6 +35,8 @@ class Reference:
 
     :param connection: `tcp:HOST:PORT` or `unix:PATH`.
     :param schema: path of the server's schema.
+    :param tables: what is read; from Port and Bridge the surroundings of each row are computed
+        afresh, whenever somebody asks.
     """
 
     def __init__(
@@ -39,9 +44,14 @@ class Reference:
         connection: str,
         schema: Path,
         classifiers: Sequence[Classifier] | None = None,
+        tables: Sequence[str] = (TABLE,),
     ) -> None:
         helper = ovs.db.idl.SchemaHelper(location=str(schema))
         helper.register_columns(TABLE, list(CORE_COLUMNS))
+        self._surrounded = len(tables) > 1
+        if self._surrounded:
+            helper.register_columns("Port", list(PORT_COLUMNS))
+            helper.register_columns("Bridge", list(BRIDGE_COLUMNS))
         self._idl = ovs.db.idl.Idl(connection, helper, probe_interval=0)
         self._chain = Chain(default_classifiers() if classifiers is None else classifiers)
 
@@ -77,12 +87,40 @@ class Reference:
 
     def ports(self) -> dict[str, Port]:
         """The ports by uuid, as of the last refresh()."""
+        rows = [_interface(row) for row in self._idl.tables[TABLE].rows.values()]
+        patches = {(row.name, row.options.get("peer")) for row in rows if row.type == "patch"}
+        surroundings = self._surroundings() if self._surrounded else {}
         ports = {}
-        for row in self._idl.tables[TABLE].rows.values():
-            port = self._chain.port(_interface(row), None)
+        for row in rows:
+            facts: dict[str, Any] = dict(surroundings.get(row.uuid, {}))
+            if row.type == "patch":
+                peer = row.options.get("peer")
+                facts["peer"] = bool(peer) and peer != row.name and (peer, row.name) in patches
+            port = self._chain.port(msgspec.structs.replace(row, **facts), None)
             if port is not None:
                 ports[port.uuid] = port
         return ports
+
+    def _surroundings(self) -> dict[str, dict[str, Any]]:
+        """Return what the rows of Port and Bridge say of each Interface, by its uuid."""
+        bridges = {
+            port.uuid: bridge.name
+            for bridge in self._idl.tables["Bridge"].rows.values()
+            for port in bridge.ports
+        }
+        return {
+            str(interface.uuid): {
+                "bridge": bridges.get(port.uuid),
+                "port_name": port.name,
+                "tag": port.tag[0] if port.tag else None,
+                "trunks": tuple(sorted(port.trunks)),
+                "bond": port.name if len(port.interfaces) > 1 else None,
+                "port_external_ids": dict(port.external_ids),
+                "fake_bridge": port.fake_bridge,
+            }
+            for port in self._idl.tables["Port"].rows.values()
+            for interface in port.interfaces
+        }
 
 
 def differences(ours: dict[str, Port], theirs: dict[str, Port]) -> list[str]:
@@ -91,15 +129,22 @@ def differences(ours: dict[str, Port], theirs: dict[str, Port]) -> list[str]:
     lines += [f"only there: {theirs[uuid]}" for uuid in theirs.keys() - ours.keys()]
     for uuid in ours.keys() & theirs.keys():
         mine, other = ours[uuid].facts(), theirs[uuid].facts()
-        ignored = {name for name in EPHEMERAL if other[name] is None}
-        if ours[uuid].state != "failed":
-            ignored.add("error")
+        ignored = _unknown(mine, other)
         lines += [
             f"{mine['name']} {name}: {mine[name]!r} here, {other[name]!r} there"
             for name in mine
             if name not in ignored and mine[name] != other[name]
         ]
     return lines
+
+
+def _unknown(mine: dict[str, Any], other: dict[str, Any]) -> set[str]:
+    """Return the facts that the switch has forgotten, of which dfovsdb keeps the last known."""
+    if mine["ofport"] != other["ofport"] or any(other[name] is not None for name in EPHEMERAL):
+        return set()
+    if (mine["state"], other["state"]) == ("gone", "ready"):
+        return {*EPHEMERAL, "state", "error"}
+    return set(EPHEMERAL)
 
 
 def _interface(row: Any) -> Interface:

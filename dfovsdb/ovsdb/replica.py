@@ -124,13 +124,7 @@ class Replica:
         row = self._peers.join(row)
         if self._surroundings is not None:
             row = self._surroundings.join(row)
-        if (
-            old is None
-            or not is_unknown(row)
-            or is_unknown(old)
-            or row.ofport is None
-            or row.ofport != old.ofport
-        ):
+        if old is None or not is_unknown(row) or is_unknown(old) or row.ofport != old.ofport:
             if self._unknown:
                 self._unknown.pop(row.uuid, None)
             return row

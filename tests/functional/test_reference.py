@@ -19,6 +19,7 @@ SENTINEL = "sentinel"
 TYPES = ("", "internal", "dummy", "patch", "vxlan", "geneve", "gre", "stt")
 IDS = ("a", "b", "c", "4aa64e21-d9d6-497e-bfa9-cf6dbb574054", 'quo"te', "}{", "é\n\u2028", "")
 WORDS = ("up", "down")
+BRIDGES = ("br-int", "br-ex")
 
 
 def ovs_map(pairs: dict[str, str]) -> list[Any]:
@@ -37,14 +38,26 @@ class Churn:
         self._random = random.Random(seed)
         self._names: list[str] = []
         self._made = 0
-        box.vsctl("add-br", "br-int")
+        self._member: tuple[str, str] | None = None  # of a bond, and the bond
+        for bridge in BRIDGES:
+            box.vsctl("add-br", bridge)
         box.transact(*self._insert(SENTINEL))
 
     def step(self, number: int) -> None:
         """One transaction; it ends by writing the step's number to the sentinel."""
         operations = self._random.choices(
-            (self._add, self._change, self._remove, self._replace, self._several),
-            weights=(4, 10, 2, 3, 1),
+            (
+                self._add,
+                self._change,
+                self._remove,
+                self._replace,
+                self._several,
+                self._change_port,
+                self._move,
+                self._bond,
+                self._change_bridge,
+            ),
+            weights=(4, 10, 2, 3, 1, 5, 4, 3, 2),
         )[0]()
         self._box.transact(
             *operations,
@@ -95,6 +108,104 @@ class Churn:
             }
         ]
 
+    def _change_port(self) -> list[dict[str, Any]]:
+        """VLANs, external_ids and the fake bridge of a Port."""
+        if not self._names:
+            return self._add()
+        choose = self._random.choice
+        row = {
+            "tag": optional(choose((None, 5, 4095))),
+            "trunks": ["set", self._random.sample(range(1, 9), self._random.randint(0, 3))],
+            "external_ids": ovs_map({"ovn-chassis-id": choose(IDS), "pod-name": choose(IDS)}),
+            "fake_bridge": choose((True, False)),
+        }
+        columns = self._random.sample(sorted(row), self._random.randint(1, 4))
+        return [
+            {
+                "op": "update",
+                "table": "Port",
+                "where": [["name", "==", choose(self._names)]],
+                "row": {column: row[column] for column in columns},
+            }
+        ]
+
+    def _move(self) -> list[dict[str, Any]]:
+        """Move a Port to the other bridge."""
+        if not self._names:
+            return self._add()
+        port = self._uuid("Port", self._random.choice(self._names))
+        target = self._random.choice(BRIDGES)
+        return [
+            *(self._ports_of(bridge, "delete", port) for bridge in BRIDGES if bridge != target),
+            self._ports_of(target, "insert", port),
+        ]
+
+    def _bond(self) -> list[dict[str, Any]]:
+        """Make the interface of one Port a member of another, or give it a Port of its own."""
+        if self._member:
+            name, bond = self._member
+            self._member = None
+            self._names += [name, bond]
+            interface = self._uuid("Interface", name)
+            return [
+                self._interfaces_of(bond, "delete", interface),
+                {
+                    "op": "insert",
+                    "table": "Port",
+                    "uuid-name": "own",
+                    "row": {"name": name, "interfaces": interface},
+                },
+                self._ports_of(self._random.choice(BRIDGES), "insert", ["named-uuid", "own"]),
+            ]
+        if len(self._names) < 2:
+            return self._add()
+        name, bond = self._random.sample(self._names, 2)
+        self._member = name, bond
+        self._names = [one for one in self._names if one not in self._member]
+        interface = self._uuid("Interface", name)
+        return [self._interfaces_of(bond, "insert", interface), *self._delete(name)]
+
+    def _change_bridge(self) -> list[dict[str, Any]]:
+        """Rename a bridge's row, which no switch does and a database may."""
+        return [
+            {
+                "op": "update",
+                "table": "Bridge",
+                "where": [["name", "==", bridge]],
+                "row": {"datapath_type": self._random.choice(("dummy", "system"))},
+            }
+            for bridge in BRIDGES
+        ]
+
+    def _uuid(self, table: str, name: str) -> Any:
+        found = self._box.transact(
+            {
+                "op": "select",
+                "table": table,
+                "where": [["name", "==", name]],
+                "columns": ["_uuid"],
+            }
+        )
+        return found[0]["rows"][0]["_uuid"]
+
+    @staticmethod
+    def _ports_of(bridge: str, how: str, port: Any) -> dict[str, Any]:
+        return {
+            "op": "mutate",
+            "table": "Bridge",
+            "where": [["name", "==", bridge]],
+            "mutations": [["ports", how, port]],
+        }
+
+    @staticmethod
+    def _interfaces_of(port: str, how: str, interface: Any) -> dict[str, Any]:
+        return {
+            "op": "mutate",
+            "table": "Port",
+            "where": [["name", "==", port]],
+            "mutations": [["interfaces", how, interface]],
+        }
+
     def _row(self) -> dict[str, Any]:
         choose = self._random.choice
         ids = {
@@ -105,7 +216,11 @@ class Churn:
             "df-chassis-id": choose(IDS),
             "other": choose(IDS),
         }
-        options = {"remote_ip": choose(("10.10.10.10", "flow")), "peer": choose(IDS), "key": "7"}
+        options = {
+            "remote_ip": choose(("10.10.10.10", "flow")),
+            "peer": choose((*IDS, *self._names)),
+            "key": "7",
+        }
         return {
             "type": choose(TYPES),
             "external_ids": ovs_map(self._some(ids)),
@@ -145,28 +260,22 @@ class Churn:
         ]
 
     def _delete(self, name: str) -> list[dict[str, Any]]:
-        found = self._box.transact(
-            {
-                "op": "select",
-                "table": "Port",
-                "where": [["name", "==", name]],
-                "columns": ["_uuid"],
-            }
-        )
-        uuid = found[0]["rows"][0]["_uuid"]
-        return [
-            {
-                "op": "mutate",
-                "table": "Bridge",
-                "where": [["name", "==", "br-int"]],
-                "mutations": [["ports", "delete", uuid]],
-            }
-        ]
+        port = self._uuid("Port", name)
+        return [self._ports_of(bridge, "delete", port) for bridge in BRIDGES]
+
+
+ALL = ("Interface", "Port", "Bridge")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("seed", "options"), [(1, {}), (2, {"resync": "diff"}), (3, {"monitor": "rfc7047"})]
+    ("seed", "options"),
+    [
+        (1, {}),
+        (2, {"resync": "diff", "tables": ALL}),
+        (3, {"monitor": "rfc7047", "tables": ALL}),
+        (4, {"tables": ALL}),
+    ],
 )
 def test_after_every_raw_transaction_the_events_fold_to_the_reference(
     seed: int, options: dict[str, Any]
@@ -176,7 +285,9 @@ def test_after_every_raw_transaction_the_events_fold_to_the_reference(
         churn = Churn(box, seed)
         with (
             Monitor(box.connection, sinks=[sink], **options),
-            Reference(box.connection, find_schema()) as reference,
+            Reference(
+                box.connection, find_schema(), tables=options.get("tables", ("Interface",))
+            ) as reference,
         ):
             for number in range(120):
                 if number % 40 == 20:
@@ -224,8 +335,8 @@ def test_on_a_real_switch_the_events_fold_to_the_reference(ovs_sandbox: Sandbox)
     )
     names: set[str] = set()
     with (
-        Monitor(ovs_sandbox.connection, sinks=[sink]),
-        Reference(ovs_sandbox.connection, find_schema()) as reference,
+        Monitor(ovs_sandbox.connection, sinks=[sink], tables=ALL),
+        Reference(ovs_sandbox.connection, find_schema(), tables=ALL) as reference,
     ):
         for number in range(40):
             name = f"tap{pick.randrange(8)}"

@@ -645,7 +645,6 @@ def known(held: dict[str, Interface], rows: dict[str, Interface]) -> dict[str, I
         ephemeral = ("admin_state", "link_state", "mac_in_use")
         if (
             old is not None
-            and new.ofport is not None
             and old.ofport == new.ofport
             and not any(getattr(new, name) for name in ephemeral if name == "mac_in_use")
             and new.admin_state is None
