@@ -1,12 +1,23 @@
 """JSON-RPC 1.0 over a byte stream: framing and typed decoding (RFC 7047, section 4). No I/O.
 
-The stream has no frames: objects follow each other with nothing, or white space, between
-them. Three facts make finding their ends cheap and exact:
+The stream has no frames: objects follow each other with nothing, or white space, between them, and
+a read may end anywhere, in a character too. Four facts make finding the ends cheap and exact:
 
-- one object is never the beginning of another, so bytes that decode as an object are one;
-- outside strings, `}` is followed by `{` between messages and nowhere else;
-- an object is complete when its braces outside strings balance, which can be counted chunk
-  by chunk. So a snapshot of many megabytes is scanned once, whatever the reads look like.
+1. One object is never the beginning of another, so bytes that decode as an object are one. In
+   compact JSON `}{` is a boundary between two messages, or it is inside a string. So the bytes up
+   to a `}{` are tried; most messages end there, and the first one that does not decode says that
+   a string is in the way.
+2. Outside strings, `}` is followed by `{` between messages and nowhere else. What is inside a
+   string is known exactly from a place that is known to be outside: after an even number of quotes
+   that no backslash escapes. So a pass over the bytes finds the boundaries that are real.
+3. An object is complete when its braces outside strings balance. The depth, whether a string is
+   open, and a backslash at the end are all that has to be kept from one read to the next. So each
+   byte of an unfinished message is counted once, when it arrives; it is decoded once, when the
+   braces say that it may be complete. The work is in proportion to the bytes, whatever they are
+   and however the reads cut them.
+4. Outside strings JSON has few letters: those of `true`, `false`, `null` and of numbers. A quote
+   that was lost or added turns the inside out, and what was text is outside then. So damage is an
+   error where it is seen, and swallows at most the rest of the read that it came with.
 """
 
 from __future__ import annotations
@@ -29,7 +40,10 @@ _NO_OUTLINE = bytes(set(range(256)) - set(b'{}"'))
 _WHITE_SPACE = b" \t\r\n"
 #: The quote stands for the strings that were cut out.
 _OUTSIDE_STRINGS = _WHITE_SPACE + b'"{}[]:,0123456789+-.Eeaflnrstu'
-_SAMPLE = 4096  # bytes of a chunk that are looked at for what cannot be outside strings
+#: A chunk up to this size is looked through for what cannot be outside strings; of a longer one,
+#: which is a part of a snapshot, the first bytes: the next chunk is looked at as well.
+_LOOKED_THROUGH = 64 << 10
+_SAMPLE = 4096
 _NO_JSON = msgspec.Raw(b"")
 
 
@@ -133,7 +147,7 @@ class Decoder:
 class _Scan:
     """Says of an unfinished message, chunk by chunk, whether it may be finished now.
 
-    Also when it can never be: a damaged byte must not swallow every message that follows.
+    A damaged byte must not swallow every message that follows: what can be no JSON is an error.
     """
 
     def __init__(self) -> None:
@@ -143,7 +157,10 @@ class _Scan:
         self._before = b""  # `}`, where that is the last thing outside strings
 
     def may_end(self, chunk: bytes | bytearray) -> bool:
-        """True when the message ends with or within this chunk, or can never end rightly."""
+        """Return whether the message ends with or within this chunk.
+
+        :raises ProtocolError: outside strings there is what no JSON has there.
+        """
         chunk = self._escape + chunk
         self._escape = b""
         if b"\\" in chunk:
@@ -161,7 +178,10 @@ class _Scan:
         self._in_string = outline.count(b'"') % 2 == 1
         outside = _outside_strings(outline)
         self._depth += outside.count(b"{") - outside.count(b"}")
-        if self._depth <= 0 or _outside_strings(chunk[:_SAMPLE]).translate(None, _OUTSIDE_STRINGS):
+        sample = chunk if len(chunk) <= _LOOKED_THROUGH else chunk[:_SAMPLE]
+        if odd := _outside_strings(sample).translate(None, _OUTSIDE_STRINGS):
+            raise ProtocolError(f"not JSON-RPC: {_shown(odd)} outside of strings")
+        if self._depth <= 0:
             return True
         ends = not self._in_string and chunk.rstrip(_WHITE_SPACE).endswith(b"}")
         self._before = b"}" if ends else b""

@@ -134,10 +134,18 @@ class Session:
         :raises ProtocolError: this connection must be dropped.
         """
         self._fsm.receive_attempted(_ms(now))
-        if data and self._conversation:
-            self._fsm.activity(_ms(now))
-            self.last_heard = now
-            yield from self._conversation.received(data)
+        conversation = self._conversation
+        if not data or conversation is None:
+            return
+        before = conversation.decoded
+        try:
+            yield from conversation.received(data)
+        finally:
+            # Bytes that make no message are no sign of life: a damaged one would swallow whatever
+            # follows it. But the first reply may be long, and the way to the server slow.
+            if conversation.decoded > before or not conversation.synced:
+                self._fsm.activity(_ms(now))
+                self.last_heard = now
 
     def outgoing(self) -> bytes:
         """What to send next; it is handed out once."""
@@ -172,6 +180,7 @@ class _Conversation:
         max_message_size: int,
     ) -> None:
         self.synced = False
+        self.decoded = 0  #: how many messages came
         self._decoder = jsonrpc.Decoder(max_message_size)
         self._outgoing = bytearray()
         self._waiting: dict[int, str] = {}  # request id -> method
@@ -195,6 +204,7 @@ class _Conversation:
 
     def received(self, data: bytes) -> Iterator[Snapshot | Changes]:
         for message in self._decoder.feed(data):
+            self.decoded += 1
             method = message.method
             if method == _NOTIFICATIONS[self._method] and self.synced:
                 yield self._changes(message)

@@ -126,7 +126,7 @@ def _news(event: PortEvent) -> Iterator[tuple[str, tuple[Any, Any]]]:
 def _facts(port: Port) -> Iterator[str]:
     yield f"ofport={port.ofport}" if port.state == "ready" else port.state
     yield from _error(port)
-    if port.bridge is not None:
+    if port.bridge is not None and port.bridge != port.name:
         yield f"bridge={_value(port.bridge)}"
     yield from _place(port)
     yield from _attributes(port)

@@ -405,9 +405,9 @@ def test_ports_prints_a_table_of_what_is_there(switch: Sandbox) -> None:
     done = run("ports", switch.connection)
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert lines[0] == ["kind", "name", "state", "ofport", "link", "mac", "attributes"]
-    assert lines[1][:4] == ["bridge", "br-int", "ready", "65534"]
-    assert lines[2][:3] == ["vm", "tap0", "ready"]
+    assert lines[0] == ["kind", "name", "bridge", "state", "ofport", "link", "mac", "attributes"]
+    assert lines[1][:4] == ["bridge", "br-int", "br-int", "ready"]
+    assert lines[2][:4] == ["vm", "tap0", "br-int", "ready"]
     assert lines[2][-1] == "iface_id=4aa64e21"
     assert lines[3] == ["2", "ports:", "bridge", "1,", "vm", "1"]
 
@@ -473,8 +473,8 @@ def test_a_kind_that_no_enabled_classifier_offers_is_wrong_use(args: tuple[str, 
     done = run(*args, "unix:/nobody", "--kind", "vmm")
     assert done.returncode == 2
     assert done.stderr == (
-        "dfovsdb: --kind vmm: no enabled classifier offers it; there are bridge, patch, tunnel, "
-        "vm; did you mean vm?\n"
+        "dfovsdb: --kind vmm: no enabled classifier offers it; there are bridge, patch, service, "
+        "tunnel, uplink, vm; did you mean vm?\n"
     )
 
 

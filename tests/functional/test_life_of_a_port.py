@@ -130,9 +130,13 @@ def test_a_patch_pair_comes_and_goes(switch: Sandbox, sink: CaptureSink) -> None
     for name, peer in (("patch-tun", "patch-int"), ("patch-int", "patch-tun")):
         sink.wait_until(lambda n=name: sink.of(n) and sink.of(n)[-1].port.state == "ready")  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         assert sink.of(name)[-1].port.kind == "patch"
-        assert sink.of(name)[-1].port.attributes == {"peer": peer}
+        assert sink.of(name)[-1].port.attributes["peer"] == peer
     switch.vsctl("del-br", "br-tun")
     sink.wait_until(lambda: sink.actions("patch-int")[-1] == "offline")
+    sink.wait_until(lambda: sink.of("patch-tun")[-1].port.state == "failed")
+    assert sink.of("patch-tun")[-1].port.error == (
+        "there is no patch port 'patch-int' with this port as its peer"
+    )
     switch.vsctl("del-port", "patch-tun")
     sink.wait_until(lambda: sink.actions("patch-tun")[-1] == "offline")
 
@@ -236,8 +240,8 @@ def test_statistics_wake_nobody(switch: Sandbox) -> None:
         for number in range(3):
             switch.vsctl("set", "interface", "br-int", f"statistics:rx_packets={1000 + number}")
         assert switch.vsctl("get", "interface", "br-int", "statistics") != before
-        switch.vsctl("set", "interface", "tap0", "external_ids:seen=yes")
-        monitor.wait_for(lambda port: "seen" in port.interface.external_ids, 20)  # type: ignore[union-attr]  # a live port has its row
+        switch.vsctl("set", "interface", "tap0", "external_ids:iface-status=seen")
+        monitor.wait_for(lambda port: port.attributes.get("iface_status") == "seen", DEADLINE)
     assert b"statistics" not in b"".join(received)
     assert b"seen" in b"".join(received)
     assert b"".join(received).count(b'"update2"') == 1

@@ -102,7 +102,7 @@ def add_vm(switch: Sandbox, name: str) -> None:
 
 def test_metrics_follow_what_happens(ovs_sandbox: Sandbox, watched: Watched) -> None:
     ovs_sandbox.stop_vswitchd()
-    ovs_sandbox.vsctl("add-port", "br-int", "eth7")
+    ovs_sandbox.vsctl("add-port", "br-int", "veth7")
     add_vm(ovs_sandbox, "tap0")
     watched.wait_for('dfovsdb_ports{kind="vm",state="pending"}', 1)
     ovs_sandbox.start_vswitchd()
@@ -188,7 +188,10 @@ def test_ports_are_a_filtered_json_list(ovs_sandbox: Sandbox, watched: Watched) 
     assert watched.get("/ports?colour=red")[0] == 400
     assert watched.get("/ports?kind=vm&kind=router") == (
         400,
-        "kind=router: no enabled classifier offers it; there are bridge, patch, tunnel, vm\n",
+        (
+            "kind=router: no enabled classifier offers it; "
+            "there are bridge, patch, service, tunnel, uplink, vm\n"
+        ),
     )
     assert watched.get("/nosuch")[0] == 404
 

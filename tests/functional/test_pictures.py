@@ -25,7 +25,7 @@ def test_the_pictures_are_of_real_output(tmp_path: Path) -> None:
     )
     shown = {picture.stem: words(picture) for picture in tmp_path.glob("*.svg")}
     assert shown.keys() == {file.stem for file in (ROOT / "docs" / "pictures").iterdir()}
-    assert "8 ports: bridge 2, patch 1, tunnel 2, vm 3" in shown["ports"]
+    assert "9 ports: bridge 2, patch 1, service 1, tunnel 2, vm 3" in shown["ports"]
     assert "9 interfaces are equal to what ovs.db.idl reads" in shown["doctor"]
     assert "initial sync is complete" in shown["watch"]
     assert "tapc03fe815-aa" in shown["live"]

@@ -360,6 +360,50 @@ def test_damage_is_found_with_the_next_messages_and_swallows_no_more(
         decoded(stream[start : start + size] for start in range(0, len(stream), size))
 
 
+UPDATE = compact(
+    {
+        "id": None,
+        "method": "update2",
+        "params": [
+            "dfovsdb",
+            {"Interface": {f"u{n}": {"modify": {"name": "x" * 40}} for n in range(400)}},
+        ],
+    }
+)
+NEXT = b'{"id":"echo","method":"echo","params":[]}'
+
+
+@pytest.mark.parametrize("size", [64, 4096, len(UPDATE)])
+@pytest.mark.parametrize("where", [0.03, 0.25, 0.4, 0.8, 0.99])
+@pytest.mark.parametrize("damage", [b"", b'"', b"\\"])
+def test_a_quote_that_is_lost_or_added_anywhere_is_found_with_the_next_message(
+    where: float, damage: bytes, size: int
+) -> None:
+    quote = UPDATE.index(b'"', int(len(UPDATE) * where))
+    after = UPDATE[quote + (not damage) :]
+    stream = UPDATE[:quote] + damage + after + NEXT
+    reads = [stream[i : i + size] for i in range(0, len(stream), size)]
+    with pytest.raises(ProtocolError):
+        decoded(reads)
+
+
+def test_a_snapshot_with_a_lost_quote_is_scanned_once() -> None:
+    message = compact({"id": 1, "result": [{"name": f"tap{n}"} for n in range(20_000)]})
+    quote = message.index(b'"', 10_008)
+    total = 0
+    may_end = jsonrpc._Scan.may_end
+
+    def counted(self: jsonrpc._Scan, chunk: bytes) -> bool:
+        nonlocal total
+        total += len(chunk)
+        return may_end(self, chunk)
+
+    damaged = message[:quote] + message[quote + 1 :]
+    with mock.patch.object(jsonrpc._Scan, "may_end", counted), pytest.raises(ProtocolError):
+        decoded(damaged[i : i + 1000] for i in range(0, len(damaged), 1000))
+    assert total < 2 * len(message)
+
+
 @pytest.mark.parametrize("data", [b"\x0b", b"\x0c", b"\n\x0b\n"])
 def test_only_what_json_calls_white_space_may_stand_alone(data: bytes) -> None:
     with pytest.raises(ProtocolError, match="not JSON-RPC"):

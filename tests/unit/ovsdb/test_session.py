@@ -451,12 +451,39 @@ def idle(session: Session, now: float) -> None:
     assert list(session.received(b"", now)) == []
 
 
-def test_any_byte_is_life() -> None:
+ECHO = b'{"id":"echo","method":"echo","params":[]}'
+
+
+def test_any_message_is_life() -> None:
     session = synced(0.0, inactivity_probe=5)
     for now in range(1, 60, 4):
-        assert list(session.received(b"\n", float(now))) == []
+        assert list(session.received(ECHO, float(now))) == []
+        assert b'"result":[]' in session.outgoing()
         assert session.next_step(now + 3.9) is None
         assert session.outgoing() == b""
+
+
+def test_bytes_that_make_no_message_are_no_life() -> None:
+    """As where the closing quote of a string was lost, which swallows what follows."""
+    session = synced(0.0, inactivity_probe=5)
+    assert list(session.received(b'{"id":null,"method":"update2","params":["', 1.0)) == []
+    for now in (2.0, 3.0, 4.0):
+        assert list(session.received(b"x" * 100, now)) == []
+    idle(session, 5.0)
+    assert session.next_step(5.0) is None
+    assert b'"echo"' in session.outgoing()
+    assert list(session.received(b"x" * 100, 9.0)) == []
+    idle(session, 10.0)
+    assert session.next_step(10.0) == "disconnect"
+
+
+def test_the_bytes_of_a_long_snapshot_are_life() -> None:
+    session = connected(0.0, inactivity_probe=5)
+    sent(session)
+    assert list(session.received(b'{"id":1,"error":null,"result":{"Interface":{', 1.0)) == []
+    for now in range(2, 60, 4):
+        assert list(session.received(b" " * 100, float(now))) == []
+        assert session.next_step(now + 3.9) is None
 
 
 def test_a_server_that_is_silent_twice_as_long_is_given_up() -> None:
@@ -474,7 +501,7 @@ def test_a_server_that_was_not_read_from_is_not_given_up() -> None:
     session = synced(0.0, inactivity_probe=5)
     assert session.next_step(60.0) is None  # this process was busy; it has to read first
     assert session.outgoing() == b""
-    assert list(session.received(b"\n", 60.0)) == []
+    assert list(session.received(ECHO, 60.0)) == []
     assert session.next_step(60.0) is None
 
 

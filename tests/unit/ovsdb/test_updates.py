@@ -646,6 +646,7 @@ def known(held: dict[str, Interface], rows: dict[str, Interface]) -> dict[str, I
         if (
             old is not None
             and old.ofport == new.ofport
+            and (old.admin_state, old.link_state, old.mac_in_use or None) != (None, None, None)
             and not any(getattr(new, name) for name in ephemeral if name == "mac_in_use")
             and new.admin_state is None
             and new.link_state is None
