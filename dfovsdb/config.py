@@ -1,6 +1,6 @@
-"""The options of the core, and the options of plugins under their groups.
+"""The options of the core, and how the configuration is read.
 
-The only module of the core that names plugins: as defaults.
+This is the only module of the core that names plugins: as defaults.
 """
 
 from __future__ import annotations
@@ -22,70 +22,72 @@ OVSDB_OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.StrOpt(
         "connection",
         default=DEFAULT_CONNECTION,
-        help="Where ovsdb-server listens: tcp:HOST:PORT, tcp:[V6]:PORT, unix:PATH or "
-        "ssl:HOST:PORT; the port is required.",
+        help="Where ovsdb-server listens: unix:PATH, tcp:HOST:PORT, tcp:[IPv6]:PORT or "
+        "ssl:HOST:PORT. The port is required.",
     ),
     cfg.StrOpt(
         "ssl_key_file",
-        help="For ssl: connections, our private key: PEM, not encrypted, readable by this user "
-        "only. Goes with ssl_cert_file.",
+        help="For ssl: connections, the private key of the client certificate: a PEM file that is "
+        "not encrypted and readable only by the user of dfovsdb. Requires ssl_cert_file.",
     ),
     cfg.StrOpt(
         "ssl_cert_file",
-        help="For ssl: connections, the certificate that we show: PEM. Unset shows none; "
-        "ovsdb-server usually asks for one.",
+        help="For ssl: connections, the client certificate, a PEM file. ovsdb-server usually "
+        "requires one. If unset, no certificate is presented.",
     ),
     cfg.StrOpt(
         "ssl_ca_cert_file",
-        help="For ssl: connections, the certificate of the CA that signed the server's: PEM. "
-        "Unset takes what the system trusts.",
+        help="For ssl: connections, the certificate of the CA that signed the certificate of the "
+        "server, a PEM file. If unset, the CAs that the system trusts are used.",
     ),
     cfg.BoolOpt(
         "ssl_check_hostname",
         default=True,
-        help="The server's certificate must name the host of the connection. Certificates that "
-        "ovs-pki makes name none: connect to such a server with false, knowing that whoever has "
-        "any certificate of the CA can then pose as the server.",
+        help="Require that the certificate of the server names the host of the connection. "
+        "Certificates of ovs-pki name no host and need false here; anyone who holds any "
+        "certificate of the CA can then impersonate the server.",
     ),
     cfg.StrOpt(
         "monitor",
         default="auto",
         choices=[
-            ("auto", "monitor_cond, and monitor where the server does not know it"),
-            ("rfc7047", "the plain method even where the server knows better"),
+            ("auto", "monitor_cond, or monitor if the server does not support that"),
+            ("rfc7047", "always the method monitor of RFC 7047"),
         ],
-        help="Which method subscribes to the table.",
+        help="The method that subscribes to the tables.",
     ),
     cfg.ListOpt(
         "tables",
         default=["Interface"],
-        help="What is read: Interface alone, or Interface, Port, Bridge, which say on which "
-        "bridge a port is, with which VLANs and in which bond.",
+        help="The tables to read: Interface alone, or Interface, Port, Bridge. With all three, "
+        "ports have a bridge, VLANs (tag and trunks) and a bond.",
     ),
     cfg.FloatOpt(
         "inactivity_probe",
         default=5,
         min=0,
-        help="Seconds of silence after which the server is probed, and after as many again "
-        "given up; 0 never probes, at least 1 otherwise.",
+        help="Seconds without a message after which the server is probed. After as many further "
+        "seconds the connection is closed. 0 disables probes; other values are at least 1.",
     ),
     cfg.FloatOpt(
         "reconnect_min",
         default=1,
         min=1,
-        help="Seconds, shortest wait before another try to connect; the first is at once.",
+        help="Shortest wait before another attempt to connect, in seconds. The first attempt "
+        "after a lost connection is made at once.",
     ),
     cfg.FloatOpt(
         "reconnect_max",
         default=8,
         min=1,
-        help="Seconds, longest wait before another try to connect.",
+        help="Longest wait before another attempt to connect, in seconds.",
     ),
     cfg.IntOpt(
         "max_message_size",
         default=256 << 20,
         min=1 << 16,
-        help="Bytes; a longer message ends the connection. 50,000 interfaces are about 16 MB.",
+        help="Largest message in bytes. A longer one ends the connection. The first message for "
+        "50,000 interfaces has about 16 MB.",
     ),
 )
 
@@ -93,54 +95,58 @@ DFOVSDB_OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.ListOpt(
         "classifiers",
         default=list(DEFAULT_CLASSIFIERS),
-        help="Classifiers in order, the first that claims a row wins: names of entry points "
-        "of dfovsdb.classifiers, or INSTANCE=ENTRYPOINT.",
+        help="Classifiers, in the order in which they are asked; the first one that claims an "
+        "interface determines its kind. Each is the name of an entry point of "
+        "dfovsdb.classifiers, or INSTANCE=ENTRYPOINT.",
     ),
     cfg.ListOpt(
         "sinks",
         default=list(DEFAULT_SINKS),
-        help="Sinks: names of entry points of dfovsdb.sinks, or INSTANCE=ENTRYPOINT.",
+        help="Sinks that receive the events. Each is the name of an entry point of dfovsdb.sinks, "
+        "or INSTANCE=ENTRYPOINT.",
     ),
     cfg.StrOpt(
         "resync",
         default="replay",
         choices=[
-            ("replay", "every port that is there is told online again"),
-            ("diff", "only what differs is told"),
+            ("replay", "send online for every present port again"),
+            ("diff", "send only differences"),
         ],
-        help="What is told after a reconnect, besides the ports that vanished meanwhile.",
+        help="What sinks receive after a reconnect. Ports that have disappeared in the meantime "
+        "are reported offline with both values.",
     ),
     cfg.StrOpt(
         "host",
         sample_default="<host name>",
-        help="Name of this host in events; unset is the name that the system has.",
+        help="Name of this host in events. If unset, the host name of the system.",
     ),
     cfg.IntOpt(
         "queue_limit",
         default=1000,
         min=1,
-        help="Changes that may wait for one sink; past it they are dropped whole and the "
-        "present state is told instead.",
+        help="Number of changes that may wait for one sink. Beyond that its queue is discarded, "
+        "and the sink receives the differences to the present state instead.",
     ),
     cfg.FloatOpt(
         "stop_timeout",
         default=5,
         min=0,
-        help="Seconds that sinks have at the end to deliver what is left.",
+        help="Seconds to wait for sinks to deliver the remaining events when dfovsdb stops.",
     ),
     cfg.StrOpt(
         "state_dir",
-        help="Folder, which must exist, in which is kept what sinks were told, so that ports that "
-        "vanish while dfovsdb is down are told offline after a restart; unset writes nothing.",
+        help="Existing folder in which dfovsdb records what each sink has accepted, so that ports "
+        "that disappear while dfovsdb is down are reported offline after a restart. If unset, "
+        "nothing is written.",
     ),
 )
 
 METRICS_OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.StrOpt(
         "listen",
-        help="Where /metrics, /healthz, /readyz and /ports are served: HOST:PORT, [V6]:PORT, or "
-        "a PORT of 127.0.0.1. Nobody is asked who he is, so let it be a loopback address, or one "
-        "of a network that may know. Needs the extra dfovsdb[metrics]; unset listens nowhere.",
+        help="Address on which /metrics, /healthz, /readyz and /ports are served: HOST:PORT, "
+        "[IPv6]:PORT, or a PORT on 127.0.0.1. There is no authentication: use a loopback address "
+        "or a trusted network. Needs the extra dfovsdb[metrics]. If unset, nothing listens.",
     ),
 )
 
@@ -159,9 +165,9 @@ def load(
 ) -> cfg.ConfigOpts:
     """Read the configuration.
 
-    :param config_files: none given looks where OpenStack programs look (~/.dfovsdb, ~,
-        /etc/dfovsdb, /etc) for dfovsdb.conf.
-    :param logging_args: registers oslo.log's options too, and sets these.
+    :param config_files: the files to read. If empty, dfovsdb.conf is searched where OpenStack
+        programs search (~/.dfovsdb, ~, /etc/dfovsdb, /etc).
+    :param logging_args: arguments for oslo.log, whose options are then registered too.
     :raises ConfigurationError: a file is missing or malformed, or a value is not allowed.
     """
     conf = cfg.ConfigOpts()
@@ -184,20 +190,20 @@ def load(
 
 
 def connection_options(conf: cfg.ConfigOpts) -> dict[str, Any]:
-    """The keyword arguments of Monitor that [ovsdb] gives, but for the connection itself."""
+    """Return the keyword arguments of Monitor from [ovsdb], except the connection itself."""
     return {o.dest: conf.ovsdb[o.dest] for o in OVSDB_OPTIONS if o.dest != "connection"}
 
 
 def delivery_options(conf: cfg.ConfigOpts) -> dict[str, Any]:
-    """The keyword arguments of Monitor that [dfovsdb] gives, but for the plugins."""
+    """Return the keyword arguments of Monitor from [dfovsdb], except the plugins."""
     names = ("resync", "host", "queue_limit", "stop_timeout", "state_dir")
     return {name: conf.dfovsdb[name] for name in names}
 
 
 def check(conf: cfg.ConfigOpts, groups: Mapping[str, Sequence[cfg.Opt]]) -> None:
-    """Read every value once, so that a bad one is found at the start.
+    """Read every value once, so that an invalid one is found at the start.
 
-    :raises ConfigurationError: names the option and says why.
+    :raises ConfigurationError: the error names the option and the reason.
     """
     for group, options in groups.items():
         for option in options:
@@ -206,24 +212,26 @@ def check(conf: cfg.ConfigOpts, groups: Mapping[str, Sequence[cfg.Opt]]) -> None
             except (cfg.Error, ValueError) as error:
                 _, _, reason = one_line(error).rpartition(" is not valid: ")
                 if option.secret:
-                    reason = "this value is not allowed; it is a secret, and not shown"
+                    reason = "this value is not allowed (it is secret and therefore not shown)"
                 raise ConfigurationError(f"[{group}] {option.dest}: {reason}") from None
             if option.required and value in (None, ""):
                 raise ConfigurationError(f"[{group}] {option.dest} is required")
             if isinstance(value, float) and not math.isfinite(value):
-                raise ConfigurationError(f"[{group}] {option.dest}: {value} is no number to use")
+                raise ConfigurationError(
+                    f"[{group}] {option.dest}: {value} is not a usable number"
+                )
 
 
 def one_line(error: object) -> str:
-    """The text of an error without its line breaks."""
+    """Return the text of an error without its line breaks."""
     return " ".join(str(error).split())
 
 
 def unique(names: Sequence[str], option: str) -> None:
-    """Refuse a name that is there twice.
+    """Refuse a name that occurs twice.
 
-    :raises ConfigurationError: names it.
+    :raises ConfigurationError: the error contains the name.
     """
     for name, group in itertools.groupby(sorted(names)):
         if len(list(group)) > 1:
-            raise ConfigurationError(f"[dfovsdb] {option}: {name} is there twice")
+            raise ConfigurationError(f"[dfovsdb] {option}: {name} occurs twice")

@@ -25,19 +25,22 @@ class MatchClassifier(Classifier):
         cfg.StrOpt(
             "kind",
             required=True,
-            help="The kind of the ports, a word of your own: letters, digits, `-`, `_` and `.`.",
+            help="The kind of the ports: one word of letters, digits, `-`, `_` and `.`.",
         ),
         cfg.ListOpt(
             "types",
             default=[],
-            help="Shell patterns of Interface types, one must match; none given matches all. The "
-            "type of a system interface is empty: name it `system`.",
+            help="Shell patterns of Interface types, of which one must match. An empty list "
+            "matches all. The type of a system interface is empty; write it as `system`.",
         ),
-        cfg.ListOpt("names", default=["*"], help="Shell patterns of names, one must match."),
+        cfg.ListOpt(
+            "names", default=["*"], help="Shell patterns of names, of which one must match."
+        ),
         cfg.ListOpt(
             "bridges",
             default=[],
-            help="Shell patterns of the names of bridges, one must match; none given matches all.",
+            help="Shell patterns of names of bridges, of which one must match. An empty list "
+            "matches all.",
         ),
         cfg.ListOpt("external_ids", default=[], help=f"external_ids of the row: {_RULES}."),
         cfg.ListOpt(
@@ -180,13 +183,13 @@ _MAPPINGS = ("external_ids", "port_external_ids", "options")
 def _attributes(entries: Sequence[str]) -> dict[str, _Source]:
     """Read the option of this name.
 
-    :raises ConfigurationError: an entry cannot be read, or a name is there twice.
+    :raises ConfigurationError: an entry cannot be read, or a name occurs twice.
     """
     sources: dict[str, _Source] = {}
     for entry in entries:
         name, source = _attribute(entry)
         if name in sources:
-            raise ConfigurationError(f"attributes: {name} is there twice")
+            raise ConfigurationError(f"attributes: {name} occurs twice")
         sources[name] = source
     return sources
 

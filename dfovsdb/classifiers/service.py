@@ -25,7 +25,9 @@ class ServiceClassifier(Classifier):
 
     kind = "service"
     options = (
-        cfg.ListOpt("names", default=["*"], help="Shell patterns of names, one must match."),
+        cfg.ListOpt(
+            "names", default=["*"], help="Shell patterns of names, of which one must match."
+        ),
     )
 
     def __init__(self, names: Sequence[str] = ("*",)) -> None:

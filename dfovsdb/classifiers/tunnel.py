@@ -38,8 +38,12 @@ class TunnelClassifier(Classifier):
 
     kind = "tunnel"
     options = (
-        cfg.ListOpt("types", default=list(TYPES), help="Interface types that are tunnels."),
-        cfg.ListOpt("names", default=["*"], help="Shell patterns of names, one must match."),
+        cfg.ListOpt(
+            "types", default=list(TYPES), help="Types of Interface rows that are tunnels."
+        ),
+        cfg.ListOpt(
+            "names", default=["*"], help="Shell patterns of names, of which one must match."
+        ),
     )
 
     def __init__(self, types: Sequence[str] = TYPES, names: Sequence[str] = ("*",)) -> None:

@@ -41,12 +41,12 @@ class UplinkClassifier(Classifier):
         cfg.ListOpt(
             "names",
             default=list(NAMES),
-            help="Shell patterns of names: a system interface of such a name is an uplink.",
+            help="Shell patterns of names. A system interface with such a name is an uplink.",
         ),
         cfg.ListOpt(
             "exclude_names",
             default=list(EXCLUDE_NAMES),
-            help="Shell patterns of names that are no uplink, such as those of representors.",
+            help="Shell patterns of names that are not uplinks, such as those of representors.",
         ),
         cfg.BoolOpt(
             "status",

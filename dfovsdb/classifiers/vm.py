@@ -25,11 +25,13 @@ class VmClassifier(Classifier):
 
     kind = "vm"
     options = (
-        cfg.ListOpt("names", default=["*"], help="Shell patterns of names, one must match."),
+        cfg.ListOpt(
+            "names", default=["*"], help="Shell patterns of names, of which one must match."
+        ),
         cfg.ListOpt(
             "exclude_names",
             default=list(EXCLUDE_NAMES),
-            help="Shell patterns of names that are no VM, even with an iface-id.",
+            help="Shell patterns of names that are not VMs, even with an iface-id.",
         ),
         cfg.BoolOpt(
             "status",

@@ -30,7 +30,7 @@ class JsonlSink(Sink):
         cfg.StrOpt(
             "path",
             default="-",
-            help="File to append to (mode 0640 where it is made); `-` is standard output.",
+            help="File to append to; `-` is standard output. A new file has mode 0640.",
         ),
     )
 

@@ -610,7 +610,7 @@ def test_plugins_says_what_would_stop_the_start_and_why(tmp_path: Path) -> None:
         ("[dfovsdb]\nresync = sometimes", "sometimes"),
         ("[dfovsdb]\nqueue_limit = -1", "queue_limit"),
         ("[dfovsdb]\nclassifiers = vm, nosuch", "classifier 'nosuch' is not installed"),
-        ("[dfovsdb]\nclassifiers = vm, vm", "vm is there twice"),
+        ("[dfovsdb]\nclassifiers = vm, vm", "vm occurs twice"),
         ("[dfovsdb]\nclassifiers = match", "[classifier_match] kind is required"),
         ("[dfovsdb]\nsinks = nosuch", "sink 'nosuch' is not installed"),
         ("[sink_log]\nlevel = LOUD", "LOUD"),

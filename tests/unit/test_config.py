@@ -193,7 +193,7 @@ def test_a_sample_can_be_generated_and_read_again(file: Path) -> None:
 def test_a_name_that_is_there_twice_is_refused() -> None:
     config.unique(["b", "a"], "sinks")
     config.unique([], "sinks")
-    with pytest.raises(ConfigurationError, match=r"\[dfovsdb\] sinks: a is there twice"):
+    with pytest.raises(ConfigurationError, match=r"\[dfovsdb\] sinks: a occurs twice"):
         config.unique(["a", "b", "a"], "sinks")
 
 

@@ -184,7 +184,7 @@ def test_the_table_says_what_is_wrong_with_an_option(
     conf = configured("[classifier_odd]\nlocal_port = perhaps\n")
     lines = list(CLASSIFIERS.table(["vm", "odd=bridge", "mine=match", "vm"], conf))
     assert [line.split()[0] for line in lines[:8:2]] == ["!", "!", "!", "!"]
-    assert lines[1] == lines[7] == "    [dfovsdb] classifiers: vm is there twice"
+    assert lines[1] == lines[7] == "    [dfovsdb] classifiers: vm occurs twice"
     assert lines[3].startswith("    [classifier_odd] local_port: ")
     assert lines[5] == "    [classifier_mine] kind is required"
 
@@ -256,7 +256,7 @@ def test_without_a_configuration_plugins_have_their_defaults() -> None:
 @pytest.mark.parametrize("names", [("log", "log"), ("a=log", "a=jsonl"), ("log", "log=jsonl")])
 def test_an_instance_that_is_there_twice_is_named(names: tuple[str, ...]) -> None:
     instance = names[0].partition("=")[0]
-    assert refusal(*names) == f"[dfovsdb] sinks: {instance} is there twice"
+    assert refusal(*names) == f"[dfovsdb] sinks: {instance} occurs twice"
 
 
 @pytest.mark.parametrize("name", ["=log", "log=", "=", "", " "])
@@ -401,7 +401,9 @@ def test_a_secret_is_in_no_error(
     assert "hunter2" not in "".join(traceback.format_exception(raised.value))
     assert "hunter2" not in "\n".join(SINKS.table(["far"], conf))
     words = refusal("far", conf=configured("[sink_far]\npin = hunter2\n"))
-    assert words == "[sink_far] pin: this value is not allowed; it is a secret, and not shown"
+    assert (
+        words == "[sink_far] pin: this value is not allowed (it is secret and therefore not shown)"
+    )
 
 
 def test_an_option_of_a_third_party_reaches_its_plugin(

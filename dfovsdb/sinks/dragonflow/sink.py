@@ -51,10 +51,9 @@ class DragonflowSink(Sink):
     options = (
         cfg.StrOpt(
             "endpoint",
-            help="Where to publish on ZeroMQ: tcp://ADDRESS:PORT or ipc://PATH, which is bound "
-            "(on a socket's file, owner and group may connect). These are the ports of one "
-            "host, for the controller of that host: use loopback or ipc. Needs the extra "
-            "dfovsdb[dragonflow].",
+            help="ZeroMQ endpoint to bind and publish on: tcp://ADDRESS:PORT or ipc://PATH (whose "
+            "owner and group may connect). The ports of one host are meant for the controller of "
+            "that host: use loopback or ipc. Needs the extra dfovsdb[dragonflow].",
         ),
         cfg.StrOpt(
             "dialect",
@@ -63,7 +62,7 @@ class DragonflowSink(Sink):
                 ("switch_port", "the controller of Dragonflow's last master"),
                 ("ovs_port", "the controller of Dragonflow 4.0.0"),
             ],
-            help="Which controller listens.",
+            help="The version of the controller that subscribes.",
         ),
         cfg.StrOpt(
             "filter",
@@ -72,7 +71,7 @@ class DragonflowSink(Sink):
                 ("dragonflow", "no patch ports, no kinds unknown to it, no names like qg*"),
                 ("none", "every port that a classifier claims"),
             ],
-            help="Which ports are told; the metadata interface always is.",
+            help="Which ports are sent. The metadata interface always is.",
         ),
         cfg.StrOpt(
             "metadata_interface",

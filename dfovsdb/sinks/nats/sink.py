@@ -34,80 +34,92 @@ ACCESS_OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.ListOpt(
         "servers",
         default=["nats://127.0.0.1:4222"],
-        help="NATS servers, one of which is connected to: nats://HOST:PORT, or tls://HOST:PORT, "
-        "which takes no server without TLS. Name all of a cluster.",
+        help="NATS servers of one cluster, each as nats://HOST:PORT, or as tls://HOST:PORT, which "
+        "requires TLS. The sink connects to one of them; name all of them.",
     ),
-    cfg.StrOpt("user", help="Name of a user; goes with password."),
+    cfg.StrOpt("user", help="Name of the user. Requires password."),
     cfg.StrOpt("password", secret=True, help="Password of the user."),
-    cfg.StrOpt("token", secret=True, help="Token, where the servers ask for one."),
+    cfg.StrOpt("token", secret=True, help="Token, if the servers require one."),
     cfg.StrOpt(
         "credentials_file",
-        help="Credentials of a user with a JWT, as nsc writes them; readable by this user only.",
+        help="File with the credentials of a user with a JWT, as nsc writes it. It should be "
+        "readable only by the user of dfovsdb.",
     ),
     cfg.StrOpt(
         "ssl_key_file",
-        help="Our private key: PEM, not encrypted, readable by this user only. Goes with "
-        "ssl_cert_file.",
+        help="Private key of the client certificate: a PEM file that is not encrypted and "
+        "readable only by the user of dfovsdb. Requires ssl_cert_file.",
     ),
-    cfg.StrOpt("ssl_cert_file", help="The certificate that we show: PEM. Unset shows none."),
+    cfg.StrOpt(
+        "ssl_cert_file",
+        help="Client certificate, a PEM file. If unset, no certificate is presented.",
+    ),
     cfg.StrOpt(
         "ssl_ca_cert_file",
-        help="The certificate of the CA that signed the servers': PEM. Unset takes what the "
-        "system trusts.",
+        help="Certificate of the CA that signed the certificates of the servers, a PEM file. If "
+        "unset, the CAs that the system trusts are used.",
     ),
     cfg.BoolOpt(
         "ssl_check_hostname",
         default=True,
-        help="A server's certificate must name the host that is connected to.",
+        help="Require that the certificate of a server names the host of the connection.",
     ),
     cfg.FloatOpt(
         "timeout",
         default=5,
         min=0.1,
-        help="Seconds that the servers have for each answer; after them it is an outage.",
+        help="Seconds to wait for each response of the servers. After that the sink is "
+        "unavailable.",
     ),
 )
 
 STREAM_OPTIONS: tuple[cfg.Opt, ...] = (
-    cfg.StrOpt("stream", default="dfovsdb", help="Stream of the log of events."),
-    cfg.StrOpt("ports_bucket", default="dfovsdb-ports", help="Bucket of the ports of now."),
-    cfg.StrOpt("vifs_bucket", default="dfovsdb-vifs", help="Bucket of the VIFs of now."),
-    cfg.StrOpt("hosts_bucket", default="dfovsdb-hosts", help="Bucket of the hosts' heartbeats."),
+    cfg.StrOpt("stream", default="dfovsdb", help="Name of the stream with the log of events."),
+    cfg.StrOpt(
+        "ports_bucket", default="dfovsdb-ports", help="Name of the bucket with the present ports."
+    ),
+    cfg.StrOpt(
+        "vifs_bucket", default="dfovsdb-vifs", help="Name of the bucket with the present VIFs."
+    ),
+    cfg.StrOpt(
+        "hosts_bucket", default="dfovsdb-hosts", help="Name of the bucket with the heartbeats."
+    ),
 )
 
 KEEPING_OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.BoolOpt(
         "create",
         default=True,
-        help="Make the stream and the buckets where they are not there, with the settings below, "
-        "and refuse those that have others. Without, what is there is used as it is.",
+        help="Create the stream and the buckets with the settings below if they do not exist, and "
+        "refuse existing ones with other settings. If false, existing ones are used as they are.",
     ),
     cfg.IntOpt(
         "replicas",
         default=1,
         min=1,
         max=5,
-        help="Servers that keep a copy of the stream and the buckets: 3 where a cluster has as "
-        "many.",
+        help="Number of servers that store a copy of the stream and the buckets: 3 in a cluster "
+        "of three or more servers.",
     ),
     cfg.FloatOpt(
         "max_age",
         default=7 * 86400,
         min=0,
-        help="Seconds that the log keeps an event; 0 keeps it until max_bytes.",
+        help="Seconds that the log keeps an event. 0 keeps it until max_bytes is reached.",
     ),
     cfg.IntOpt(
         "max_bytes",
         default=-1,
         min=-1,
-        help="Bytes of the log, past which the oldest events are dropped; -1 is no limit.",
+        help="Maximum size of the log in bytes, beyond which the oldest events are deleted. -1 "
+        "means no limit.",
     ),
     cfg.FloatOpt(
         "duplicate_window",
         default=120,
         min=1,
-        help="Seconds in which JetStream drops an event that it has already, by its message id. "
-        "After a longer outage readers drop it, by the same id.",
+        help="Seconds during which JetStream drops a repeated event, recognized by its message "
+        "id. After a longer outage, readers drop it by the same id.",
     ),
     cfg.FloatOpt(
         "heartbeat",
@@ -120,16 +132,16 @@ KEEPING_OPTIONS: tuple[cfg.Opt, ...] = (
         "time_to_live",
         default=30,
         min=0.3,
-        help="Seconds after the last heartbeat after which this host is stale; more than two "
-        "heartbeats.",
+        help="Seconds after the last heartbeat after which this host counts as stale. Must be "
+        "more than two heartbeats.",
     ),
     cfg.IntOpt(
         "window",
         default=256,
         min=1,
-        help="Messages that may be unacknowledged. With 1 the events of a host are in order in "
-        "the log even where the stream's leader hands over in the middle of a batch; with more, "
-        "then, only those of each port are.",
+        help="Number of messages that may be unacknowledged. With 1 the events of a host are "
+        "always in order in the log. With more, if the leader of the stream changes during a "
+        "batch, only the events of each port are in order.",
     ),
 )
 

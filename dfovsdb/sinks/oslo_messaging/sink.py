@@ -37,37 +37,39 @@ class OsloMessagingSink(Sink):
             "transport_url",
             required=True,
             secret=True,
-            help="The bus, as in other services: rabbit://USER:PASSWORD@HOST:PORT/VHOST. Options "
-            "of [oslo_messaging_rabbit] may follow: …/VHOST?ssl=true&amqp_durable_queues=true. "
-            "Needs the extra dfovsdb[oslo-messaging].",
+            help="URL of the message bus, as in other services: "
+            "rabbit://USER:PASSWORD@HOST:PORT/VHOST. Options of [oslo_messaging_rabbit] may "
+            "follow: …/VHOST?ssl=true&amqp_durable_queues=true. Needs the extra "
+            "dfovsdb[oslo-messaging].",
         ),
         cfg.ListOpt(
             "topics",
             default=["notifications"],
-            help="Topics to send to, each notification to each of them.",
+            help="Topics. Each notification is sent to each of them.",
         ),
         cfg.StrOpt(
             "driver",
             default="messagingv2",
-            help="Driver of notifications. Only messagingv2 and messaging say if one arrived.",
+            help="Notification driver. Only messagingv2 and messaging report whether a "
+            "notification arrived.",
         ),
         cfg.StrOpt(
             "control_exchange",
             default="openstack",
-            help="The exchange in which the topics are.",
+            help="The exchange of the topics.",
         ),
         cfg.FloatOpt(
             "timeout",
             default=10,
             min=1,
             max=600,
-            help="Seconds of silence after which the broker is taken to be down.",
+            help="Seconds of silence after which the broker is considered down.",
         ),
         cfg.BoolOpt(
             "replay",
             default=True,
-            help="Tell everything again when the connection was lost, since the broker may have "
-            "lost what nobody had read.",
+            help="Resend the full state after a lost connection, because the broker may have lost "
+            "notifications that were not yet read.",
         ),
     )
 

@@ -46,54 +46,63 @@ class WebhookSink(Sink):
             "url",
             required=True,
             secret=True,
-            help="Where to post: https://HOST[:PORT]/PATH, or http://. Its path is taken for a "
-            "secret, and never shown. Needs the extra dfovsdb[webhook].",
+            help="The URL to post to: https://HOST[:PORT]/PATH, or http://. Its path is treated "
+            "as a secret and never shown. Needs the extra dfovsdb[webhook].",
         ),
         cfg.StrOpt(
             "secret_file",
-            help="File of the secret that requests are signed with: as Standard Webhooks writes "
-            "one, or any text of 16 characters or more. More than one, a line each, while they "
-            "are being exchanged. It is read again on SIGHUP. Unset signs nothing.",
+            help="File with the secret that requests are signed with, in the format of Standard "
+            "Webhooks or as any text of at least 16 characters. While the secret is "
+            "being replaced, the file may contain several, one on each line. It is read again "
+            "on SIGHUP. If unset, requests are not signed.",
         ),
         cfg.IntOpt(
             "batch_events",
             default=100,
             min=1,
             max=500,
-            help="Events in one request at most; 1 sends each alone, as "
+            help="Maximum number of events in one request. 1 sends each event alone, as "
             "application/cloudevents+json.",
         ),
         cfg.IntOpt(
             "batch_bytes",
             default=512 << 10,
             min=1024,
-            help="Bytes of one request at most; an event that is larger is sent alone.",
+            help="Maximum size of one request in bytes. A larger event is sent alone.",
         ),
         cfg.FloatOpt(
             "batch_age",
             default=0,
             min=0,
             max=60,
-            help="Seconds that an event may wait so that others join it: where less than a full "
-            "batch is there, two requests are that far apart. 0 sends at once.",
+            help="Seconds that an event may wait for others to join it. Requests with less than a "
+            "full batch are this far apart. 0 sends at once.",
         ),
         cfg.FloatOpt(
-            "connect_timeout", default=5, min=0.1, max=300, help="Seconds to connect, with TLS."
+            "connect_timeout",
+            default=5,
+            min=0.1,
+            max=300,
+            help="Seconds to connect, including the TLS handshake.",
         ),
         cfg.FloatOpt(
             "read_timeout",
             default=10,
             min=0.1,
             max=300,
-            help="Seconds that the receiver may be silent before it has answered.",
+            help="Seconds without data from the receiver before the response is complete.",
         ),
         cfg.StrOpt(
             "ssl_ca_cert_file",
-            help="What the receiver's certificate must lead to, PEM; unset is what the system "
-            "trusts.",
+            help="Certificate of the CA that the receiver's certificate must lead to, a PEM file. "
+            "If unset, the CAs that the system trusts are used.",
         ),
-        cfg.StrOpt("ssl_cert_file", help="Our certificate, PEM, for receivers that ask for one."),
-        cfg.StrOpt("ssl_key_file", help="The key of ssl_cert_file, PEM, not encrypted."),
+        cfg.StrOpt(
+            "ssl_cert_file", help="Client certificate, a PEM file, for receivers that require one."
+        ),
+        cfg.StrOpt(
+            "ssl_key_file", help="Private key of ssl_cert_file, a PEM file, not encrypted."
+        ),
     )
 
     def __init__(

@@ -149,7 +149,7 @@ def test_what_the_rules_need_is_declared() -> None:
         ({"attributes": ("a:other:b",)}, "a source is external_ids:KEY"),
         ({"attributes": ("a:options:",)}, "a source is external_ids:KEY"),
         ({"attributes": ("a:Controller.b",)}, "'Controller.b' is not a column"),
-        ({"attributes": ("a", "a:options:b")}, "a is there twice"),
+        ({"attributes": ("a", "a:options:b")}, "a occurs twice"),
     ],
 )
 def test_a_rule_that_cannot_be_meant_is_refused(options: dict[str, Any], words: str) -> None:
