@@ -1,4 +1,6 @@
-"""The contract of a sink: where events go. What its worker promises is in docs/sinks.md."""
+"""The contract of a sink, a destination of events. docs/sinks.md has the promises of its
+worker.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class SinkContext(NamedTuple):
-    """What a sink is told when it is opened."""
+    """The context that open() of a sink receives."""
 
     host: str
     epoch: str
     request_replay: Callable[[], None]
-    #: How it is with the switch, in one line: `synced`, or what is waited for.
+    #: The state of the connection to the switch: `synced`, or what is waited for, in one line.
     condition: Callable[[], str] = lambda: "unknown"
 
 
 SinkContext.host.__doc__ = "Name of this host, as in every event."
-SinkContext.epoch.__doc__ = """Names this run of the process: another run has another epoch, and
-`seq` begins anew, so (host, epoch, seq) names what this sink is told."""
-SinkContext.request_replay.__doc__ = """Ask to be told everything again, in a sync bracket; from
-any thread, requests are merged."""
+SinkContext.epoch.__doc__ = """Identifies this run of the process. Another run has another epoch,
+and its `seq` begins at 1 again, so (host, epoch, seq) identifies each event of this sink."""
+SinkContext.request_replay.__doc__ = """Request a resend of the full state, between markers. It
+may be called from any thread, and pending requests are merged."""
 
 
 class Sink(abc.ABC):
@@ -39,29 +41,33 @@ class Sink(abc.ABC):
     returns when the destination has it. Delivery is at least once.
 
     - SinkUnavailable: the destination is down; the same is offered again, with backoff.
-    - Any other exception refuses the event: it is logged and counted, the port counts as not
-      told, and it is offered again when it next changes and at the next sync or replay.
+    - Any other exception refuses the event: it is logged and counted, and it is not
+      recorded as accepted. It is offered again when the port next changes, and at the next sync
+      or resend.
 
     There is no `__init__` here: a class takes its options as keyword arguments, each with a
     default, so that it can be built without any configuration file.
     """
 
-    #: Its oslo.config options, read from [sink_INSTANCE] and passed by keyword.
+    #: The options of oslo.config, read from [sink_INSTANCE] and passed as keyword arguments.
     options: ClassVar[Sequence[cfg.Opt]] = ()
-    #: Seconds without anything to tell after which poll() is called, None for never.
+    #: Seconds without anything to deliver after which poll() is called, None for never.
     poll_interval: float | None = None
 
     def open(self, context: SinkContext) -> None:
-        """Called once, first. SinkUnavailable here is retried; anything else stops the start."""
+        """Prepare the sink. Called once, before all other calls.
+
+        SinkUnavailable is retried; any other exception stops the start.
+        """
 
     @abc.abstractmethod
     def emit(self, event: PortEvent) -> None:
         """Deliver one event."""
 
     def emit_many(self, events: Sequence[PortEvent]) -> None:
-        """Deliver several, in order; override it where the destination takes batches.
+        """Deliver several events in order; override it if the destination accepts batches.
 
-        :raises SinkUnavailable: with `delivered`, how many from the beginning did arrive.
+        :raises SinkUnavailable: `delivered` says how many from the beginning have arrived.
         """
         for delivered, event in enumerate(events):
             try:
@@ -70,16 +76,16 @@ class Sink(abc.ABC):
                 raise SinkUnavailable(str(error), delivered) from error
 
     def sync_started(self, marker: SyncMarker) -> None:
-        """A telling of the whole table begins."""
+        """Begin a sync: the events of the whole table follow."""
 
     def sync_finished(self, marker: SyncMarker) -> None:
-        """It is complete: what was not told, and was known before, has been told offline."""
+        """End a sync: the sink has received all present ports, and offline for all others."""
 
     def poll(self) -> None:
-        """Nothing came for poll_interval: the time for heartbeats and late subscribers."""
+        """Use a pause of poll_interval seconds, for example for heartbeats or late subscribers."""
 
     def reopen(self) -> None:
-        """SIGHUP: open files again. After SinkUnavailable it is called again, with backoff."""
+        """Reopen files, after SIGHUP. After SinkUnavailable it is called again, with backoff."""
 
     def close(self) -> None:
-        """Called once, last, where open() had returned."""
+        """Release everything. Called once, after all other calls, if open() has returned."""

@@ -1,4 +1,4 @@
-"""The names under which buses and hooks know what we tell: `dfovsdb.port.online` and others."""
+"""The names of events on message buses and in webhooks, such as `dfovsdb.port.online`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 
 def event_type(item: PortEvent | SyncMarker) -> str:
-    """`dfovsdb.port.online`, `.updated`, `.offline`, `dfovsdb.sync.started`, `.finished`."""
+    """Return `dfovsdb.port.` with online, updated or offline, or `dfovsdb.sync.started`,
+    `.finished`.
+    """
     what, _, happened = item.action.rpartition("_")
     return f"dfovsdb.{what or 'port'}.{happened}"

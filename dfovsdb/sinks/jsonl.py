@@ -1,4 +1,4 @@
-"""JSON lines, version 1, on standard output or in a file."""
+"""The sink that writes JSON lines, version 1, to standard output or a file."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 class JsonlSink(Sink):
-    """Appends a line an event; reopens its file on SIGHUP, for logrotate.
+    """Append a line for each event, and reopen the file on SIGHUP, for logrotate.
 
-    A full disk is an outage; a line that it cuts off is taken back.
+    A full disk is an outage. A line that was written only in part is removed again.
     """
 
     options = (
         cfg.StrOpt(
             "path",
             default="-",
-            help="File to append to; `-` is standard output. A new file has mode 0640.",
+            help="File to append to, or - for standard output. A new file has mode 0640.",
         ),
     )
 
@@ -39,18 +39,18 @@ class JsonlSink(Sink):
             raise ConfigurationError("option path is empty: name a file, or - for standard output")
         self._path = path
         self._fd = -1
-        try:  # what can be known without making the file
+        try:  # what can be checked without creating the file
             os.stat(Path(path).parent)
         except FileNotFoundError as error:
-            raise ConfigurationError(self._words(error)) from None
+            raise ConfigurationError(self._text(error)) from None
         except OSError:
-            pass  # open() says it
+            pass  # open() reports it
 
     def open(self, context: SinkContext) -> None:
         try:
             self._open()
         except OSError as error:
-            raise ConfigurationError(self._words(error)) from None
+            raise ConfigurationError(self._text(error)) from None
 
     def reopen(self) -> None:
         if self._path == "-":
@@ -59,7 +59,7 @@ class JsonlSink(Sink):
         try:
             self._open()
         except OSError as error:
-            raise SinkUnavailable(self._words(error)) from None
+            raise SinkUnavailable(self._text(error)) from None
 
     def emit(self, event: PortEvent) -> None:
         self._write([to_json(event)])
@@ -89,28 +89,28 @@ class JsonlSink(Sink):
         text = b"".join(line + b"\n" for line in lines)
         written = 0
         try:
-            if self._fd < 0:  # reopening it had failed
+            if self._fd < 0:  # an earlier attempt to reopen it has failed
                 self._open()
             while written < len(text):
                 written += os.write(self._fd, text[written:])
         except OSError as error:
             whole = text.rfind(b"\n", 0, written) + 1
-            if self._path != "-" and written > whole:  # take back the line that was cut off
+            if self._path != "-" and written > whole:  # remove the incomplete line
                 os.ftruncate(self._fd, os.fstat(self._fd).st_size - (written - whole))
             delivered = text.count(b"\n", 0, whole)
-            raise SinkUnavailable(self._words(error), delivered) from None
+            raise SinkUnavailable(self._text(error), delivered) from None
 
-    def _words(self, error: OSError) -> str:
-        """What is wrong with the file, and what to do."""
-        words = f"{self._path}: {error.strerror}"
+    def _text(self, error: OSError) -> str:
+        """Return what is wrong with the file, and what to do."""
+        text = f"{self._path}: {error.strerror}"
         if error.errno == errno.ENOENT:
             folder = shlex.quote(str(Path(self._path).parent))
-            words += f"; make its folder, for this user to write: mkdir -p {folder}"
+            text += f"; create its folder, writable for this user: mkdir -p {folder}"
         elif error.errno == errno.EACCES:
-            words += f"; uid {os.geteuid()} must be able to write there"
+            text += f"; uid {os.geteuid()} needs permission to write there"
         elif error.errno == errno.EROFS:
-            words += (
-                "; a systemd unit may write only to the folders that it names, and has to be "
-                "restarted where one was made anew"
+            text += (
+                "; a systemd unit may write only to the folders that it lists, and must be "
+                "restarted after one of them was created again"
             )
-        return words
+        return text

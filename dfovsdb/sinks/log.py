@@ -1,4 +1,4 @@
-"""One log line an event."""
+"""The sink that writes one log line for each event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEVELS = ("DEBUG", "INFO", "WARNING")
 
 
 class LogSink(Sink):
-    """Writes to the logger `dfovsdb.events`, through oslo.log."""
+    """Write to the logger `dfovsdb.events`, through oslo.log."""
 
     options = (
         cfg.StrOpt("level", default="INFO", choices=LEVELS, help="Level of the log lines."),

@@ -203,7 +203,7 @@ def test_a_file_that_cannot_be_reopened_is_one_line_and_its_sink_goes_on_when_it
         if "SIGHUP: reopening files; the configuration is not" in line
     )
     (down,) = [line for line in agent.err if "sink events is unavailable: " in line]
-    assert f"; make its folder, for this user to write: mkdir -p {folder};" in down
+    assert f"; create its folder, writable for this user: mkdir -p {folder};" in down
     folder.mkdir()  # and nothing happens on the switch
     agent.wait_for(lambda: any("sink events is available again" in line for line in agent.err))
     switch.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0", *VM)

@@ -179,7 +179,7 @@ def test_the_administrator_makes_what_agents_need(server: NatsServer, tmp_path: 
     conf.write_text(text.replace("replicas = 3", "replicas = 1\nmax_age = 601"))
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
     assert done.returncode == 2
-    assert "stream dfovsdb has max_age 600, and 601 is configured" in done.stderr
+    assert "stream dfovsdb has max_age 600, but 601 is configured" in done.stderr
 
 
 @pytest.mark.slow

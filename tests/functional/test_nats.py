@@ -336,7 +336,7 @@ def test_a_server_that_is_no_nats_is_named() -> None:
 
 def test_an_unknown_name_is_named() -> None:
     url = "nats://nosuch.invalid:4222"
-    assert reason(NatsSink([url])).startswith(f"{url}: the name is not known")
+    assert reason(NatsSink([url])).startswith(f"{url}: the name cannot be resolved")
 
 
 def test_a_server_without_jetstream_is_named(tmp_path: Path) -> None:
@@ -356,8 +356,8 @@ def test_a_server_without_jetstream_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"max_msgs_per_subject": 5}, "bucket dfovsdb-hosts has max_msgs_per_subject 5, and 1 is"),
-        ({"max_age": 600.0}, "bucket dfovsdb-hosts has max_age 600, and 30 is configured"),
+        ({"max_msgs_per_subject": 5}, "bucket dfovsdb-hosts has max_msgs_per_subject 5, but 1 is"),
+        ({"max_age": 600.0}, "bucket dfovsdb-hosts has max_age 600, but 30 is configured"),
     ],
 )
 def test_a_bucket_with_other_settings_stops_the_start_and_is_left_alone(
@@ -389,7 +389,7 @@ def test_without_create_nothing_is_made_and_what_is_missing_is_waited_for(
     server: NatsServer,
 ) -> None:
     sink = NatsSink([server.url], create=False)
-    assert reason(sink) == f"{server.url}: stream dfovsdb is not there, and create is false"
+    assert reason(sink) == f"{server.url}: stream dfovsdb does not exist, and create is false"
     with Fleet([server.url]) as fleet:
         for config in Streams(max_age=0, time_to_live=77).configs():
             fleet.run(fleet.link.create(config))
@@ -401,7 +401,7 @@ def test_without_create_nothing_is_made_and_what_is_missing_is_waited_for(
 
 def test_replicas_that_a_lone_server_cannot_keep_are_named(server: NatsServer) -> None:
     why = reason(NatsSink([server.url], replicas=3))
-    assert "stream dfovsdb cannot be made: replicas > 1 not supported" in why
+    assert "stream dfovsdb cannot be created: replicas > 1 not supported" in why
 
 
 @pytest.mark.parametrize(
@@ -523,18 +523,24 @@ def test_a_token_is_shown_to_a_server_that_wants_one(tmp_path: Path) -> None:
     ("options", "words"),
     [
         ({"servers": []}, "option servers is empty"),
-        ({"servers": ["nats://u:s3cret@h:1"]}, "option servers holds a name or a password"),
+        (
+            {"servers": ["nats://u:s3cret@h:1"]},
+            "option servers contains a user name or a password",
+        ),
         ({"servers": ["http://h:1"]}, "server 'http://h:1': use nats://HOST:PORT or tls://"),
         ({"servers": ["nats://h:port"]}, "server 'nats://h:port': use"),
         ({"servers": ["nats://h", "tls://h"]}, "use nats:// or tls:// for all"),
-        ({"user": "u"}, "user and password go together"),
+        ({"user": "u"}, "user and password must be given together"),
         ({"user": "u", "password": "p", "token": "t"}, "exclude each other"),
         ({"credentials_file": "/nosuch"}, "credentials_file '/nosuch' cannot be read: No such"),
-        ({"credentials_file": __file__}, "holds no JWT and seed of a user"),
+        ({"credentials_file": __file__}, "does not contain a JWT and a seed of a user"),
         ({"ssl_key_file": "/nosuch"}, "ssl_key_file is set without ssl_cert_file"),
-        ({"time_to_live": 5.0}, "time_to_live is 5 s: make it more than two heartbeats of 10 s"),
-        ({"stream": "a.b"}, "'a.b': name it with letters, digits, - and _"),
-        ({"ports_bucket": "b", "vifs_bucket": "b"}, "need a name each"),
+        (
+            {"time_to_live": 5.0},
+            "time_to_live is 5 s: it must be more than two heartbeats of 10 s",
+        ),
+        ({"stream": "a.b"}, "'a.b': use only letters, digits, - and _"),
+        ({"ports_bucket": "b", "vifs_bucket": "b"}, "need different names"),
     ],
 )
 def test_options_that_cannot_be_used_say_so(options: dict[str, Any], words: str) -> None:

@@ -88,7 +88,7 @@ def test_a_server_without_tls_hears_no_password_of_ours(tmp_path: Path) -> None:
     with NatsServer(tmp_path, settings="debug: true\ntrace: true") as server:
         url = server.url.replace("nats://", "tls://")
         said = why(NatsSink([url], user="agent", password="s3cret-word"))
-        assert said == f"{url}: the server does not speak TLS, and tls:// was asked for"
+        assert said == f"{url}: the server does not support TLS, but tls:// was configured"
         assert "CONNECT" not in server.log
 
 

@@ -100,13 +100,13 @@ def takes_and_closes(handler: Handler, body: bytes) -> bool:
         (answers(408), "answered 408 Request Timeout"),
         (answers(429), "answered 429 Too Many Requests"),
         (answers(429, Retry_After="1"), "answered 429 Too Many Requests, and asks to wait 1 s"),
-        (answers(302, Location="http://192.0.2.1/"), "no redirect is followed"),
+        (answers(302, Location="http://192.0.2.1/"), "redirects are not followed"),
         (answers(799), "answered 799"),
-        (is_silent, "it does not answer in time"),
-        (closes, "it closed the connection before it had answered"),
-        (closes_half_way, "it closed the connection before it had answered"),
-        (talks_nonsense, "it closed the connection before it had answered"),
-        (takes_and_closes, "it closed the connection before it had answered"),
+        (is_silent, "it does not respond in time"),
+        (closes, "it closed the connection before its response was complete"),
+        (closes_half_way, "it closed the connection before its response was complete"),
+        (talks_nonsense, "it closed the connection before its response was complete"),
+        (takes_and_closes, "it closed the connection before its response was complete"),
     ],
 )
 def test_what_is_no_answer_is_an_outage_after_which_the_receiver_has_everything(
@@ -427,7 +427,11 @@ def test_a_secret_is_exchanged_by_reopening(
         wait_until(lambda: " v1," in receiver.requests[-1].headers["webhook-signature"])
         Path(receiver.secret_file).write_text("")
         monitor.reopen()
-        wait_until(lambda: "is empty: a secret a line; requests are signed as" in caplog.text)
+        wait_until(
+            lambda: (
+                "is empty: write one secret on each line; requests are signed with" in caplog.text
+            )
+        )
         box.vsctl("del-port", "tap0")
         wait_for_the_same(box, receiver.ports)
 

@@ -1,11 +1,11 @@
-"""ZeroMQ: a bound socket that knows when somebody new listens, and when somebody does not read.
+"""The ZeroMQ socket: it notices new subscribers, and subscribers that do not read.
 
-The only module that imports pyzmq. An XPUB socket is a publisher that is handed the
+This is the only module that imports pyzmq. An XPUB socket is a publisher that receives the
 subscriptions (zmq_socket(3), zmq_setsockopt(3)):
 
-- XPUB_VERBOSE hands over every one of them, not only the first to a topic;
-- XPUB_NODROP refuses a message (EAGAIN) where the pipe of one subscriber is full, instead of
-  dropping it without a word. A message goes to all subscribers or to none.
+- XPUB_VERBOSE passes on every subscription, not only the first one to a topic.
+- XPUB_NODROP refuses a message (EAGAIN) if the queue of one subscriber is full, instead of
+  dropping it silently. A message goes to all subscribers or to none.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from dfovsdb.logs import get_logger
 
 LOG = get_logger(__name__)
 
-PIPE_LIMIT = 1000  #: messages that wait for one subscriber, beyond what its connection holds
-SEND_TIMEOUT = 50  #: milliseconds that a full pipe has: who reads slowly is no outage
-LINGER = 100  #: milliseconds that close() waits for what is on its way: a stop is bounded
-UNHEARD_LIMIT = 10_000  #: deletes that are kept for the next subscriber
+PIPE_LIMIT = 1000  #: messages queued for one subscriber, in addition to those in its connection
+SEND_TIMEOUT = 50  #: milliseconds to wait for a full queue: reading slowly is not an outage
+LINGER = 100  #: milliseconds that close() waits for messages in transit, so that a stop is bounded
+UNHEARD_LIMIT = 10_000  #: deletions that are kept for the next subscriber
 IPC_MODE = 0o660  #: owner and group may connect, whatever the umask
 
 _TCP = re.compile(r"tcp://(?:\[[^\]]+\]|[^:\[\]]+):(?:\*|(?P<port>\d{1,5}))")
 _HINTS = {
-    errno.EADDRINUSE: "; end what listens there, or choose another",
+    errno.EADDRINUSE: "; stop the program that listens there, or choose another",
     errno.EADDRNOTAVAIL: "; it must be an address of this host",
     errno.ENODEV: "; it must be an address of this host",
     errno.EACCES: "; choose one that this user may use",
@@ -42,7 +42,7 @@ _HINTS = {
 
 
 class TableUpdate(msgspec.Struct, frozen=True):
-    """What a controller unpacks: a msgpack map of these keys."""
+    """The message that a controller decodes: a msgpack map with these keys."""
 
     table: str | None
     key: str | None
@@ -52,10 +52,10 @@ class TableUpdate(msgspec.Struct, frozen=True):
 
 
 class ZmqPublisher:
-    """Publishes messages on one topic. Not open until open(); used by one thread.
+    """Publishes messages on one topic. It is not open until open(), and is used by one thread.
 
-    :param endpoint: `tcp://ADDRESS:PORT` (`*` takes a free port) or `ipc://PATH`.
-    :raises ConfigurationError: it is not of this form, or the topic is empty.
+    :param endpoint: `tcp://ADDRESS:PORT` (`*` selects a free port) or `ipc://PATH`.
+    :raises ConfigurationError: the endpoint is not of this form, or the topic is empty.
     """
 
     def __init__(self, endpoint: str, topic: str) -> None:
@@ -65,21 +65,23 @@ class ZmqPublisher:
                 f"endpoint {endpoint!r}: use tcp://ADDRESS:PORT or ipc://PATH"
             )
         if not topic:
-            raise ConfigurationError("option topic is empty: the controller's own is D")
+            raise ConfigurationError("option topic is empty: the controller's default is D")
         self.endpoint = endpoint
         self._topic = topic
         self._prefix = topic.encode()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes]
-        self._subscriptions: set[bytes] = set()  # those that our topic matches
-        self._unheard: dict[str, TableUpdate] = {}  # deletes, by key
+        self._subscriptions: set[bytes] = set()  # subscriptions that match the topic
+        self._unheard: dict[str, TableUpdate] = {}  # deletions, by key
 
     def open(self) -> None:
         """Bind the endpoint.
 
         :raises ConfigurationError: it is in use, or cannot be bound.
         """
-        self._context = zmq.Context()  # its own: closing it waits for nobody else's sockets
+        self._context = (
+            zmq.Context()
+        )  # a context of its own: closing it does not wait for sockets of others
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.set(zmq.XPUB_VERBOSE, 1)
         self._socket.set(zmq.XPUB_NODROP, 1)
@@ -104,20 +106,20 @@ class ZmqPublisher:
             ) from None
         if not _is_local(self.endpoint):
             LOG.warning(
-                "publishing on %s, which other hosts may reach; these are the ports of one "
-                "host, for the controller of that host: use loopback or ipc",
+                "publishing on %s, which other hosts can reach. The ports of one "
+                "host are meant for the controller of that host: use loopback or ipc",
                 self.endpoint,
             )
 
     def close(self) -> None:
-        """Close the socket; waits LINGER at most for what is on its way."""
+        """Close the socket, and wait for messages in transit for at most LINGER."""
         if self._context is not None:
             self._socket.close()
             self._context.term()
             self._context = None
 
     def new_subscribers(self) -> bool:
-        """Whether anybody has subscribed to our topic since the last call."""
+        """Return whether anyone has subscribed to the topic since the last call."""
         new = False
         with contextlib.suppress(zmq.Again):
             while True:
@@ -128,18 +130,18 @@ class ZmqPublisher:
                 if subscribed:
                     self._subscriptions.add(prefix)
                     new = True
-                else:  # told when the last one has left
+                else:  # sent when the last subscriber has left
                     self._subscriptions.discard(prefix)
         return new
 
     def send(self, table: str | None, key: str | None, action: str, value: str | None) -> None:
-        """Publish a message; nobody need listen.
+        """Publish a message, whether or not there is a subscriber.
 
-        A delete that nobody hears is kept and goes out first when somebody does: a controller
-        that lived on while we were restarted subscribes again only after our first sync, and
-        the replay that it gets tells of the ports that are there alone.
+        A deletion without a subscriber is kept, and sent first when one subscribes. A controller
+        that kept running while dfovsdb was restarted subscribes again only after the first sync,
+        and the resend that it receives contains only present ports.
 
-        :raises SinkUnavailable: a subscriber does not read, and its pipe is full.
+        :raises SinkUnavailable: a subscriber does not read, and its queue is full.
         """
         message = TableUpdate(table, key, action, value, self._topic)
         if self._subscriptions:
@@ -158,18 +160,19 @@ class ZmqPublisher:
             self._socket.send_multipart(frames)
         except zmq.Again:
             raise SinkUnavailable(
-                f"a subscriber of {self.endpoint} does not read: {PIPE_LIMIT} messages wait for it"
+                f"a subscriber of {self.endpoint} does not read: {PIPE_LIMIT} messages "
+                "are queued for it"
             ) from None
 
 
 def _ipc_path(endpoint: str) -> str | None:
-    """The file of an ipc endpoint; None for tcp and for a name that is not a file's."""
+    """Return the file of an ipc endpoint; None for tcp, and for a name that is no file's."""
     path = endpoint.removeprefix("ipc://")
     return None if path == endpoint or path.startswith("@") else path
 
 
 def _check_unused(path: str) -> None:
-    """ZeroMQ deletes what is at the path, to replace the socket of one that was killed.
+    """Check that nothing else is at the path, because ZeroMQ deletes it to replace a stale socket.
 
     :raises OSError: something listens there, or it is not a socket.
     """
@@ -186,7 +189,7 @@ def _check_unused(path: str) -> None:
 
 
 def _is_local(endpoint: str) -> bool:
-    """Whether only this host can reach what is bound; the address is a number."""
+    """Return whether only this host can reach what is bound; the address is numeric."""
     if not endpoint.startswith("tcp://"):
         return True
     address = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")

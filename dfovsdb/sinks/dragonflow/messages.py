@@ -1,8 +1,8 @@
-"""A Port in the words of a Dragonflow controller: the row of its switch_port or ovs_port table.
+"""A Port as a Dragonflow controller expects it: a row of its switch_port or ovs_port table.
 
-Pure functions of a Port; how the words travel is not known here. The controller is strict:
-an unknown field, a malformed MAC or a word that it does not know makes it raise, which can
-cost it a full resync. So only the fields below are sent, and a value that does not fit is not.
+Pure functions of a Port; how the messages are sent is not known here. The controller is strict: an
+unknown field, a malformed MAC address or an unknown value makes it raise an exception, which can
+cost it a full resync. Therefore only the fields below are sent, and invalid values are omitted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 class Dialect(NamedTuple):
-    """The words in which two generations of the controller differ."""
+    """The differences between the messages of two generations of the controller."""
 
     table: str
     sync_started: str
@@ -57,11 +57,11 @@ class Value(NamedTuple):
     """A port, ready to be sent."""
 
     json: str  #: sorted keys, compact, ASCII, no nulls
-    misfits: dict[str, str]  #: fields that were left out because of what they hold
+    misfits: dict[str, str]  #: fields that were omitted because of their values
 
 
 def value_of(port: Port, dialect: Dialect, metadata_interface: str) -> Value:
-    """The value of a port; the metadata interface is of type `unknown`, whatever its kind."""
+    """Return the value of a port; the metadata interface is always of type `unknown`."""
     fields: dict[str, str | int] = {}
     misfits: dict[str, str] = {}
     for name, fact in _fields(port, dialect, metadata_interface):
@@ -75,9 +75,9 @@ def value_of(port: Port, dialect: Dialect, metadata_interface: str) -> Value:
 
 
 def type_of(port: Port, dialect: Dialect, metadata_interface: str) -> str:
-    """Return the type word: compute (vm), bridge, patch, tunnel, or unknown.
+    """Return the type: compute (vm), bridge, patch, tunnel, or unknown.
 
-    A port of any other kind is compute where it has an iface_id, as VMs and services have.
+    A port of any other kind is compute if it has an iface_id, as VMs and services have.
     """
     if port.name == metadata_interface:
         return "unknown"
@@ -110,7 +110,7 @@ def _fields(
 
 
 def _fitting(name: str, fact: str | int) -> str | int | None:
-    """The fact as the controller accepts it, or None."""
+    """Return the value as the controller accepts it, or None."""
     if name == "admin_state":
         return fact if fact in _ADMIN_STATES else None
     if name in ("mac_in_use", "attached_mac"):

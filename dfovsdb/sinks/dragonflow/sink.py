@@ -1,7 +1,7 @@
 """Events for a Dragonflow controller, in its own process or over ZeroMQ.
 
-What is told, and when; its words are in dragonflow_values.py, ZeroMQ is in
-dragonflow_zmq.py, which is imported only where an endpoint is configured.
+This file decides what is sent when. The values are in messages.py, and ZeroMQ is in client.py,
+which is imported only if an endpoint is configured.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 LOG = get_logger(__name__)
 
 FILTERS = ("dragonflow", "none")
-POLL_INTERVAL = 0.5  #: seconds; how soon a late subscriber is noticed when nothing happens
+POLL_INTERVAL = (
+    0.5  #: seconds after which a late subscriber is noticed at the latest, if nothing happens
+)
 
 
 class Callback(Protocol):
-    """A controller's `db_change_callback`. Called with four arguments, from one thread."""
+    """A controller's `db_change_callback`. It is called with four arguments, from one thread."""
 
     def __call__(
         self, table: str | None, key: str | None, action: str, value: str | None, /
@@ -35,17 +37,17 @@ class Callback(Protocol):
 
 
 class DragonflowSink(Sink):
-    """Tells a Dragonflow controller of switch ports: create, set, delete and the sync markers.
+    """Informs a Dragonflow controller of switch ports: create, set, delete and the sync markers.
 
     :param callback: the controller's `db_change_callback(table, key, action, value)`, in this
-        process. An exception that it raises refuses the event. Not a configuration option.
-    :param endpoint: where to publish instead; see the option.
-    :raises ConfigurationError: neither or both of the two are given, another value is not
-        allowed, or pyzmq is not installed.
+        process. An exception that it raises refuses the event. It is not a configuration option.
+    :param endpoint: the address to publish on instead; see the option.
+    :raises ConfigurationError: neither or both of the two are given, another value is not allowed,
+        or pyzmq is not installed.
 
-    Events are delivered one by one (emit_many is the inherited one): so a callback that
-    refuses one event is not told its neighbours twice, and a subscriber that stops reading
-    in the middle of a sync is told the rest, and nothing again, when it reads on.
+    Events are delivered one by one (emit_many is the inherited one). Therefore a callback that
+    refuses one event does not receive the neighbouring events twice. A subscriber that stops
+    reading during a sync later receives the rest, without repetitions.
     """
 
     options = (
@@ -102,9 +104,9 @@ class DragonflowSink(Sink):
         self._metadata_interface = metadata_interface
         self._publisher: ZmqPublisher | None = None
         self._context: SinkContext | None = None
-        self._in_bracket = False  # who listens was told that a sync has started
-        self._in_sync: set[str] = set()  # the ports that were told online within
-        self._misfits: dict[str, set[str]] = {}  # fields that were warned of, by port
+        self._in_bracket = False  # the current subscribers have received the start of a sync
+        self._in_sync: set[str] = set()  # the ports that were sent as online within it
+        self._misfits: dict[str, set[str]] = {}  # fields that a warning was logged for, by port
         if callback is not None:
             if not callable(callback):
                 raise ConfigurationError(f"callback {callback!r:.80} cannot be called")
@@ -116,12 +118,14 @@ class DragonflowSink(Sink):
         else:
             raise ConfigurationError(
                 "option endpoint is required: tcp://ADDRESS:PORT or ipc://PATH; or, for a "
-                "controller in this process, give DragonflowSink its callback"
+                "controller in this process, pass a callback to DragonflowSink"
             )
 
     @property
     def endpoint(self) -> str | None:
-        """Where it publishes: as configured, and once it is open with the port of tcp://…:*."""
+        """Return the bound endpoint: as configured, and once open with the actual port of
+        tcp://…:*.
+        """
         return self._publisher.endpoint if self._publisher else None
 
     def open(self, context: SinkContext) -> None:
@@ -138,7 +142,7 @@ class DragonflowSink(Sink):
         was_told = before is not None and self._passes(before)
         if now is not None and self._passes(now):
             self._send("set" if was_told and event.action == "updated" else "create", now)
-        elif before is not None and was_told:  # it is gone, or the filter begins to drop it
+        elif before is not None and was_told:  # the port is gone, or the filter now drops it
             self._send("delete", before)
 
     def sync_started(self, marker: SyncMarker) -> None:
@@ -149,9 +153,9 @@ class DragonflowSink(Sink):
         self._in_bracket = True
 
     def sync_finished(self, marker: SyncMarker) -> None:
-        """The controller then deletes what it was not told since the start of the sync.
+        """Send the end of a sync; the controller then deletes ports that the sync did not contain.
 
-        So a sync of mere differences (`resync = diff`) is told no end.
+        Therefore no end is sent after a sync with differences only (`resync = diff`).
         """
         self._notice_subscribers()
         whole = marker.ports is None or len(self._in_sync) >= marker.ports
@@ -166,7 +170,7 @@ class DragonflowSink(Sink):
             self._publisher.close()
 
     def _passes(self, port: Port) -> bool:
-        """By kind and name alone: a port number that becomes invalid is told, as a set."""
+        """Filter by kind and name alone: a port number that becomes invalid is sent, as a set."""
         if self._filter == "none" or port.name == self._metadata_interface:
             return True
         if port.name.startswith("qg"):
@@ -182,7 +186,7 @@ class DragonflowSink(Sink):
             self._misfits.pop(port.uuid, None)
 
     def _warn(self, port: Port, misfits: dict[str, str]) -> None:
-        """Say once for each port what was left out of its values."""
+        """Log once for each port which values were omitted."""
         warned = self._misfits.setdefault(port.uuid, set())
         if news := {name: fact for name, fact in misfits.items() if name not in warned}:
             warned.update(news)
@@ -194,10 +198,11 @@ class DragonflowSink(Sink):
             )
 
     def _notice_subscribers(self) -> None:
-        """Have everything told again when somebody new listens.
+        """Request a resend when there is a new subscriber.
 
-        A bracket that is open then is told no end: who is new has not seen it begin, and the
-        controller deletes at the end what was not told within. The replay has its own.
+        The end of a sync in progress is then not sent: the new subscriber did not receive its
+        start, and the controller deletes at the end whatever the sync did not contain. The resend
+        has markers of its own.
         """
         if self._publisher and self._publisher.new_subscribers():
             assert self._context is not None

@@ -1,4 +1,6 @@
-"""JetStream's acknowledgements: what one says, and up to where a run of messages has them all."""
+"""Acknowledgements of JetStream: how to read one, and up to where a run of messages has them
+all.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ _FULL = (10023, 10047, 10077)  # JetStream: insufficient resources or storage, s
 
 
 class Failure(NamedTuple):
-    """The first message of a run that is not stored, and why."""
+    """The first message of a run that is not stored, and the reason."""
 
     number: int
     words: str
@@ -20,19 +22,19 @@ class Failure(NamedTuple):
 
 
 class Window:
-    """Which messages of one run are acknowledged: `first` is the first that is not."""
+    """Which messages of one run are acknowledged; `first` is the first one that is not."""
 
     def __init__(self, count: int) -> None:
         self.first = 0
         self.failed: Failure | None = None
-        self.stopped: str | None = None  # nothing more is to be expected
+        self.stopped: str | None = None  # no further acknowledgements are expected
         self.moved = asyncio.Event()
         self._count = count
-        self._beyond: set[int] = set()  # acknowledged, and one before them is not
+        self._beyond: set[int] = set()  # acknowledged, while an earlier one is not
 
     @property
     def end(self) -> int:
-        """What is to be waited for: everything, or all before the first that failed."""
+        """Return whether to wait on: for everything, or for all before the first failed one."""
         return self._count if self.failed is None else self.failed.number
 
     def acknowledge(self, number: int) -> None:
@@ -53,7 +55,7 @@ class Window:
 
 
 class ApiError(msgspec.Struct, gc=False):
-    """What JetStream says went wrong."""
+    """An error that JetStream reports."""
 
     code: int = 0
     err_code: int = 0
@@ -61,7 +63,7 @@ class ApiError(msgspec.Struct, gc=False):
 
     @property
     def is_of_the_message(self) -> bool:
-        """To publish the same again is vain."""
+        """Return whether publishing the same message again is pointless."""
         return self.err_code in _TOO_LARGE
 
     @property
@@ -71,7 +73,7 @@ class ApiError(msgspec.Struct, gc=False):
 
 
 class Ack(msgspec.Struct, gc=False):
-    """Its answer to a message."""
+    """JetStream's response to a message."""
 
     error: ApiError | None = None
 

@@ -1,13 +1,14 @@
-"""One connection to NATS: publishing in order with a window, and reading what streams keep.
+"""One connection to NATS: publishing in order with a window, and reading the contents of streams.
 
-It knows neither ports nor events, and nobody else knows nats-py, but for the words in which its
-settings are said (nats.js.api). Everything here is a coroutine, for whoever runs a loop.
+This module knows neither ports nor events. No other module uses nats-py, except for the types of
+its settings (nats.js.api). Everything here is a coroutine, for whoever runs an event loop.
 
-A connection that breaks is over, and what was unacknowledged on it is published anew on the
-next one, from the first of it on: nats-py's own reconnecting, which would send from its buffer
-what the caller offers again, is off. nats-py's publish_async gives a future for each message,
-in no order, and a semaphore that knows nothing of which is the first that lacks; so the
-acknowledgements are read here, from an inbox whose subjects number them.
+A connection that breaks is not reused. Messages that were not acknowledged on it are published
+again on the next one, beginning with the first of them. Reconnecting by nats-py is disabled,
+because it would send from its buffer what the caller offers again. publish_async of nats-py
+returns a future for each message, in no order, and its semaphore does not know which message is
+the first without an acknowledgement. Therefore the acknowledgements are read here, from an inbox
+whose subjects number them.
 """
 
 from __future__ import annotations
@@ -33,20 +34,21 @@ from dfovsdb.sinks.nats.acks import ApiError, Window, decode_ack
 from dfovsdb.sinks.nats.servers import Servers
 from dfovsdb.tls import verification
 
-_HEADERS = 64  # bytes of a message's headers beyond their names and values, at most
-_AT_ONCE = 100  # requests that wait for their answers
-_SILENCE = 0.5  # seconds after which a listing asks whether more is to come
+_HEADERS = 64  # bytes of the headers of a message beyond their names and values, at most
+_AT_ONCE = 100  # requests that wait for their responses
+_SILENCE = 0.5  # seconds after which a listing asks whether there is more
 
 
 class NatsError(DfovsdbError):
-    """NATS does not do what is asked of it: one line that says what and why."""
+    """NATS does not do what it is asked to: one line that says what and why."""
 
 
 class Unacknowledged(NatsError):
     """A message was not acknowledged.
 
-    :param acknowledged: how many from the beginning were.
-    :param refused: the first of the rest is refused for what it is; to offer it again is vain.
+    :param acknowledged: how many messages from the beginning were.
+    :param refused: the first of the others was refused because of its contents, so offering it
+        again is pointless.
     """
 
     def __init__(self, message: str, acknowledged: int, *, refused: bool = False) -> None:
@@ -56,7 +58,7 @@ class Unacknowledged(NatsError):
 
 
 class Publication(NamedTuple):
-    """What is published."""
+    """A message to publish."""
 
     subject: str
     payload: bytes
@@ -74,11 +76,11 @@ class Entry(NamedTuple):
 
 
 class Connection:
-    """A connection, made by connect() and again after it was lost.
+    """A connection, made by connect(), and made again after it was lost.
 
-    :param name: what the server lists us as.
-    :param inbox: prefix of the subjects on which answers come; a server may allow no other.
-    :param timeout: seconds that a server has for each answer.
+    :param name: the name of this client in the server's lists.
+    :param inbox: prefix of the subjects on which responses arrive; a server may allow no other.
+    :param timeout: seconds to wait for each response.
     """
 
     def __init__(self, access: Servers, *, name: str, inbox: str, timeout: float) -> None:
@@ -87,7 +89,7 @@ class Connection:
         self._inbox = inbox
         self._timeout = timeout
         self._client: _Client | None = None
-        self._trouble: list[str] = []  # what went wrong with this connection, the latest last
+        self._trouble: list[str] = []  # the problems of this connection, latest last
         self._acks = ""
         self._runs = itertools.count()
         self._run = ""
@@ -98,11 +100,11 @@ class Connection:
         return self._client is not None and self._client.is_connected
 
     async def connect(self) -> None:
-        """Connect to any of the servers, unless there is a connection.
+        """Connect to one of the servers, unless there is a connection.
 
         :raises NatsError: none of them can be used.
         """
-        await asyncio.sleep(0)  # so that a connection that is over is known to be
+        await asyncio.sleep(0)  # so that a connection that has ended is recognized
         if self.connected:
             return
         await self.close()
@@ -133,18 +135,18 @@ class Connection:
             raise NatsError(f"{self._access}: {why}") from None
 
     async def close(self) -> None:
-        """End the connection; bounded. May be repeated."""
+        """End the connection, within a bounded time. This may be repeated."""
         client, self._client = self._client, None
         if client is not None:
-            with contextlib.suppress(Exception):  # of a connection that nobody wants any more
+            with contextlib.suppress(Exception):  # errors of a connection that is no longer needed
                 async with asyncio.timeout(1):
                     await client.close()
 
     async def publish(self, messages: Sequence[Publication], window: int) -> None:
-        """Publish to JetStream, in order; returns when all are acknowledged.
+        """Publish to JetStream in order; return when all messages are acknowledged.
 
         :param window: how many may be unacknowledged.
-        :raises Unacknowledged: says how many were acknowledged, from the beginning on.
+        :raises Unacknowledged: it says how many were acknowledged, from the beginning on.
         """
         client = self._client
         if client is None:
@@ -169,7 +171,7 @@ class Connection:
                 while acks.first < acks.end:
                     await self._progress(acks)
         except (OSError, nats.errors.Error, NatsError) as error:
-            await self.close()  # what comes late must not be taken for an answer to a retry
+            await self.close()  # a late acknowledgement must not be taken for one of a retry
             why = str(error) if isinstance(error, NatsError) else self._words(error)
             raise Unacknowledged(why, acks.first) from None
         finally:
@@ -178,7 +180,7 @@ class Connection:
             raise Unacknowledged(acks.failed.words, acks.first, refused=acks.failed.refused)
 
     async def stream(self, name: str) -> api.StreamInfo | None:
-        """How a stream is; None where there is none."""
+        """Return the state of a stream; None if it does not exist."""
         try:
             return await self._jetstream().stream_info(name)
         except js_errors.NotFoundError:
@@ -187,14 +189,14 @@ class Connection:
             raise self._failed(f"stream {name}", error) from None
 
     async def create(self, config: api.StreamConfig) -> api.StreamInfo:
-        """Make a stream; one that is there already with the same settings will do."""
+        """Create a stream, or accept an existing one with the same settings."""
         try:
             return await self._jetstream().add_stream(config)
         except (OSError, nats.errors.Error) as error:
-            raise self._failed(f"stream {config.name} cannot be made", error) from None
+            raise self._failed(f"stream {config.name} cannot be created", error) from None
 
     async def get(self, stream: str, subject: str) -> Entry | None:
-        """The last message of one subject; None where there is none."""
+        """Return the last message of one subject; None if there is none."""
         try:
             found = await self._jetstream().get_msg(stream, subject=subject, direct=True)
         except js_errors.NotFoundError:
@@ -205,10 +207,10 @@ class Connection:
         return Entry(subject, found.data or b"", found.headers or {}, found.seq or 0, when)
 
     async def subjects(self, stream: str, subject: str) -> list[str]:
-        """The subjects of a stream that a filter matches.
+        """Return the subjects of a stream that match a filter.
 
-        The server looks for them in memory; a consumer with the same filter costs it three
-        times as much (nats-server 2.9, 100,000 subjects).
+        The server searches them in memory; a consumer with the same filter costs it three times as
+        much (nats-server 2.9, 100,000 subjects).
         """
         found: list[str] = []
         while True:
@@ -231,7 +233,7 @@ class Connection:
                 return found
 
     async def get_all(self, stream: str, subjects: Sequence[str]) -> list[Entry]:
-        """The last messages of some subjects, of those that have one."""
+        """Return the last messages of those of some subjects that have one."""
         found: list[Entry | None] = []
         for batch in (subjects[at : at + _AT_ONCE] for at in range(0, len(subjects), _AT_ONCE)):
             found += await asyncio.gather(*(self.get(stream, subject) for subject in batch))
@@ -240,9 +242,9 @@ class Connection:
     async def last(
         self, stream: str, subject: str, *, values: bool = True
     ) -> AsyncIterator[Entry]:
-        """The last message of each subject that a filter matches, in the order of storing.
+        """Return the last message of each subject that matches a filter, in the order of storing.
 
-        :param values: read them; without, `value` is empty.
+        :param values: read the values; if false, `value` is empty.
         """
         config = api.ConsumerConfig(
             deliver_policy=api.DeliverPolicy.LAST_PER_SUBJECT, headers_only=not values
@@ -252,7 +254,7 @@ class Connection:
             while pending:
                 try:
                     message = await found.next_msg(_SILENCE)
-                except TimeoutError:  # the last of them may have been replaced meanwhile
+                except TimeoutError:  # the last of them may have been replaced in the meantime
                     if not (await self._consumer_info(stream, info.name)).num_pending:
                         return
                     continue
@@ -262,10 +264,10 @@ class Connection:
     async def follow(
         self, stream: str, subject: str, start: api.ConsumerConfig
     ) -> AsyncGenerator[Entry, None]:
-        """The messages of a stream as they come, without end and without gaps.
+        """Yield the messages of a stream as they arrive, without end and without gaps.
 
         :param start: where to begin.
-        :raises NatsError: the connection is over, or a message was missed.
+        :raises NatsError: the connection has ended, or a message was missed.
         """
         start = start.evolve(idle_heartbeat=self._timeout / 2)
         async with self._consumer(stream, subject, start) as (found, _info):
@@ -286,8 +288,8 @@ class Connection:
     async def _consumer(
         self, stream: str, subject: str, config: api.ConsumerConfig
     ) -> AsyncIterator[tuple[Any, api.ConsumerInfo]]:
-        """A consumer that the server forgets when we do; its name and filter are in the subject
-        of the request, so that a server can allow a host its own keys alone.
+        """Create a consumer that the server removes when this connection ends. Its name and filter
+        are in the subject of the request, so that a server can restrict a host to its own keys.
         """
         jetstream, client = self._jetstream(), self._connection()
         inbox = client.new_inbox()
@@ -310,7 +312,7 @@ class Connection:
         except (OSError, nats.errors.Error) as error:
             raise self._failed(f"stream {stream} cannot be read", error) from None
         finally:
-            with contextlib.suppress(Exception):  # the connection may be over
+            with contextlib.suppress(Exception):  # the connection may have ended
                 await found.unsubscribe()
 
     async def _consumer_info(self, stream: str, name: str) -> api.ConsumerInfo:
@@ -335,13 +337,13 @@ class Connection:
         if headers.get("Status") == "503":
             self._window.fail(
                 int(number),
-                "no stream takes it: JetStream has no leader for it now, or it was removed",
+                "no stream accepts it: it has no leader at the moment, or it was removed",
             )
             return
         try:
             ack = decode_ack(message.data)
         except msgspec.MsgspecError:
-            self._window.fail(int(number), "what answers there is not JetStream")
+            self._window.fail(int(number), "the response is not from JetStream")
             return
         if ack.error is None:
             self._window.acknowledge(int(number))
@@ -357,10 +359,12 @@ class Connection:
             self._window.stop(words)
 
     async def _closed(self) -> None:
-        self._window.stop(self._trouble[-1] if self._trouble else "the server has left")
+        self._window.stop(
+            self._trouble[-1] if self._trouble else "the server has closed the connection"
+        )
 
     async def _progress(self, acks: Window) -> None:
-        """Wait until a message more is acknowledged, or one is known to have failed."""
+        """Wait until another message is acknowledged, or one is known to have failed."""
         acks.moved.clear()
         if acks.stopped is None:
             try:
@@ -384,9 +388,9 @@ class Connection:
         return NatsError(f"{what}: {self._words(error)}")
 
     def _words(self, error: BaseException) -> str:
-        """What went wrong, in one line; no secret is in it."""
+        """Return what went wrong, in one line without secrets."""
         if isinstance(error, js_errors.ServiceUnavailableError) and not error.description:
-            return "JetStream does not answer: it is off, or has no leader now"
+            return "JetStream does not respond: it is not enabled, or has no leader at the moment"
         if isinstance(error, js_errors.APIError):
             return f"{error.description} ({error.err_code})"
         if isinstance(error, ssl.SSLCertVerificationError):
@@ -397,9 +401,13 @@ class Connection:
             last = f": {self._trouble[-1]}" if self._trouble else ""
             return f"no answer within {self._timeout:g} s{last}"
         if isinstance(error, socket.gaierror):
-            return f"the name is not known ({error.strerror})"
+            return f"the name cannot be resolved ({error.strerror})"
         if isinstance(error, OSError):
-            return os.strerror(error.errno) if error.errno else str(error) or "it has left"
+            return (
+                os.strerror(error.errno)
+                if error.errno
+                else str(error) or "it has closed the connection"
+            )
         return " ".join(str(error).removeprefix("nats: ").split()) or type(error).__name__
 
 
@@ -421,8 +429,8 @@ _decode_subjects = msgspec.json.Decoder(_Subjects).decode
 
 
 class _Client(Client):
-    """nats-py's client, which would tell a server without TLS our password, although tls://
-    was asked for: whether it is secured is looked at before the first word to the server.
+    """A client of nats-py that checks for TLS before it sends anything. nats-py itself would send
+    the password without TLS to a server that does not support it, although tls:// was configured.
     """
 
     def __init__(self, *, needs_tls: bool) -> None:
@@ -431,7 +439,7 @@ class _Client(Client):
 
     def _connect_command(self) -> bytes:
         if self._needs_tls and not self._server_info.get("tls_required"):
-            raise nats.errors.Error("the server does not speak TLS, and tls:// was asked for")
+            raise nats.errors.Error("the server does not support TLS, but tls:// was configured")
         return super()._connect_command()
 
 

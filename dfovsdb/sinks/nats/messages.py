@@ -1,8 +1,8 @@
-"""An event, a marker, a heartbeat as the messages that NATS is sent. No I/O.
+"""An event, a marker or a heartbeat as messages for NATS. No I/O.
 
-An event is several messages: one in the log, then what it does to the bucket of ports and to
-that of VIFs, all with the event's message id. JetStream drops what it has already seen, so a
-retry repeats nothing, and a message that was held up on its way cannot overwrite a later value.
+An event becomes several messages: one in the log, then its changes to the bucket of ports and to
+that of VIFs, all with the message id of the event. JetStream drops messages that it has already
+stored, so a retry repeats nothing, and a delayed message cannot overwrite a later value.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from dfovsdb.sinks.nats.key_index import MARK
 from dfovsdb.sinks.nats.streams import Streams, key_subject
 from dfovsdb.sinks.nats.subjects import port_key, subject, token, vif_key
 
-IFACE_ID = "iface_id"  #: the attribute that names a VIF
-MESSAGE_ID = "Nats-Msg-Id"  #: a header by which JetStream knows a message again
-OPERATION = "KV-Operation"  #: a header of what is no value of a key (NATS ADR-8)
+IFACE_ID = "iface_id"  #: the attribute that identifies a VIF
+MESSAGE_ID = "Nats-Msg-Id"  #: a header by which JetStream recognizes a repeated message
+OPERATION = (
+    "KV-Operation"  #: a header that marks a deletion instead of a value of a key (NATS ADR-8)
+)
 _DELETED = {OPERATION: "DEL"}
 
 
@@ -33,11 +35,11 @@ class Heartbeat(msgspec.Struct, kw_only=True):
     version: str
     epoch: str
     ports: int
-    connection: str  #: to the switch: `synced`, or what is waited for
+    connection: str  #: of the connection to the switch: `synced`, or what is waited for
 
 
 class Encoder:
-    """Those of one run of the agent of one host."""
+    """The messages of one run of the agent on one host."""
 
     def __init__(self, host: str, epoch: str, streams: Streams) -> None:
         self._host = host
@@ -48,9 +50,9 @@ class Encoder:
     def of_event(
         self, event: PortEvent, claimed: Iterable[str]
     ) -> tuple[list[Publication], str | None]:
-        """The messages of an event, and the key of the VIF that the port claims by it.
+        """Return the messages of an event, and the key of the VIF that the port then claims.
 
-        :param claimed: the keys that it claimed before, where that is known.
+        :param claimed: the keys that it claimed before, if they are known.
         """
         port, identity = event.port, f"{self._source}:{event.seq}"
         headers = {MESSAGE_ID: identity}
@@ -72,25 +74,27 @@ class Encoder:
     def of_marker(
         self, marker: SyncMarker, stale: Iterable[tuple[str, str]] = ()
     ) -> list[Publication]:
-        """The messages of a marker.
+        """Return the messages of a marker.
 
-        :param stale: keys, with their buckets, that are removed before.
+        :param stale: keys, with their buckets, that are deleted before it.
         """
         identity = f"{self._source}:{marker.seq}"
         message = Publication(subject(self._host, "sync"), to_json(marker), {MESSAGE_ID: identity})
         return [*_removals(identity, stale), message]
 
     def of_index(self, part: str, value: bytes, version: int) -> Publication:
-        """The message of a part of the list of this host's keys."""
+        """Return the message for a part of the list of this host's keys."""
         key = self.index_subject(part)
         return Publication(key, value, {MESSAGE_ID: f"{self._source}:index:{version}"})
 
     def index_subject(self, part: str) -> str:
-        """Where a part of the list is."""
+        """Return the key of a part of the list."""
         return key_subject(self._ports, f"{token(self._host)}.{MARK}.{part}")
 
     def of_heartbeat(self, heartbeat: Heartbeat) -> Publication:
-        """The message of a heartbeat, which is told once, whatever becomes of it."""
+        """Return the message of a heartbeat, which is sent only once, whether or not it
+        arrives.
+        """
         return Publication(
             key_subject(self._hosts, token(self._host)), msgspec.json.encode(heartbeat)
         )
@@ -103,7 +107,9 @@ class Encoder:
 
 
 def _removals(identity: str, keys: Iterable[tuple[str, str]]) -> list[Publication]:
-    """Of keys with their buckets; several may be in one bucket, so each has an id of its own."""
+    """Return deletions of keys, given with their buckets. Several may be in one bucket, so each
+    has a message id of its own.
+    """
     return [
         Publication(key_subject(bucket, key), b"", {MESSAGE_ID: f"{identity}:{key}", **_DELETED})
         for bucket, key in keys

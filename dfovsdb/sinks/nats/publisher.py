@@ -1,9 +1,9 @@
-"""What an agent publishes: each event, what it does to the buckets, and heartbeats.
+"""What an agent publishes: each event, its effect on the buckets, and heartbeats.
 
-The messages of a batch are pipelined in their order. A batch holds each port once, and the next
-batch waits for this one, so the messages of one port are in order whatever fails.
+The messages of a batch are pipelined in order. A batch contains each port once, and the next batch
+waits for this one, so the messages of one port are in order whatever fails.
 
-Coroutines; nothing here knows of the thread and the loop that they run on.
+Everything is a coroutine; nothing here knows the thread and the event loop on which it runs.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ LOG = get_logger(__name__)
 
 
 class Publisher:
-    """Keeps the events and the present state of one host.
+    """Stores the events and the present state of one host.
 
-    :param create: make streams and buckets that are not there.
-    :param timeout: seconds that the servers have for each answer.
+    :param create: create streams and buckets that do not exist.
+    :param timeout: seconds to wait for each response.
     :param heartbeat: seconds between two heartbeats.
     :param window: messages that may be unacknowledged.
     """
@@ -54,16 +54,18 @@ class Publisher:
         self._timeout = timeout
         self._heartbeat = heartbeat
         self._window = window
-        self._beat_at = 0.0  # monotonic seconds: when the next is due
-        self._made: dict[str, datetime | None] = {}  # when each stream was, as last seen
-        self._known: set[str] = set()  # ports that this process has told
-        self._refused: set[str] = set()  # ports whose latest can never be published
-        self._index: KeyIndex | None = None  # None: what another run has kept is not read yet
+        self._beat_at = 0.0  # monotonic seconds: when the next one is due
+        self._made: dict[
+            str, datetime | None
+        ] = {}  # the creation time of each stream, as last seen
+        self._known: set[str] = set()  # ports that this process has published
+        self._refused: set[str] = set()  # ports whose latest state can never be published
+        self._index: KeyIndex | None = None  # None: the list of another run has not been read yet
         self._versions = itertools.count()
         self._link: Connection | None = None
 
     async def open(self, context: SinkContext) -> None:
-        """Connect; raises as a sink's open()."""
+        """Connect; raise as open() of a sink does."""
         self._context = context
         self._host = context.host
         self._messages = Encoder(context.host, context.epoch, self._streams)
@@ -76,12 +78,12 @@ class Publisher:
         await self._ready(self._link)
 
     async def close(self) -> None:
-        """End the connection; bounded."""
+        """End the connection, within a bounded time."""
         if self._link is not None:
             await self._link.close()
 
     async def tell(self, events: Sequence[PortEvent]) -> None:
-        """Publish events; raises as a sink's emit_many()."""
+        """Publish events; raise as emit_many() of a sink does."""
         _, index = await self._connected()
         told = [
             (event, *self._messages.of_event(event, index.claims(event.port.uuid)))
@@ -106,7 +108,7 @@ class Publisher:
                 self._note(index, event, vif)
                 delivered += 1
             if error.refused:
-                if len(events) == 1:  # of several, each is offered again alone
+                if len(events) == 1:  # each of several events is offered again on its own
                     self._refused.add(events[0].port.uuid)
                 raise DfovsdbError(str(error)) from None
             raise SinkUnavailable(self._with_servers(error), delivered) from None
@@ -115,11 +117,11 @@ class Publisher:
             self._note(index, event, vif)
 
     async def sync_started(self, marker: SyncMarker) -> None:
-        """A telling of the whole table begins."""
+        """Publish that a sync begins."""
         await self._publish_or_unavailable(self._messages.of_marker(marker))
 
     async def sync_finished(self, marker: SyncMarker) -> None:
-        """Remove what is no longer true; then tell that the sync is complete."""
+        """Delete keys that are no longer true; then publish that the sync is complete."""
         link, index = await self._connected()
         try:
             left = await self._left_over(link, index, marker)
@@ -127,8 +129,8 @@ class Publisher:
         except NatsError as error:
             raise SinkUnavailable(self._with_servers(error)) from None
         if stale:
-            LOG.info("%d keys of this host are no longer true, and are removed", len(stale))
-        self._beat_at = 0.0  # how many ports there are is news
+            LOG.info("deleting %d keys of this host that are no longer true", len(stale))
+        self._beat_at = 0.0  # the heartbeat contains the number of ports
         await self._publish_or_unavailable(self._messages.of_marker(marker, stale))
         for uuid in left:
             index.drop(uuid)
@@ -137,7 +139,7 @@ class Publisher:
         index.keep(parts)
 
     async def beat(self) -> None:
-        """Say that we are there, where it is time to."""
+        """Publish a heartbeat if one is due."""
         await self._publish_or_unavailable([])
 
     def _of_index(self, parts: Mapping[str, bytes]) -> list[Publication]:
@@ -147,7 +149,7 @@ class Publisher:
         ]
 
     def _note(self, index: KeyIndex, event: PortEvent, vif: str | None) -> None:
-        """It is published, and the buckets have it."""
+        """Record that an event is published, and that the buckets contain it."""
         uuid = event.port.uuid
         self._refused.discard(uuid)
         if event.action == "offline":
@@ -158,13 +160,15 @@ class Publisher:
             index.settle(uuid, vif)
 
     async def _left_over(self, link: Connection, index: KeyIndex, marker: SyncMarker) -> list[str]:
-        """The ports that a process before this one has left, and that are not there.
+        """Return the ports that an earlier process has left and that are no longer present.
 
-        None where we were not told the whole table: a sync of mere differences tells nothing of
-        ports that were told before this process began. Where the numbers say that the bucket
-        lacks something, all is asked for again.
+        Return None if this was not a full sync: a sync with differences only does not contain
+        ports that were published before this process began. If the numbers show that the bucket
+        does not contain everything, a resend is requested.
         """
-        present = self._known | self._refused  # once: a sync may have many thousand ports
+        present = (
+            self._known | self._refused
+        )  # read only once: a sync may have many thousand ports
         left = [uuid for uuid, _ in index if uuid not in present]
         count = len(present)
         if count >= (marker.ports or 0):
@@ -177,7 +181,7 @@ class Publisher:
     async def _keys_of(
         self, link: Connection, index: KeyIndex, left: Sequence[str]
     ) -> list[tuple[str, str]]:
-        """The keys of some ports that have a value, with their buckets."""
+        """Return those keys of some ports that have a value, with their buckets."""
         ports, vifs = self._streams.ports_bucket, self._streams.vifs_bucket
         keys = [port_key(self._host, uuid) for uuid in left]
         claims = {vif for uuid in left for vif in index.claims(uuid)}
@@ -185,7 +189,7 @@ class Publisher:
         return found + [(vifs, key) for key in await _live(link, vifs, claims)]
 
     def _ask_again(self, marker: SyncMarker) -> None:
-        if marker.origin != "replay":  # which has just told everything
+        if marker.origin != "replay":  # a resend has just published everything
             LOG.info("ports of this host are missing from the buckets; republishing everything")
             self._context.request_replay()
 
@@ -196,9 +200,9 @@ class Publisher:
             raise SinkUnavailable(self._with_servers(error)) from None
 
     async def _publish(self, messages: Sequence[Publication]) -> None:
-        """Publish messages, and a heartbeat after them where one is due.
+        """Publish messages, and a heartbeat after them if one is due.
 
-        :raises Unacknowledged: how many of the messages were acknowledged.
+        :raises Unacknowledged: it says how many of the messages were acknowledged.
         """
         link, _ = await self._connected()
         now = time.monotonic()
@@ -226,12 +230,12 @@ class Publisher:
         return self._link, self._index
 
     async def _ready(self, link: Connection) -> None:
-        """Be connected, to streams that are there and are as they must be.
+        """Connect if necessary, and check that the streams exist and have the right settings.
 
-        :raises SinkUnavailable: not now.
+        :raises SinkUnavailable: this is not possible now.
         :raises ConfigurationError: they have other settings, and this is the start.
         """
-        await asyncio.sleep(0)  # the loop sees whether the connection is over
+        await asyncio.sleep(0)  # the event loop notices whether the connection has ended
         if link.connected:
             return
         try:
@@ -248,7 +252,7 @@ class Publisher:
                 raise
             raise SinkUnavailable(str(error)) from None
         if self._made and made != self._made:
-            LOG.warning("a stream or a bucket was made anew: everything is told again")
+            LOG.warning("a stream or a bucket was created again; resending everything")
             self._context.request_replay()
         self._made = made
 
@@ -266,7 +270,7 @@ class Publisher:
 
 
 async def _live(link: Connection, bucket: str, keys: Iterable[str]) -> list[str]:
-    """Those of some keys that have a value."""
+    """Return those of some keys that have a value."""
     prefix = key_subject(bucket, "")
     subjects = [key_subject(bucket, key) for key in sorted(keys)]
     return [

@@ -1,4 +1,4 @@
-"""Where NATS servers are, and who we are there; checked without a connection."""
+"""The addresses of NATS servers and the credentials for them, checked without a connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dfovsdb.tls import Tls
 
 
 class Servers:
-    """Where the servers are, and who we are.
+    """The addresses of the servers, and the credentials.
 
     :param servers: `nats://HOST:PORT` or `tls://HOST:PORT`.
     :param credentials_file: of a user with a JWT (nsc); excludes the other three.
@@ -33,17 +33,17 @@ class Servers:
     ) -> None:
         self.servers = [_server(server) for server in servers]
         if not self.servers:
-            raise ConfigurationError("option servers is empty: name at least one")
+            raise ConfigurationError("option servers is empty: give at least one")
         self.needs_tls = self.servers[0].startswith("tls:")
         if any(server.startswith("tls:") != self.needs_tls for server in self.servers):
             raise ConfigurationError("option servers: use nats:// or tls:// for all of them")
         if (user is None) != (password is None):
-            raise ConfigurationError("user and password go together")
+            raise ConfigurationError("user and password must be given together")
         if sum(given is not None for given in (user, token, credentials_file)) > 1:
             raise ConfigurationError("user, token and credentials_file exclude each other")
         if credentials_file is not None:
             _check_credentials(credentials_file)
-        # Reading what the system trusts costs more than everything else here: only where wanted.
+        # Loading the system's CAs costs more than everything else here: only if needed.
         secured = self.needs_tls or ssl_cert_file or ssl_key_file or ssl_ca_cert_file
         self.tls = (
             Tls(ssl_key_file, ssl_cert_file, ssl_ca_cert_file, check_hostname=ssl_check_hostname)
@@ -62,7 +62,7 @@ class Servers:
 
 
 def _server(url: str) -> str:
-    """Checked, and with its port.
+    """Return the checked address, with its port.
 
     :raises ConfigurationError: it cannot be used; a password in it is not repeated.
     """
@@ -74,7 +74,8 @@ def _server(url: str) -> str:
         parts, port = urlsplit(""), None
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError(
-            "option servers holds a name or a password: use the options user, password or token"
+            "option servers contains a user name or a password: use the options user, password or "
+            "token"
         )
     if parts.scheme not in ("nats", "tls") or not parts.hostname or parts.path not in ("", "/"):
         raise ConfigurationError(f"server {url!r:.100}: use nats://HOST:PORT or tls://HOST:PORT")
@@ -91,7 +92,9 @@ def _check_credentials(path: str) -> None:
             f"credentials_file {path!r} cannot be read: {error.strerror}"
         ) from None
     if b"BEGIN NATS USER JWT" not in content or b"BEGIN USER NKEY SEED" not in content:
-        raise ConfigurationError(f"credentials_file {path!r} holds no JWT and seed of a user")
+        raise ConfigurationError(
+            f"credentials_file {path!r} does not contain a JWT and a seed of a user"
+        )
     try:
         import nkeys  # noqa: F401 - nats-py imports it when it connects
     except ImportError:

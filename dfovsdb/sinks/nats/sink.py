@@ -1,16 +1,18 @@
 """Every event to NATS JetStream, and the present state into its key-value store.
 
-The options, and the worker's calls. What is published when is in nats_keeper.py, the messages in
-nats_messages.py, names in nats_names.py, streams and buckets in nats_streams.py, the connection
-in nats_client.py, acknowledgements in nats_acks.py, servers and credentials in nats_access.py.
-This file imports none of those that need nats-py, so its options can be listed without the extra.
+This file has the options and the methods that the worker calls. publisher.py decides what is
+published when; messages.py has the messages, subjects.py the names, streams.py the streams and
+buckets, client.py the connection, acks.py the acknowledgements, and servers.py the servers and
+credentials. This file does not import any module that needs nats-py, so its options can be listed
+without the extra.
 
-nats-py is asyncio. Its loop runs on the worker's thread, and only while the worker is inside a
-call: no second thread, nothing that goes on behind the worker's back, and nothing left after
-close(). Between two calls nothing is awaited, so nothing is missed: acknowledgements are waited
-for inside the call, and the server's pings are answered at the next heartbeat, long before it
-gives up (it does after four minutes by its default, and the heartbeat is a minute at most). A
-connection that broke meanwhile is noticed, and made anew, at the beginning of the next call.
+nats-py uses asyncio. Its event loop runs on the worker's thread, and only while the worker is
+inside a call. So there is no second thread, nothing happens without the worker, and nothing
+remains after close(). Between two calls nothing is awaited, and nothing is missed:
+acknowledgements are awaited inside the call, and the pings of the server are answered at the next
+heartbeat, long before it closes the connection (by default after four minutes, while the heartbeat
+interval is at most a minute). A connection that broke in the meantime is noticed at the beginning
+of the next call, and replaced.
 """
 
 from __future__ import annotations
@@ -147,7 +149,7 @@ KEEPING_OPTIONS: tuple[cfg.Opt, ...] = (
 
 
 class NatsSink(Sink):
-    """Keeps the events and the present state of this host in NATS JetStream.
+    """Stores the events and the present state of this host in NATS JetStream.
 
     Its parameters are its options.
 
@@ -183,8 +185,8 @@ class NatsSink(Sink):
     ) -> None:
         if time_to_live <= 2 * heartbeat:
             raise ConfigurationError(
-                f"time_to_live is {time_to_live:g} s: make it more than two heartbeats of "
-                f"{heartbeat:g} s, or one that is late makes the host stale"
+                f"time_to_live is {time_to_live:g} s: it must be more than two heartbeats of "
+                f"{heartbeat:g} s, so that one late heartbeat does not make the host stale"
             )
         try:
             from dfovsdb.sinks.nats.publisher import Publisher
@@ -261,7 +263,7 @@ class NatsSink(Sink):
 
 
 async def _end_tasks() -> None:
-    """Whatever nats-py has left."""
+    """Run what nats-py has left to do."""
     tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     for task in tasks:
         task.cancel()

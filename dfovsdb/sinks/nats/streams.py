@@ -1,8 +1,8 @@
-"""What is kept in JetStream: the log, and the buckets of the present state. Made, or looked at.
+"""What is stored in JetStream: the log, and the buckets of the present state.
 
-A bucket is a stream of NATS's key-value store: named KV_NAME, a key is a subject under
-$KV.NAME, the last message of a subject is its value (NATS ADR-8). So the settings of all four
-are those of streams.
+A bucket is a stream of NATS's key-value store. The stream is named KV_NAME, a key is a subject
+under $KV.NAME, and the last message of a subject is its value (NATS ADR-8). Therefore the settings
+of all four are settings of streams.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ _LOG_NAME = "the log"
 
 @dataclass(frozen=True)
 class Streams:
-    """What is kept, and how; `replicas` and what follows are those of the sink's options.
+    """The names and settings of the stream and the buckets; `replicas` and the following
+    parameters are options of the sink.
 
-    :raises ConfigurationError: a name is none that NATS takes, or two buckets are the same.
+    :raises ConfigurationError: NATS does not accept a name, or two buckets have the same name.
     """
 
     stream: str = "dfovsdb"
@@ -45,12 +46,12 @@ class Streams:
         buckets = (self.ports_bucket, self.vifs_bucket, self.hosts_bucket)
         for name in (self.stream, *buckets):
             if not _NAME.fullmatch(name):
-                raise ConfigurationError(f"{name!r}: name it with letters, digits, - and _")
+                raise ConfigurationError(f"{name!r}: use only letters, digits, - and _")
         if len(set(buckets)) < len(buckets):
-            raise ConfigurationError("the buckets of ports, VIFs and hosts need a name each")
+            raise ConfigurationError("the buckets of ports, VIFs and hosts need different names")
 
     def configs(self) -> Sequence[api.StreamConfig]:
-        """The settings of the four."""
+        """Return the settings of the stream and of the three buckets."""
         limits: dict[str, Any] = {
             "retention": api.RetentionPolicy.LIMITS,
             "storage": api.StorageType.FILE,
@@ -88,12 +89,12 @@ class Streams:
         return [log, *buckets]
 
     async def ready(self, link: Connection, *, create: bool) -> dict[str, datetime | None]:
-        """See that they are there; make them where that is wanted.
+        """Check that they exist; create them if that is configured.
 
-        :returns: when each was made, so that a caller sees that one was made anew.
-        :raises NatsError: one is not there, and cannot be made.
-        :raises ConfigurationError: one has settings that cannot be right, or, where they are
-            to be made, others than these.
+        :returns: when each was created, so that a caller notices if one was created again.
+        :raises NatsError: one does not exist and cannot be created.
+        :raises ConfigurationError: one has settings that cannot work, or, if they are to be
+            created, settings other than these.
         """
         made = {}
         for config in self.configs():
@@ -101,7 +102,7 @@ class Streams:
             info = await link.stream(config.name)
             if info is None:
                 if not create:
-                    raise NatsError(f"{_called(config)} is not there, and create is false")
+                    raise NatsError(f"{_called(config)} does not exist, and create is false")
                 info = await link.create(config)
             self._check(config, info.config, exactly=create)
             made[config.name] = info.created
@@ -117,7 +118,7 @@ class Streams:
                 here, there = (here or -1), (there or -1)
             if (here or 0) != (there or 0):
                 raise ConfigurationError(
-                    f"{_called(wanted)} has {name} {_shown(there)}, and {_shown(here)} is "
+                    f"{_called(wanted)} has {name} {_shown(there)}, but {_shown(here)} is "
                     "configured: change one of them"
                     + ("" if not exactly else ", or set create = false to use it as it is")
                 )
@@ -129,12 +130,12 @@ class Streams:
 
 
 def bucket_stream(bucket: str) -> str:
-    """The stream that a bucket is."""
+    """Return the name of the stream of a bucket."""
     return f"KV_{bucket}"
 
 
 def key_subject(bucket: str, key: str) -> str:
-    """The subject that a key is, or a filter of keys."""
+    """Return the subject of a key, or of a filter of keys."""
     return f"$KV.{bucket}.{key}"
 
 

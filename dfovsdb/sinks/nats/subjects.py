@@ -1,9 +1,9 @@
-"""Names as NATS takes them: subjects of the log and keys of the buckets, and read back from them.
+"""Names for NATS: subjects of the log and keys of the buckets, and how to read them back.
 
-Hosts, kinds and iface-ids may hold anything. A token of a subject or a key may hold letters,
-digits and few signs, and no dot, blank or wildcard. So every other byte of the UTF-8 is written
-`=XX`; the empty name is `=`; a name that is too long for a subject is `==` and its SHA-256, which
-can be looked up but not read back. No library, no I/O.
+Hosts, kinds and iface-ids may contain any character. A token of a subject or a key may contain
+letters, digits and a few other characters, but no dot, blank or wildcard. Therefore every other
+byte of the UTF-8 encoding is written `=XX`. The empty name is `=`. A name that is too long for a
+subject becomes `==` and its SHA-256, which can be looked up but not read back. No library, no I/O.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import hashlib
 import re
 
 PREFIX = "dfovsdb.v1"
-LONGEST = 256  #: characters of a token; a subject of three is well within a server's 4096
+LONGEST = (
+    256  #: characters of a token; a subject of three is far below the 4096 that a server allows
+)
 
 _PLAIN = re.compile(r"[-_0-9A-Za-z]+")
 _ESCAPE = re.compile(r"=([0-9A-F]{2})")
@@ -20,7 +22,7 @@ _PLAIN_BYTES = frozenset(b"-_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmno
 
 
 def token(name: str) -> str:
-    """One token for any name; two names never have the same."""
+    """Return a token for any name; two names never have the same token."""
     if len(name) <= LONGEST and _PLAIN.fullmatch(name):
         return name
     data = name.encode()
@@ -31,7 +33,7 @@ def token(name: str) -> str:
 
 
 def name_of(word: str) -> str | None:
-    """The name of a token; None where it was too long to be kept, or is no token of ours."""
+    """Return the name of a token; None if it was too long to be kept, or is not such a token."""
     if word == "=":
         return ""
     if word.startswith("=="):
@@ -43,15 +45,15 @@ def name_of(word: str) -> str | None:
 
 
 def subject(host: str, what: str) -> str:
-    """Of the log: `what` is a kind, or `sync` for the markers."""
+    """Return a subject of the log; `what` is a kind, or `sync` for the markers."""
     return f"{PREFIX}.{token(host)}.{token(what)}"
 
 
 def port_key(host: str, uuid: str) -> str:
-    """Of a port in the bucket of ports."""
+    """Return the key of a port in the bucket of ports."""
     return f"{token(host)}.{token(uuid)}"
 
 
 def vif_key(iface_id: str, host: str, uuid: str) -> str:
-    """Of a host's claim to a VIF in the bucket of VIFs."""
+    """Return the key of a host's claim to a VIF in the bucket of VIFs."""
     return f"{token(iface_id)}.{token(host)}.{token(uuid)}"

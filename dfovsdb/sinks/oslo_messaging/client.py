@@ -1,13 +1,13 @@
-"""oslo.messaging: one notifier that says whether a notification arrived.
+"""The client of oslo.messaging: a notifier that reports whether a notification arrived.
 
-The only module that imports oslo.messaging. Its Notifier logs and swallows every error, so
+This is the only module that imports oslo.messaging. Its Notifier logs and swallows every error, so
 the one method through which its messaging drivers send (`Transport._send_notification`) is
-wrapped: what it raises is kept here. Its rabbit driver reconnects without a word, so its pool
-is asked for the channel. Neither is public there: tests with a real broker watch over both,
-and where the first is missing nothing starts.
+wrapped, and records what it raises. Its rabbit driver reconnects without reporting it, so its pool
+is asked for the channel. Neither is public: tests with a real broker check both, and if the first
+is missing, the sink cannot be built.
 
-A bus that failed is closed, and made anew by the next notification: nothing of it goes on
-trying behind our back, and an outage is one line of ours in the log.
+After a failure the bus is closed, and the next notification opens a new one. Nothing continues to
+retry in the background, and each outage causes one log line of this sink.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _without_news_of(name: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
-with warnings.catch_warnings():  # what is imported below warns of eventlet, which it imports too
+with warnings.catch_warnings():  # the imports below warn about eventlet, which they import too
     warnings.simplefilter("ignore")
     from oslo_service import backend
 
@@ -56,11 +56,11 @@ class BusFailure(DfovsdbError):
 
 
 class Bus:
-    """Sends notifications. Used by one thread.
+    """Sends notifications. It is used by one thread.
 
-    :param transport_url: as oslo.messaging has it; options of its drivers may follow a `?`.
-    :param driver: of notifications: `messagingv2`, …
-    :param timeout: seconds of silence after which a broker is taken to be down.
+    :param transport_url: as in oslo.messaging; options of its drivers may follow a `?`.
+    :param driver: the notification driver: `messagingv2`, …
+    :param timeout: seconds of silence after which a broker is considered down.
     :raises ConfigurationError: the URL cannot be used, or there is no such driver.
     """
 
@@ -76,31 +76,32 @@ class Bus:
         _known("driver", driver, "oslo.messaging.notify.drivers")
         self._driver = driver
         self._topics = list(topics)
-        self._conf = cfg.ConfigOpts()  # its own: nothing of another program's oslo.messaging
+        # a configuration of its own, independent of other uses of oslo.messaging in this program
+        self._conf = cfg.ConfigOpts()
         self._conf([], project="dfovsdb", default_config_files=[], default_config_dirs=[])
         self._transport: oslo_messaging.Transport | None = None
         self._notifier: oslo_messaging.Notifier
         self._error: Exception | None = None
         self._last: object = None  # the channel of the last notification
-        self._lost = False  # what was sent over may be lost: its connection failed
+        self._lost = False  # the last connection has failed, so what was sent over it may be lost
         self._url = self._parsed(transport_url, timeout)
         passwords = [host.password for host in self._url.hosts if host.password]
         self._secrets = {*passwords, *map(quote, passwords)}
-        self._make()  # which connects nowhere
+        self._make()  # this does not connect yet
         self._conf.set_override("control_exchange", control_exchange)
         self.close()
 
     @property
     def name(self) -> str:
-        """The brokers, without who we are there."""
+        """Return the addresses of the brokers, without credentials."""
         hosts = ", ".join(f"{host.hostname}:{host.port}" for host in self._url.hosts)
         return f"{self._url.transport}://{hosts}"
 
     def notify(self, publisher: str, event_type: str, payload: dict[str, Any]) -> bool:
-        """Send one; returns when the bus has it.
+        """Send one notification; return when the bus has it.
 
-        :returns: True where it went over another connection than what was sent before.
-        :raises BusFailure: it did not arrive, or the answer was lost.
+        :returns: True if it was sent over another connection than the previous one.
+        :raises BusFailure: it did not arrive, or the confirmation was lost.
         """
         self._error = None
         with self._failing_as_one():
@@ -111,7 +112,7 @@ class Bus:
             return self._is_another(self._channel())
 
     def check(self) -> bool:
-        """Whether there is another connection than what was sent over before.
+        """Return whether the connection is another one than that of the last notification.
 
         :raises BusFailure: there is none.
         """
@@ -125,14 +126,16 @@ class Bus:
             return self._is_another(channel)
 
     def reopen(self) -> None:
-        """Have the next notification connect anew, as with certificates that were renewed."""
+        """Let the next notification open a new connection, for example with renewed
+        certificates.
+        """
         self.close()
-        self._last = None  # nothing of what was sent is lost by that
+        self._last = None  # this loses nothing that was sent
 
     def close(self) -> None:
         """Close the connections."""
         if self._transport is not None:
-            with contextlib.suppress(Exception):  # of a broker that is gone
+            with contextlib.suppress(Exception):  # the broker may be gone
                 self._transport.cleanup()
             self._transport = None
 
@@ -148,7 +151,7 @@ class Bus:
         _known("transport_url", url.transport.partition("+")[0], "oslo.messaging.drivers")
         if url.transport in ("rabbit", "kombu"):
             url.query.setdefault("heartbeat_timeout_threshold", str(max(1, round(timeout))))
-            url.query.setdefault("kombu_reconnect_delay", "0")  # waiting is the worker's
+            url.query.setdefault("kombu_reconnect_delay", "0")  # the worker does the waiting
         return url
 
     def _make(self) -> None:
@@ -177,7 +180,9 @@ class Bus:
             self._make()
 
     def _channel(self) -> object:
-        """What is made anew with each connection of rabbit's pool; None for other drivers."""
+        """Return the object that each connection of rabbit's pool creates; None for other
+        drivers.
+        """
         driver: Any = getattr(self._transport, "_driver", None)
         if self._driver not in _SAY_WHETHER or not hasattr(driver, "_get_connection"):
             return None
@@ -193,7 +198,7 @@ class Bus:
 
     @contextlib.contextmanager
     def _failing_as_one(self) -> Iterator[None]:
-        """Any error of the bus is a BusFailure, and closes it."""
+        """Turn any error of the bus into a BusFailure, and close it."""
         _hush.listen()
         _hush.callers.add(threading.current_thread())
         failure = ""
@@ -216,23 +221,25 @@ class Bus:
 
 
 def _known(option: str, name: str, group: str) -> None:
-    """Whether there is such a driver: oslo.messaging would only log that there is none."""
+    """Check that there is such a driver: oslo.messaging would only log that there is none."""
     names = sorted(entry.name for entry in importlib.metadata.entry_points(group=group))
     if name not in names:
-        raise ConfigurationError(f"option {option}: no {name!r}, there are {', '.join(names)}")
+        raise ConfigurationError(
+            f"option {option}: {name!r} does not exist; use one of {', '.join(names)}"
+        )
 
 
 class _Hush(logging.Filter):
-    """Drops what oslo.messaging logs of errors that our callers are told anyway."""
+    """Drops log messages of oslo.messaging about errors that the callers receive anyway."""
 
     def __init__(self) -> None:
         super().__init__()
         self.callers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
-        #: Of our connections. That a broker blocks them is an error, and is shown.
+        #: loggers of the connections. A broker that blocks them is an error, and is shown
         self.heartbeats: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
     def listen(self) -> None:
-        logging.getLogger(_SPEAKER).addFilter(self)  # once, however often
+        logging.getLogger(_SPEAKER).addFilter(self)  # once, however often it is called
 
     def filter(self, record: logging.LogRecord) -> bool:
         thread = threading.current_thread()

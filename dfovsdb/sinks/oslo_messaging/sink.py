@@ -1,6 +1,7 @@
-"""Events as notifications on the bus of a cloud, through oslo.messaging.
+"""Events as notifications on the message bus of a cloud, through oslo.messaging.
 
-What is sent when; how, is in notifications_bus.py, which is imported only where a sink is built.
+This file decides what is sent when. Sending is in client.py, which is imported only when a sink is
+built.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
     from dfovsdb.model import PortEvent, SyncMarker
     from dfovsdb.sinks.oslo_messaging.client import Bus
 
-POLL_INTERVAL = 5.0  #: seconds; how soon a restart of the broker is noticed when nothing happens
+#: seconds after which a restart of the broker is noticed at the latest, if nothing happens
+POLL_INTERVAL = 5.0
 
 
 class OsloMessagingSink(Sink):
-    """Sends a notification an event, one by one; each arrived when the broker confirms it.
+    """Send one notification for each event; it is delivered when the broker confirms it.
 
-    After a connection was lost everything is told again, unless `replay` is off: the broker
-    may have lost what nobody had read.
+    After a lost connection the full state is resent, unless `replay` is off, because the broker
+    may have lost notifications that were not yet read.
     """
 
     poll_interval = POLL_INTERVAL
@@ -83,7 +85,9 @@ class OsloMessagingSink(Sink):
         replay: bool = True,
     ) -> None:
         if not topics:
-            raise ConfigurationError("option topics is empty: name one, as notifications")
+            raise ConfigurationError(
+                "option topics is empty: give at least one, such as notifications"
+            )
         self._bus = _bus(transport_url, topics, driver, control_exchange, timeout)
         self._replay = replay
         self._context: SinkContext
@@ -116,7 +120,7 @@ class OsloMessagingSink(Sink):
         self._ask(partial(self._bus.notify, self._publisher, event_type(item), payload))
 
     def _ask(self, call: Callable[[], bool]) -> None:
-        """Call the bus; what it tells of its connection decides about a replay."""
+        """Call the bus, and request a resend if its connection has been replaced."""
         from dfovsdb.sinks.oslo_messaging.client import BusFailure
 
         try:

@@ -1,8 +1,9 @@
-"""HTTP: one place, one connection that is kept, and what a failure is called.
+"""The HTTP client: one endpoint, one connection that is kept open, and the text of failures.
 
-The only module that imports urllib3. It follows no redirect, repeats nothing by itself but
-where a connection that was kept had been closed meanwhile, and uses no proxy, whatever the
-environment says. What it says of a place is its scheme, host and port: a path may be a secret.
+This is the only module that imports urllib3. It does not follow redirects, and repeats a request
+only if a connection that was kept open had been closed in the meantime. It does not use a proxy,
+whatever the environment says. Its messages show only the scheme, host and port of an endpoint,
+because the path may be a secret.
 """
 
 from __future__ import annotations
@@ -23,35 +24,37 @@ from urllib3.util import Timeout, Url, parse_url
 from dfovsdb.errors import ConfigurationError, DfovsdbError
 from dfovsdb.tls import Tls
 
-_LONGEST_ANSWER = 65536  # bytes of an answer that are read so that the connection can be kept
+_LONGEST_ANSWER = 65536  # bytes of a response that are read so that the connection can be kept
 
 
 class NoResponse(DfovsdbError):
-    """There was no answer: not connected, not in time, not to its end."""
+    """There was no complete response: no connection, a timeout, or a premature end."""
 
 
 class Response(NamedTuple):
-    """What the place answered."""
+    """The response of the endpoint."""
 
     status: int
     retry_after: float | None  #: seconds that it asks us to wait
 
     @property
     def words(self) -> str:
-        """The status in our words: those of the place may hold anything."""
+        """Return the status with its standard phrase, because that of the endpoint may contain
+        anything.
+        """
         with contextlib.suppress(ValueError):
             return f"{self.status} {http.HTTPStatus(self.status).phrase}"
         return str(self.status)
 
 
 class Endpoint:
-    """Where requests go. Used by one thread.
+    """The endpoint that requests are sent to. It is used by one thread.
 
     :param url: `https://HOST[:PORT]/PATH`, or `http://…`.
     :param tls: for https.
-    :param connect_timeout: seconds to connect, with TLS.
-    :param read_timeout: seconds without a byte of the answer.
-    :raises ConfigurationError: it is no such URL.
+    :param connect_timeout: seconds to connect, including the TLS handshake.
+    :param read_timeout: seconds without a byte of the response.
+    :raises ConfigurationError: the URL is not of this form.
     """
 
     def __init__(self, url: str, tls: Tls, connect_timeout: float, read_timeout: float) -> None:
@@ -59,18 +62,18 @@ class Endpoint:
         self._tls = tls
         self._timeout = Timeout(connect=connect_timeout, read=read_timeout)
         self._pool: urllib3.HTTPConnectionPool | None = None
-        self._kept = False  # there is a connection that has served before
+        self._kept = False  # the current connection has served a request before
         port = f":{self._url.port}" if self._url.port is not None else ""
         self.name = f"{self._url.scheme}://{self._url.host}{port}"
 
     @property
     def is_secure(self) -> bool:
-        """Whether TLS is spoken."""
+        """Return whether the endpoint uses TLS."""
         return self._url.scheme == "https"
 
     @property
     def is_open_to_others(self) -> bool:
-        """Whether what is sent can be read on a network."""
+        """Return whether others on a network can read what is sent."""
         if self.is_secure or self._url.host == "localhost":
             return False
         with contextlib.suppress(ValueError):
@@ -78,14 +81,16 @@ class Endpoint:
         return True
 
     def close(self) -> None:
-        """Close the connection; the next request makes one, from the files as they are then."""
+        """Close the connection. The next request opens one with the present contents of the
+        files.
+        """
         if self._pool is not None:
             self._pool.close()
             self._pool = None
         self._kept = False
 
     def post(self, headers: Mapping[str, str], body: bytes) -> Response:
-        """Send a request and wait for its answer.
+        """Send a request and wait for the response.
 
         :raises NoResponse: there was none.
         :raises ConfigurationError: the files of TLS cannot be used any more.
@@ -100,7 +105,7 @@ class Endpoint:
         except exceptions.HTTPError as error:
             self.close()
             raise NoResponse(_failure(error)) from None
-        try:  # what was kept had perhaps been closed for being idle: that is no outage
+        try:  # the receiver may have closed the idle connection: that is not an outage
             return self._post(headers, body)
         except exceptions.HTTPError as error:
             self.close()
@@ -124,9 +129,9 @@ class Endpoint:
         return answer
 
     def _finish(self, response: urllib3.BaseHTTPResponse) -> None:
-        """Read what else was answered, so that the connection can serve again; or close it.
+        """Read the rest of the response, so that the connection can be used again, or close it.
 
-        The status has decided: what goes wrong here loses no answer.
+        The status has already decided the outcome, so a failure here does not matter.
         """
         done = False
         with contextlib.suppress(exceptions.HTTPError):
@@ -163,14 +168,16 @@ def _parse(text: str) -> Url:
         raise ConfigurationError("option url: use https://HOST/PATH, or http://HOST/PATH")
     if url.auth:
         raise ConfigurationError(
-            "option url holds a user name or password, which is not sent: the receiver knows us "
-            "by the signature (secret_file) or by our certificate (ssl_cert_file)"
+            "option url holds a user name or password, which are not sent: the receiver "
+            "identifies us by the signature (secret_file) or by our certificate (ssl_cert_file)"
         )
     return url
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """RFC 9110, section 10.2.3: seconds, or a date."""
+    """Return the value of Retry-After in seconds (RFC 9110, section 10.2.3: seconds, or a
+    date).
+    """
     if retry_after is None:
         return None
     if retry_after.strip().isdecimal():
@@ -181,7 +188,7 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 def _failure(error: exceptions.HTTPError) -> str:
-    """What happened, in our words: the library's hold the path."""
+    """Return what happened, without the text of the library, which contains the path."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -189,21 +196,21 @@ def _failure(error: exceptions.HTTPError) -> str:
         if isinstance(cause, ssl.SSLError):
             return f"TLS failed: {(cause.reason or 'unknown').replace('_', ' ').lower()}"
     if isinstance(error, exceptions.NameResolutionError):
-        return "its name is not known"
+        return "its name cannot be resolved"
     if isinstance(error, exceptions.ReadTimeoutError):
-        return "it does not answer in time"
+        return "it does not respond in time"
     for cause in causes:
         if isinstance(cause, ConnectionResetError | BrokenPipeError):
             break
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
     if isinstance(error, exceptions.TimeoutError):
-        return "it cannot be connected to in time"
-    return "it closed the connection before it had answered"
+        return "the connection could not be made in time"
+    return "it closed the connection before its response was complete"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what led to it, as cause, context or argument."""
+    """Yield the error and what led to it, as cause, context or argument."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         seen.append(error)

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 in JSON: an event or a marker as one, several as a batch. No I/O.
+"""CloudEvents 1.0 in JSON: one event or marker, or several as a batch. No I/O.
 
 CloudEvents, JSON event format 1.0.2; HTTP protocol binding 1.0.2, sections 3.2 and 3.3.
 """
@@ -24,7 +24,7 @@ BATCH = "application/cloudevents-batch+json"
 
 
 class CloudEvent(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """One event; `data` is JSON version 1 as it is."""
+    """One event; `data` is JSON version 1, unchanged."""
 
     specversion: Literal["1.0"] = "1.0"
     id: str
@@ -37,12 +37,12 @@ class CloudEvent(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
 
 class Request(NamedTuple):
-    """What one request carries."""
+    """The contents of one request."""
 
-    id: str  #: the same whenever the same is sent again
+    id: str  #: the same whenever the same contents are sent again
     content_type: str
     body: bytes
-    events: int  #: how many are within
+    events: int  #: number of events and markers in it
 
 
 _encode = msgspec.json.Encoder().encode
@@ -56,7 +56,8 @@ def messages(
     most_events: int,
     most_bytes: int,
 ) -> Iterator[Request]:
-    """The items in order, in as few messages as the bounds allow; each has one at least.
+    """Return the items in order, in as few messages as the bounds allow; each has at least one
+    item.
 
     A batch of one is sent as a single event.
     """
@@ -77,7 +78,9 @@ def messages(
 
 
 def encode(item: PortEvent | SyncMarker, host: str, epoch: str) -> bytes:
-    """One CloudEvent. Its subject is a port's uuid: a name may hold what a subject may not."""
+    """Return one CloudEvent. Its subject is the uuid of a port, because a name may be an invalid
+    subject.
+    """
     return _encode(
         CloudEvent(
             id=_id(host, epoch, item.seq),

@@ -1,7 +1,7 @@
-"""Signing a request with secrets that are kept in a file.
+"""Signing of requests with secrets that are kept in a file.
 
 Standard Webhooks 1.0.0 (standardwebhooks.com), symmetric signatures: HMAC-SHA256 of
-`ID.TIMESTAMP.BODY`, in base64, for each secret. What a secret is never leaves this module.
+`ID.TIMESTAMP.BODY`, in base64, for each secret. The secrets never leave this module.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from pathlib import Path
 
 from dfovsdb.errors import ConfigurationError
 
-PREFIX = "whsec_"  # before a key in base64; without it the line itself is the key
+PREFIX = "whsec_"  # prefix of a key in base64; without it the line itself is the key
 SHORTEST = 16  # bytes of a key
 
 
 class Secrets:
-    """The secrets of a file: one a line, more than one while they are being exchanged.
+    """The secrets of a file: one on each line, and several while they are being replaced.
 
-    :raises ConfigurationError: it cannot be read, or holds no secret, or one too short.
+    :raises ConfigurationError: the file cannot be read, is empty, or has a secret that is too
+        short.
     """
 
     def __init__(self, path: str) -> None:
@@ -31,7 +32,7 @@ class Secrets:
         self.read()
 
     def read(self) -> None:
-        """Read the file anew; where that fails the secrets stay as they were. Raises as above."""
+        """Read the file again. If that fails, keep the previous secrets and raise as above."""
         try:
             lines = Path(self._path).read_text(encoding="ascii").split()
         except (OSError, ValueError) as error:
@@ -39,11 +40,13 @@ class Secrets:
             raise ConfigurationError(f"secret_file {self._path!r} cannot be read: {why}") from None
         keys = [self._key(line) for line in lines]
         if not keys:
-            raise ConfigurationError(f"secret_file {self._path!r} is empty: a secret a line")
+            raise ConfigurationError(
+                f"secret_file {self._path!r} is empty: write one secret on each line"
+            )
         self._keys = keys
 
     def headers(self, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-        """The headers of a request that is sent at this time (seconds since 1970)."""
+        """Return the headers of a request that is sent at this time (seconds since 1970)."""
         content = f"{message_id}.{timestamp}.".encode() + body
         digests = (hmac.new(key, content, hashlib.sha256).digest() for key in self._keys)
         return {
@@ -62,8 +65,8 @@ class Secrets:
         key = key if line.startswith(PREFIX) else line.encode()
         if len(key) < SHORTEST:
             raise ConfigurationError(
-                f"secret_file {self._path!r} holds a secret that is shorter than {SHORTEST} "
-                f"bytes, or no base64 after {PREFIX}: make one with "
+                f"secret_file {self._path!r} contains a secret that is shorter than {SHORTEST} "
+                f"bytes, or that is not base64 after {PREFIX}: make one with "
                 f"`echo {PREFIX}$(openssl rand -base64 32)`"
             )
         return key

@@ -1,7 +1,7 @@
 """Events as CloudEvents, posted to a URL.
 
-What is sent when, and what an answer means; the format is in cloudevents.py, the signature in
-webhook_signature.py, HTTP in webhook_http.py, which is imported only where a sink is built.
+This file decides what is sent when, and what a response means. The format is in messages.py, the
+signature in signing.py, and HTTP in client.py, which is imported only when a sink is built.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 LOG = get_logger(__name__)
 
-LONGEST_RETRY_AFTER = 3600.0  #: seconds that a receiver may ask us to wait
+LONGEST_RETRY_AFTER = 3600.0  #: longest wait in seconds that a receiver may ask for
 TOO_LARGE = 413
 
 
 class WebhookRefused(Exception):
-    """The receiver will not take it, now or later."""
+    """The receiver will not accept this, now or later."""
 
 
 class WebhookSink(Sink):
-    """Posts to a URL; 2xx is delivered.
+    """Post to a URL; a 2xx response means delivered.
 
-    408, 429, 5xx, a redirect and silence are an outage; any other 4xx refuses. Of a batch that
-    is refused the events are offered one by one; one that is too large is sent in halves.
+    408, 429, 5xx, a redirect and silence are an outage; any other 4xx is a refusal. The events of
+    a refused batch are offered one by one; a batch that is too large is sent in halves.
     """
 
     options = (
@@ -121,7 +121,7 @@ class WebhookSink(Sink):
         tls = Tls(ssl_key_file, ssl_cert_file, ssl_ca_cert_file)
         self._place = _place(url, tls, connect_timeout, read_timeout)
         if (ssl_ca_cert_file or ssl_cert_file) and not self._place.is_secure:
-            raise ConfigurationError("ssl_… files are given, and url is http://: use https://")
+            raise ConfigurationError("ssl_… files are given, but url is http://: use https://")
         self._secrets = Secrets(secret_file) if secret_file else None
         self._most_events = self._may_be_events = batch_events
         self._most_bytes = batch_bytes
@@ -134,8 +134,8 @@ class WebhookSink(Sink):
         self._host, self._epoch = context.host, context.epoch
         if self._place.is_open_to_others:
             LOG.warning(
-                "posting to %s without TLS: whoever is on the way can read and change what is "
-                "told; use https://",
+                "posting to %s without TLS: everybody on the path can read and change what is "
+                "sent; use https://",
                 self._place.name,
             )
 
@@ -161,13 +161,15 @@ class WebhookSink(Sink):
             if self._secrets:
                 self._secrets.read()
         except ConfigurationError as error:
-            LOG.error("%s; requests are signed as before", error)
+            LOG.error("%s; requests are signed with the previous secrets", error)
 
     def close(self) -> None:
         self._place.close()
 
     def _wait_for_age(self) -> None:
-        """What comes meanwhile gathers in the worker's queue, and is the next batch."""
+        """Wait for `batch_age`; events that arrive in the meantime are queued and form the next
+        batch.
+        """
         left = self._sent_at + self._age - time.monotonic()
         if left > 0:
             time.sleep(left)
@@ -188,10 +190,10 @@ class WebhookSink(Sink):
                 delivered += message.events
 
     def _post(self, message: cloudevents.Request, delivered: int) -> bool:
-        """Send one message; False where it is a batch that is too large.
+        """Send one message; return False if it is a batch that is too large.
 
-        :raises SinkUnavailable: the receiver does not take anything now.
-        :raises WebhookRefused: it does not take this.
+        :raises SinkUnavailable: the receiver does not accept anything now.
+        :raises WebhookRefused: the receiver does not accept this message.
         """
         answer = self._answer(message, delivered)
         if 200 <= answer.status < 300:
@@ -201,7 +203,7 @@ class WebhookSink(Sink):
         what = f"{self._place.name} answered {answer.words}"
         if answer.status in (408, 429) or not 400 <= answer.status < 500:
             if 300 <= answer.status < 400:
-                what += ", and no redirect is followed: correct option url"
+                what += "; redirects are not followed: correct option url"
             if answer.retry_after is not None:
                 seconds = min(answer.retry_after, LONGEST_RETRY_AFTER)
                 self._not_before = time.monotonic() + seconds

@@ -113,15 +113,15 @@ def test_a_folder_that_is_not_there_is_known_before_anything_is_opened(tmp_path:
     with pytest.raises(ConfigurationError) as raised:
         JsonlSink(path=f"{folder}/events.jsonl")
     assert str(raised.value) == (
-        f"{folder}/events.jsonl: No such file or directory; make its folder, for this user to "
-        f"write: mkdir -p '{folder}'"
+        f"{folder}/events.jsonl: No such file or directory; create its folder, writable for "
+        f"this user: mkdir -p '{folder}'"
     )
 
 
 def test_a_file_system_that_is_read_only_says_what_a_service_may_write(file: Path) -> None:
     sink = JsonlSink(path=str(file))
-    words = sink._words(OSError(errno.EROFS, "Read-only file system"))
-    assert words.startswith(f"{file}: Read-only file system; a systemd unit")
+    text = sink._text(OSError(errno.EROFS, "Read-only file system"))
+    assert text.startswith(f"{file}: Read-only file system; a systemd unit")
 
 
 @pytest.mark.parametrize("room", [0, 1, 40])
