@@ -1,7 +1,7 @@
 """asyncio: events in an `async for`, and a Monitor whose methods are awaited.
 
-The monitor below is the same, with its threads: asyncio is handed what it tells. A coroutine
-that is slow holds up the worker that tells it and nobody else.
+This is the same monitor, with its threads; its events are handed to the event loop. A slow
+coroutine delays the worker that feeds it, and nothing else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.monitor import handle as threaded
 from dfovsdb.watching import BatchSink
 
-_BATCHES = 16  # that may wait for the coroutine; behind them the worker's queue is bounded
+_BATCHES = 16  # items that may wait for the coroutine; behind them the worker's queue is bounded
 
 T = TypeVar("T")
 
@@ -58,8 +58,8 @@ def watch(
 ) -> AsyncGenerator[PortEvent | SyncMarker, None]:
     """Yield events, as dfovsdb.watch() does; its arguments and errors are the same.
 
-    Cancelling the task ends the monitor. Who leaves the loop by `break` and goes on closes the
-    generator: `async with contextlib.aclosing(watch(…)) as events:`.
+    Cancelling the task ends the monitor. If you leave the loop with `break` and the program
+    continues, close the generator: `async with contextlib.aclosing(watch(…)) as events:`.
     """
     sink = _LoopSink()
     monitor = threaded.Monitor(
@@ -105,9 +105,9 @@ async def _next_batch(
 
 
 class Monitor:
-    """dfovsdb.Monitor for coroutines; the arguments are the same, and so are the sinks.
+    """dfovsdb.Monitor for coroutines; the arguments and the sinks are the same.
 
-    An asynchronous context manager. What does not wait is a plain method.
+    An asynchronous context manager. Methods that do not wait are plain methods.
     """
 
     def __init__(self, connection: str, **options: Any) -> None:
@@ -140,11 +140,11 @@ class Monitor:
 
     @property
     def trouble(self) -> str:
-        """Why there is no connection, in one line; empty while there is one."""
+        """Return why there is no connection, in one line; empty while there is one."""
         return self._monitor.trouble
 
     async def wait_synced(self, timeout: float | None = None) -> bool:
-        """Wait until the table has been read; False where the seconds have passed."""
+        """Wait until the tables have been read; return False if the seconds have passed."""
         sink = _LoopSink()
         sink.connect(asyncio.get_running_loop())
         with self._monitor.attached("wait_synced", sink):
@@ -162,7 +162,7 @@ class Monitor:
         predicate: Callable[[Port], bool],
         timeout: float | None = None,
     ) -> Port:
-        """Wait for a port, present or to come, of which the predicate is true.
+        """Wait for a port, present or future, for which the predicate is true.
 
         :param timeout: seconds, None for as long as it takes.
         :raises WaitTimeout: the time has passed.
@@ -179,7 +179,7 @@ class Monitor:
         predicate: Callable[[Port], bool],
         timeout: float | None = None,
     ) -> None:
-        """Wait until there is no port of which the predicate is true.
+        """Wait until there is no port for which the predicate is true.
 
         :param timeout: seconds, None for as long as it takes.
         :raises WaitTimeout: the time has passed.
@@ -193,7 +193,7 @@ class Monitor:
 
 
 class _LoopSink(BatchSink):
-    """Hands batches to the loop, and waits while nobody takes them."""
+    """Hands batches to the event loop, and waits while they are not taken."""
 
     def __init__(self) -> None:
         self._batches: asyncio.Queue[Sequence[PortEvent | SyncMarker]] = asyncio.Queue()
@@ -202,17 +202,17 @@ class _LoopSink(BatchSink):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def connect(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Who takes the batches; before anything is told."""
+        """Set the receiver of the batches, before anything is delivered."""
         self._loop = loop
 
     async def next(self) -> Sequence[PortEvent | SyncMarker]:
-        """The next batch."""
+        """Return the next batch."""
         batch = await self._batches.get()
         self._room.release()
         return batch
 
     def release(self) -> None:
-        """Nobody listens any more: let a worker that waits go on."""
+        """Stop handing over batches, and release a worker that waits."""
         self._released = True
         self._room.release()
 
@@ -221,13 +221,14 @@ class _LoopSink(BatchSink):
             return
         self._room.acquire()
         assert self._loop is not None
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody listens
+        # the event loop was closed: there is no receiver any more
+        with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._batches.put_nowait, batch)
 
 
 async def _in_thread(function: Callable[[], T]) -> T:
-    """Run what blocks, to its end, whatever is cancelled meanwhile.
+    """Run a blocking call to its end, even if the task is cancelled in the meantime.
 
-    The executor has it at once: a task of its own could be cancelled before it began.
+    The executor receives it at once: a task of its own could be cancelled before it began.
     """
     return await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, function))

@@ -1,4 +1,4 @@
-"""A histogram of seconds: counters that cost next to nothing until somebody reads them."""
+"""A histogram of seconds: counters that cost almost nothing until they are read."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
-#: Upper bounds in seconds: of one call, and of a wait that people notice.
+#: Upper bounds in seconds: for one call, and for a wait that people notice.
 CALLS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 WAITS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
 class HistogramCounts(NamedTuple):
-    """How many were at most as long as each bound, the last being all of them."""
+    """How many values were at most each bound; the last one counts all."""
 
     buckets: Sequence[tuple[float, int]]
     total: float
@@ -27,12 +27,12 @@ class Histogram:
         self._total = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Count one."""
+        """Count one value."""
         self._counts[bisect_left(self._bounds, seconds)] += 1
         self._total += seconds
 
     def read(self) -> HistogramCounts:
-        """What was counted until now."""
+        """Return what was counted so far."""
         total, counts = self._total, list(self._counts)
         buckets, so_far = [], 0
         for bound, count in zip((*self._bounds, float("inf")), counts, strict=True):

@@ -1,4 +1,4 @@
-"""JSON, version 1: one event or marker a line. Keys are only ever added within a version.
+"""JSON, version 1: one event or marker on each line. Keys are only added within a version.
 
 The types below are the format; the JSON Schema under docs/ is generated from them.
 """
@@ -88,7 +88,7 @@ _decode_port = msgspec.json.Decoder(PortJson).decode
 
 
 def to_json(event: PortEvent | SyncMarker) -> bytes:
-    """One line of JSON, without its line break. A string is never cut, whatever it holds."""
+    """Return one line of JSON, without its line break. Strings are never truncated."""
     if isinstance(event, SyncMarker):
         return _encoder.encode(
             SyncMarkerJson(
@@ -152,20 +152,20 @@ def from_json(line: bytes | str) -> PortEvent | SyncMarker:
 
 
 def encode_port(port: Port) -> bytes:
-    """A port alone, as in an event."""
+    """Encode a port alone, as in an event."""
     return _encoder.encode(_port_json(port))
 
 
 def decode_port(text: bytes | str) -> Port:
     """Read back what encode_port() wrote.
 
-    :raises msgspec.MsgspecError: it is no port.
+    :raises msgspec.MsgspecError: it is not a port.
     """
     return _port(_decode_port(text))
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a line."""
+    """Return the JSON Schema of a line."""
     either, components = msgspec.json.schema_components(
         [PortEventJson, SyncMarkerJson], ref_template="#/$defs/{name}"
     )

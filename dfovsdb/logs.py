@@ -1,9 +1,9 @@
 """Loggers whose lines cannot be forged.
 
-What is logged may quote the database, the server or an exception of a plugin. The filter of
-these loggers leaves no line break, terminal escape or bidirectional override in a message or
-in the text of an exception; a traceback keeps its own lines. It is part of the logger, so it
-holds whatever handlers and formatters a program has set up.
+Log messages may quote the database, the server or an exception of a plugin. The filter of these
+loggers removes every line break, terminal escape and bidirectional override from messages and from
+the text of exceptions; a traceback keeps its own lines. The filter is part of the logger, so it
+works with any handlers and formatters that a program has set up.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _DEEPEST = 20  # exceptions in a chain of causes
 
 
 def get_logger(name: str) -> logging.Logger:
-    """The logger of this name, made harmless."""
+    """Return the logger of this name, with the filter."""
     logger = logging.getLogger(name)
     if _harmless not in logger.filters:
         logger.addFilter(_harmless)
@@ -25,16 +25,16 @@ def get_logger(name: str) -> logging.Logger:
 
 
 def escape(handler: logging.Handler) -> None:
-    """Have a handler write nothing that could steer a terminal, whoever logs, whatever.
+    """Let a handler write nothing that could control a terminal, whatever is logged.
 
-    For the programs of this package, which own their handlers: oslo.log adds to a line the
-    words of an exception that is being handled, where no logger sees them.
+    This is for the programs of this package, which own their handlers: oslo.log adds the text of
+    the exception that is being handled to a line, where no logger sees it.
     """
     handler.setFormatter(_Escaping(handler.formatter or logging.Formatter()))
 
 
 def harmless(error: BaseException, depth: int = 0) -> BaseException:
-    """An exception that prints as this one does, with its traceback and causes, but escaped."""
+    """An exception that prints like the original, with its traceback and causes, but escaped."""
     kind = type(error)
     try:
         words = clean(str(error), _LONGEST)

@@ -1,7 +1,8 @@
-"""Names in the configuration that nothing reads: a slip of the pen must not pass in silence.
+"""Names in the configuration that nothing reads, because a typo must not go unnoticed.
 
-oslo.config takes every name and leaves alone what it does not know. What is there is asked of
-its parser, what is known of the options themselves, oslo.log's among them.
+oslo.config accepts every name and ignores those that it does not know. The names that are present
+come from its parser; the names that are known come from the options themselves, including those of
+oslo.log.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from dfovsdb.sinks.base import Sink
 from dfovsdb.text.escape import did_you_mean
 
 _DEFAULT = "DEFAULT"
-_NEAR = 0.8  # how alike a section must be to one of ours: those of other programs are not ours
+# how similar a section must be to a known one: sections of other programs are not ours
+_NEAR = 0.8
 _VARIABLE = re.compile(r"OS_(?P<group>\w+?)__\w+")
 
 
@@ -31,11 +33,14 @@ class Unread(NamedTuple):
     """A name that has no effect, in one line."""
 
     words: str
-    mistaken: bool  #: it names nothing; otherwise a plugin that is installed and not enabled
+    #: it is unknown; otherwise it belongs to a plugin that is installed but not enabled
+    mistaken: bool
 
 
 def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
-    """Every option, for oslo-config-generator: the core's and those of our own plugins."""
+    """Return every option, for oslo-config-generator: those of the core and of the included
+    plugins.
+    """
     groups: list[tuple[str, Sequence[cfg.Opt]]] = list(CORE_OPTIONS.items())
     for finder in (CLASSIFIERS, SINKS):
         for name, plugin in finder.ours():
@@ -45,7 +50,7 @@ def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
 
 
 def files(conf: cfg.ConfigOpts) -> list[str]:
-    """The files that the configuration was read from, in order."""
+    """Return the files that the configuration was read from, in order."""
     folders = map(os.path.expanduser, conf.config_dir)
     in_folders = (sorted(glob.glob(os.path.join(folder, "*.conf"))) for folder in folders)
     named = [*map(os.path.expanduser, conf.config_file), *(f for some in in_folders for f in some)]
@@ -53,10 +58,11 @@ def files(conf: cfg.ConfigOpts) -> list[str]:
 
 
 def unread(conf: cfg.ConfigOpts, environment: Mapping[str, str] = os.environ) -> Iterator[Unread]:
-    """Every name in the files and in the environment that has no effect.
+    """Return every name in the files and in the environment that has no effect.
 
-    Of the environment, only OS_<GROUP>__<OPT> whose group is ours, or nearly, and with one
-    underscore only what is otherwise ours: other programs are configured in the same way.
+    From the environment, this covers only OS_<GROUP>__<OPT> whose group is known, or nearly so,
+    and with one underscore only names that are known otherwise: other programs are configured in
+    the same way.
 
     :raises ConfigurationError: an enabled plugin cannot be imported.
     """
@@ -71,13 +77,13 @@ def unread(conf: cfg.ConfigOpts, environment: Mapping[str, str] = os.environ) ->
 
 
 def _known(conf: cfg.ConfigOpts) -> dict[str, set[str]]:
-    """The names of all options that may be set, by group."""
+    """Return the names of all options that may be set, by group."""
     groups: list[tuple[str, Sequence[cfg.Opt]]] = [
         *CORE_OPTIONS.items(),
         *CLASSIFIERS.groups(conf.dfovsdb.classifiers).items(),
         *SINKS.groups(conf.dfovsdb.sinks).items(),
     ]
-    # The way of oslo-config-generator to the options of a library.
+    # This is how oslo-config-generator obtains the options of a library.
     for point in importlib.metadata.entry_points(group="oslo.config.opts", name="oslo.log"):
         groups += [(group or _DEFAULT, options) for group, options in point.load()()]
     known: dict[str, set[str]] = {_DEFAULT: set(conf) - set(CORE_OPTIONS)}
@@ -94,7 +100,7 @@ def _known(conf: cfg.ConfigOpts) -> dict[str, set[str]]:
 def _of_section(
     section: str, options: Collection[str], known: Mapping[str, set[str]], conf: cfg.ConfigOpts
 ) -> Iterator[Unread]:
-    if not options:  # as the sample has them, with everything commented out
+    if not options:  # as in the sample, where everything is commented out
         return
     if _normal(section) not in known:
         yield _no_section(section, known, conf)
@@ -114,9 +120,9 @@ def _of_environment(
             continue
         if not (parts := _VARIABLE.fullmatch(variable)):
             if meant := _with_one_underscore(variable, known):
-                yield Unread(f"{variable}: nothing reads it{did_you_mean([meant])}", True)
+                yield Unread(f"{variable}: it is not read{did_you_mean([meant])}", True)
             continue
-        group = parts["group"].lower()  # never DEFAULT, which is every program's
+        group = parts["group"].lower()  # never DEFAULT, which belongs to every program
         if group in known:
             near = difflib.get_close_matches(variable, variables, 1)
             yield Unread(f"{variable}: there is no such option{did_you_mean(near)}", True)
@@ -126,7 +132,7 @@ def _of_environment(
 
 
 def _with_one_underscore(variable: str, known: Mapping[str, set[str]]) -> str | None:
-    """The variable that OS_<GROUP>_<OPT> would be; other programs have such names too."""
+    """Return the variable that OS_<GROUP>_<OPT> should be; other programs have such names too."""
     for group in known.keys() - {_DEFAULT}:
         prefix = f"OS_{group}_".upper()
         if variable.upper().startswith(prefix):
@@ -152,7 +158,7 @@ def _no_section(section: str, known: Mapping[str, set[str]], conf: cfg.ConfigOpt
 
 
 def _plugin(group: str) -> tuple[Finder[Classifier] | Finder[Sink], str] | None:
-    """The finder and the instance that a group would be of."""
+    """Return the finder and the instance that a group belongs to."""
     finders: tuple[Finder[Classifier] | Finder[Sink], ...] = (CLASSIFIERS, SINKS)
     for finder in finders:
         prefix = finder.group("")
@@ -162,11 +168,13 @@ def _plugin(group: str) -> tuple[Finder[Classifier] | Finder[Sink], str] | None:
 
 
 def _near_option(group: str, option: str, known: Mapping[str, set[str]]) -> list[str]:
-    """An option of the group with nearly this name, or that of another with just this."""
+    """Return an option of the group with a similar name, or one of another group with this
+    name.
+    """
     near = difflib.get_close_matches(option.replace("-", "_"), known[group], 1)
     return near or [f"[{other}] {option}" for other, names in known.items() if option in names]
 
 
 def _normal(group: str) -> str:
-    """As oslo.config compares groups: case counts in DEFAULT alone."""
+    """Normalize as oslo.config compares groups: case matters only in DEFAULT."""
     return group if group == _DEFAULT else group.lower()

@@ -1,4 +1,4 @@
-"""Finding and building plugins with stevedore. Only what is named is imported."""
+"""Find and build plugins with stevedore. Only plugins that are named are imported."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Finder(Generic[P]):
         self._check = check
 
     def group(self, instance: str) -> str:
-        """The configuration group of an instance."""
+        """Return the configuration group of an instance."""
         return f"{self.what}_{instance}"
 
     def installed(self) -> list[Found]:
-        """Every plugin that is installed, by name; nothing is imported."""
+        """Return every installed plugin by name, without importing anything."""
         found = [
             Found(ep.name, ep.value, _package(ep))
             for ep in importlib.metadata.entry_points(group=self.namespace)
@@ -53,10 +53,10 @@ class Finder(Generic[P]):
         return sorted(found)
 
     def table(self, enabled: Sequence[str], conf: cfg.ConfigOpts | None = None) -> Iterator[str]:
-        """A line for each enabled instance in its order, then for each that is not enabled.
+        """Return a line for each enabled instance in order, then for each that is not enabled.
 
-        One that stops the start has `!` for its place, and a line that says why. To know, what
-        is enabled is imported and built; nothing is opened.
+        One that stops the start has `!` as its position, and another line with the reason. To find
+        out, what is enabled is imported and built, but not opened.
         """
         installed = self.installed()
         instances = [_instance(name) for name in enabled]
@@ -76,7 +76,7 @@ class Finder(Generic[P]):
                 yield f" -  {plugin.name:<{width}}  {plugin.package}  {plugin.target}"
 
     def _why_not(self, names: Sequence[str], conf: cfg.ConfigOpts | None) -> str | None:
-        """The line with which they stop the start, None where they can be built."""
+        """Return the line with which they stop the start, or None if they can be built."""
         try:
             self.build(names, conf)
         except ConfigurationError as error:
@@ -84,13 +84,14 @@ class Finder(Generic[P]):
         return None
 
     def ours(self) -> Iterator[tuple[str, type[P]]]:
-        """The plugins of this package, by name, imported."""
+        """Return the plugins of this package by name, imported."""
         for found in self.installed():
             if found.package == OUR_PACKAGE:
                 yield found.name, self._load(found.name)
 
     def groups(self, names: Sequence[str]) -> dict[str, Sequence[cfg.Opt]]:
-        """The options of each named instance by its configuration group; they are imported.
+        """Return the options of each named instance by configuration group; the plugins are
+        imported.
 
         :param names: NAME or INSTANCE=NAME.
         :raises ConfigurationError: one cannot be imported.
@@ -99,15 +100,15 @@ class Finder(Generic[P]):
         return {self.group(instance): self._load(name).options for instance, name in instances}
 
     def instances(self, entry_point: str, names: Sequence[str]) -> list[str]:
-        """Those of the named instances that are of this entry point."""
+        """Return those of the named instances that use this entry point."""
         return [instance for instance, name in map(_instance, names) if name == entry_point]
 
     def build(self, names: Sequence[str], conf: cfg.ConfigOpts | None = None) -> dict[str, P]:
         """Import and build the named plugins, in order, by instance name.
 
         :param names: NAME or INSTANCE=NAME.
-        :param conf: where their options are; None builds them with their defaults.
-        :raises ConfigurationError: one line that names the plugin, its package and why.
+        :param conf: the source of their options; None builds them with their defaults.
+        :raises ConfigurationError: one line that names the plugin, its package and the reason.
         """
         instances = [_instance(name) for name in names]
         config.unique([instance for instance, _ in instances], f"{self.what}s")
@@ -123,14 +124,14 @@ class Finder(Generic[P]):
         if not found:
             names = ", ".join(sorted({plugin.name for plugin in self.installed()}))
             raise ConfigurationError(
-                f"{self.what} {name!r} is not installed; there are {names or 'none'}. "
-                "Install the package that offers it, or correct [dfovsdb] "
+                f"{self.what} {name!r} is not installed; available: {names or 'none'}. "
+                "Install the package that provides it, or correct [dfovsdb] "
                 f"{self.what}s"
             )
         if len(found) > 1:
             packages = " and ".join(sorted(plugin.package for plugin in found))
             raise ConfigurationError(
-                f"{self.what} {name!r} is offered by {packages}; uninstall one of them"
+                f"{self.what} {name!r} is provided by {packages}; uninstall one of them"
             )
         (plugin,) = found
         manager = _Manager(self.namespace, [name], on_load_failure_callback=_reraise(plugin, self))
@@ -138,7 +139,7 @@ class Finder(Generic[P]):
         if not (inspect.isclass(loaded) and issubclass(loaded, self._base)):
             raise ConfigurationError(
                 f"{self.what} {name!r} of package {plugin.package} does not implement the "
-                f"contract: {plugin.target} is no subclass of dfovsdb.{self._base.__name__}"
+                f"contract: {plugin.target} is not a subclass of dfovsdb.{self._base.__name__}"
             )
         return loaded
 
@@ -150,7 +151,7 @@ class Finder(Generic[P]):
                 conf.register_opts(options, group=group)
         except Exception as error:
             raise self._cannot_be_built(
-                instance, name, f"its options are no list of oslo.config options: {error!r}"
+                instance, name, f"its options are not a list of oslo.config options: {error!r}"
             ) from error
         values: dict[str, Any] = {}
         if conf is not None:
@@ -177,7 +178,7 @@ class Finder(Generic[P]):
 
 
 class _Manager(NamedExtensionManager[Any]):
-    """stevedore without its cache file under the user's folder, and with packages known."""
+    """stevedore without its cache file in the user's home, and with packages known."""
 
     def list_entry_points(self) -> list[importlib.metadata.EntryPoint]:
         return list(importlib.metadata.entry_points(group=self.namespace))
@@ -188,9 +189,9 @@ SINKS: Finder[Sink] = Finder("sink", Sink, lambda _sink: None)  # type: ignore[t
 
 
 def default_classifiers() -> list[Classifier]:
-    """The classifiers that a Monitor has where it is given none, in their order; fresh instances.
+    """Return new instances of the default classifiers of a Monitor, in their order.
 
-    `[MyClassifier(), *default_classifiers()]` adds one to them: the first that claims wins.
+    `[MyClassifier(), *default_classifiers()]` adds one to them: the first that claims a row wins.
     """
     return list(CLASSIFIERS.build(config.DEFAULT_CLASSIFIERS).values())
 

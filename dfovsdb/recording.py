@@ -40,17 +40,17 @@ def replay(
     classifiers: Sequence[Classifier] | None = None,
     resync: Resync = "replay",
 ) -> Iterator[PortEvent | SyncMarker]:
-    """Yield the events and markers that a recording gives.
+    """Yield the events and markers that result from a recording.
 
-    :param classifiers: None means the default ones. A column that they declare and the
-        recording lacks is empty, as where a server lacks it.
-    :param resync: as of a Monitor.
-    :raises ConfigurationError: the file cannot be read, or is no recording.
+    :param classifiers: None means the default ones. A column that they declare, but that the
+        recording does not contain, is empty, as with a server that does not have it.
+    :param resync: as for a Monitor.
+    :raises ConfigurationError: the file cannot be read, or is not a recording.
     """
     with _open(file) as lines:
         header = _json(file, lines.readline())
         if header.get("recording") != VERSION:
-            raise ConfigurationError(f"{os.fspath(file)!r} is no recording of this version")
+            raise ConfigurationError(f"{os.fspath(file)!r} is not a recording of this version")
         player = _Player(header, classifiers, resync)
         for number, line in enumerate(lines, start=2):
             try:
@@ -60,7 +60,7 @@ def replay(
 
 
 class _Player:
-    """Session, replica, classifiers, and one worker that is stepped by hand."""
+    """The session, the replica, the classifiers, and one worker that is driven step by step."""
 
     def __init__(
         self, header: Mapping[str, Any], classifiers: Sequence[Classifier] | None, resync: Resync
@@ -70,7 +70,8 @@ class _Player:
         missing = sorted(chain.extra_columns - columns)
         if missing:
             LOG.warning(
-                "the recording lacks the columns %s: they are taken as empty", ", ".join(missing)
+                "the recording does not contain the columns %s; they count as empty",
+                ", ".join(missing),
             )
         self._absent: dict[str, ColumnType] = dict.fromkeys(missing, ABSENT)
         self._began = datetime.fromisoformat(header["time"])
@@ -90,7 +91,7 @@ class _Player:
         self._worker.open()
 
     def play(self, line: Mapping[str, Any]) -> Iterator[PortEvent | SyncMarker]:
-        """What one line gives."""
+        """Yield the result of one line."""
         now = float(line["t"])
         if "begin" in line:
             self._session.next_step(now)
@@ -120,7 +121,7 @@ class _Player:
 
 
 class _Idle(Exception):
-    """There is nothing to tell."""
+    """There is nothing to deliver."""
 
 
 class _NobodyRings(Bell):
@@ -159,7 +160,7 @@ def _json(file: str | os.PathLike[str], line: str) -> Mapping[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict) or not ("recording" in value or _KEYS & value.keys()):
-        raise ConfigurationError(f"{os.fspath(file)!r} is no recording: {line!r:.60}")
+        raise ConfigurationError(f"{os.fspath(file)!r} is not a recording: {line!r:.60}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Which ports somebody asked for: by kind, state, name, bridge, iface-id and more."""
+"""The selection of ports: by kind, state, name, bridge, iface-id and more."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 def check_kinds(kinds: Iterable[str], offered: Sequence[str], asked: str) -> None:
-    """Refuse a kind that cannot be there.
+    """Refuse a kind that no classifier offers.
 
-    :param asked: how it was asked for, as `--kind `.
-    :raises ConfigurationError: names it, what there is, and what is near.
+    :param asked: how it was requested, such as `--kind `.
+    :raises ConfigurationError: the error names it, the available kinds, and a similar one.
     """
     for kind in kinds:
         if kind not in offered:
             raise ConfigurationError(
-                f"{asked}{clean(kind)}: no enabled classifier offers it; there are "
+                f"{asked}{clean(kind)}: no enabled classifier offers it; available: "
                 + (", ".join(map(clean, offered)) or "none")
                 + did_you_mean(map(clean, difflib.get_close_matches(kind, offered, 1)))
             )
@@ -33,7 +33,7 @@ def check_kinds(kinds: Iterable[str], offered: Sequence[str], asked: str) -> Non
 
 @dataclass(frozen=True)
 class Selection:
-    """True of a port that has one of each; what is empty asks for nothing.
+    """True for a port that matches one value of each field; an empty field matches every port.
 
     `names` and `bridges` are shell patterns. The iface-id is that of the row's external_ids, so it
     is known whatever the kind, or the attribute `iface_id`. All of `attributes` must be equal.
@@ -48,7 +48,7 @@ class Selection:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        """Say whether it asks for anything."""
+        """Return whether it selects anything."""
         return any(
             (
                 self.kinds,

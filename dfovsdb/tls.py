@@ -1,7 +1,7 @@
-"""TLS: how a connection is secured, and what a failure is called. No I/O.
+"""TLS: how a connection is secured, and the text of failures. No I/O.
 
 TLS 1.2 and later. The server's certificate and its name are verified, unless the operator
-says, loudly, that the name is not.
+explicitly disables the check of the name.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _WRONG_NAME = (62, 64)
 
 
 class Tls:
-    """The files and the rule that secure a connection.
+    """The files and settings that secure a connection.
 
-    :param key_file: our private key, PEM, not encrypted; goes with cert_file.
-    :param cert_file: our certificate and what leads to its CA, PEM; None offers none.
-    :param ca_cert_file: what the server's certificate must lead to, PEM; None is what the
-        system trusts.
-    :param check_hostname: the certificate must name the host that is connected to.
+    :param key_file: the private key, PEM, not encrypted; requires cert_file.
+    :param cert_file: the certificate and its chain to the CA, PEM; None presents none.
+    :param ca_cert_file: the CA that the server's certificate must lead to, PEM; None means the CAs
+        that the system trusts.
+    :param check_hostname: the certificate must name the host of the connection.
     :raises ConfigurationError: a file is missing, unreadable or malformed, or a key has no
         certificate.
     """
@@ -44,7 +44,7 @@ class Tls:
             given, lacking = "ssl_key_file", "ssl_cert_file"
             if key_file is None:
                 given, lacking = lacking, given
-            raise ConfigurationError(f"{given} is set without {lacking}: they go together")
+            raise ConfigurationError(f"{given} is set without {lacking}: set both or none")
         self._key_file = key_file
         self._cert_file = cert_file
         self._ca_cert_file = ca_cert_file
@@ -52,21 +52,21 @@ class Tls:
         self.context()
         if not check_hostname:
             LOG.warning(
-                "ssl_check_hostname is off: every certificate of the CA is taken for the "
-                "server's, whatever host it names"
+                "ssl_check_hostname is off: every certificate of the CA is accepted as the "
+                "server's, whichever host it names"
             )
 
     @property
     def shows_certificate(self) -> bool:
-        """We have a certificate for servers that ask for one."""
+        """Return whether there is a certificate for servers that require one."""
         return self._cert_file is not None
 
     def context(self) -> ssl.SSLContext:
-        """A context from the files as they are now, so that renewed ones are taken up.
+        """Return a context from the present contents of the files, so that renewed ones are used.
 
         :raises ConfigurationError: they cannot be used.
         """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificate and name
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # this verifies certificate and name
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.check_hostname = self._check_hostname
         if self._ca_cert_file is None:
@@ -89,7 +89,7 @@ class Tls:
 
         def no_password() -> str:
             raise ConfigurationError(
-                f"ssl_key_file {key_file!r} is encrypted; there is nobody to ask for its password"
+                f"ssl_key_file {key_file!r} is encrypted: use one without a password"
             )
 
         try:
@@ -106,7 +106,7 @@ class Tls:
 
 
 def _readable(option: str, path: str) -> None:
-    """OpenSSL says of a missing file neither which nor that it is missing."""
+    """Check that a file can be read, because OpenSSL does not say which file is missing."""
     try:
         with Path(path).open("rb") as file:
             file.read(1)
@@ -116,7 +116,7 @@ def _readable(option: str, path: str) -> None:
 
 
 def verification(error: ssl.SSLCertVerificationError) -> str:
-    """What is wrong with a certificate, in words of what to do."""
+    """Return what is wrong with a certificate, and what to do."""
     code = error.verify_code
     if code == _EXPIRED:
         return "the server's certificate has expired"
@@ -124,8 +124,8 @@ def verification(error: ssl.SSLCertVerificationError) -> str:
         return "the server's certificate is not valid yet: is the clock of this host right?"
     if code in _WRONG_NAME:
         return (
-            "the server's certificate names another host; connect by a name that it has, or "
-            "set ssl_check_hostname = false where certificates name no hosts"
+            "the server's certificate names another host; connect with a name that it contains, "
+            "or set ssl_check_hostname = false if certificates do not name hosts"
         )
     if code in _UNKNOWN_CA:
         return "the server's certificate is not from the CA in ssl_ca_cert_file"

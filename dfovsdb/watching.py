@@ -14,7 +14,8 @@ from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.monitor import Monitor
 from dfovsdb.sinks.base import Sink
 
-_BATCHES = 16  # that may wait for the loop's body; behind them the worker's queue is bounded
+# items that may wait for the body of the loop; behind them the worker's queue is bounded
+_BATCHES = 16
 
 
 @overload
@@ -97,7 +98,7 @@ def _next_batch(
 
 
 class BatchSink(Sink):
-    """Puts everything that it is told, in order, where the event loop or a thread takes it."""
+    """Puts everything that it receives, in order, where the event loop or a thread takes it."""
 
     @abc.abstractmethod
     def put(self, batch: Sequence[PortEvent | SyncMarker]) -> None:

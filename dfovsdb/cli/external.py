@@ -46,7 +46,7 @@ def _add(
 ) -> None:
     if len(offers) > 1:
         packages = " and ".join(sorted(map(_package, offers)))
-        _add_unusable(commands, name, f"is offered by {packages}; uninstall one of them")
+        _add_unusable(commands, name, f"is provided by {packages}; uninstall one of them")
         return
     (offer,) = offers
     try:

@@ -1,1 +1,1 @@
-"""Bytes of an OVSDB server become row changes: connection, protocol, replica."""
+"""From the bytes of an OVSDB server to row changes: connection, protocol, replica."""

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from dfovsdb.errors import ConfigurationError
 
-_SYNTAX = "use tcp:HOST:PORT, tcp:[V6]:PORT, unix:PATH or ssl:HOST:PORT"
+_SYNTAX = "use tcp:HOST:PORT, tcp:[IPv6]:PORT, unix:PATH or ssl:HOST:PORT"
 
 
 class Address(NamedTuple):
-    """Where the server is: a path for `unix`, a host and a port for `tcp` and `ssl`."""
+    """The address of the server: a path for `unix`, a host and a port for `tcp` and `ssl`."""
 
     method: str
     host: str
@@ -19,14 +19,16 @@ class Address(NamedTuple):
 
     @classmethod
     def parse(cls, connection: str) -> Address:
-        """Read a connection string.
+        """Parse a connection string.
 
-        :raises ConfigurationError: it is none.
+        :raises ConfigurationError: it is not a connection string.
         """
         method, _, rest = connection.partition(":")
         if method == "unix" and rest:
             if len(os.fsencode(rest)) > 107 or "\0" in rest:  # sun_path, unix(7)
-                raise ConfigurationError(f"connection {connection!r}: not a path of a socket")
+                raise ConfigurationError(
+                    f"connection {connection!r}: not the path of a unix socket"
+                )
             return cls(method, rest)
         if method in ("tcp", "ssl"):
             host, _, port = rest.rpartition(":")
@@ -46,7 +48,9 @@ class Address(NamedTuple):
 
 
 def _is_host(host: str) -> bool:
-    """It can be looked up at all; whether it is found is seen at every connect."""
+    """Return whether the name can be looked up at all; whether it exists is seen at every
+    connect.
+    """
     try:
         return bool(host.encode("idna")) and host.isprintable()
     except UnicodeError:

@@ -1,4 +1,4 @@
-"""What an operator can do about a connection that cannot be made."""
+"""What an operator can do about a connection that could not be made."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ _SOCKETS = (
     "/var/run/openvswitch/db.sock",
     "/usr/local/var/run/openvswitch/db.sock",
 )
-#: Makes a server listen on tcp, and what that means.
+#: The command that makes a server listen on tcp, and its consequence.
 LISTEN = "`ovs-vsctl set-manager ptcp:6640:127.0.0.1`"
 OPEN_TO_ALL = "every user of this host may then change the database"
 
 
 def remedy(address: Address, code: int) -> str:
-    """What an operator can do about a connection that cannot be made.
+    """Return what an operator can do about a connection that could not be made.
 
     :param code: errno of the attempt.
     """
     if code in (errno.EACCES, errno.EPERM):
         if address.method != "unix":
-            return ": not permitted here, by a firewall?"
+            return ": not permitted on this host, perhaps by a firewall"
         if folder := _closed_folder(address.host):
             return (
                 f": this user may not enter the folder {folder}; run as the user of Open "
                 "vSwitch, or let this one enter it"
             )
         return (
-            f": this user may not open it, `dfovsdb doctor {address}` says who may and what to do"
+            f": this user may not open it; run `dfovsdb doctor {address}` to see which user may, "
+            "and what to do"
         )
     if code in (errno.EMFILE, errno.ENFILE):
-        return ": too many descriptors are open, see `ulimit -n`"
+        return ": too many descriptors are open; see `ulimit -n`"
     if address.method == "ssl":
         return f": is it listening there? `ovs-vsctl set-manager pssl:{address.port}` makes it"
     there = next((path for path in _SOCKETS if path != address.host and _is_socket(path)), None)
@@ -54,7 +55,7 @@ def remedy(address: Address, code: int) -> str:
 
 
 def _closed_folder(path: str) -> Path | None:
-    """The folder on the way to a path that this user may not enter, if there is one."""
+    """Return the folder on the way to a path that this user may not enter, if there is one."""
     for folder in reversed(Path(path).absolute().parents):
         if not os.access(folder, os.X_OK, effective_ids=True):
             return folder if folder.exists() else None

@@ -50,7 +50,7 @@ _NO_JSON = msgspec.Raw(b"")
 class Message(msgspec.Struct, frozen=True, gc=False):
     """A request, a notification (`id` is null) or a reply (`method` is absent).
 
-    `params` and `result` stay undecoded, so that who knows their type decodes them, once.
+    `params` and `result` stay undecoded, so that the code that knows their type decodes them once.
     `error` may be an object or, from ovsdb-server for an unknown method, a bare string.
     """
 
@@ -62,7 +62,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 class Decoder:
-    """Turns the bytes of one connection into messages, however the reads cut them.
+    """Turns the bytes of one connection into messages, however the reads divide them.
 
     :param max_message_size: bytes; a longer message is a ProtocolError.
     """
@@ -76,15 +76,15 @@ class Decoder:
     def feed(self, data: bytes) -> Iterator[Message]:
         """Yield the messages that these bytes complete.
 
-        :raises ProtocolError: the bytes are not JSON-RPC, or a message is too long. The
-            decoder is of no use afterwards.
+        :raises ProtocolError: the bytes are not JSON-RPC, or a message is too long. The decoder
+            cannot be used afterwards.
         """
         if self._partial:
             self._partial += data
             if not self._scan.may_end(data):
                 self._check_size()
                 return
-            # Not copied: messages refer to it, and it is not changed again.
+            # Not copied: messages refer to it, and it does not change.
             whole, self._partial = self._partial, bytearray()
             yield from self._split(whole)
         else:
@@ -99,7 +99,7 @@ class Decoder:
             yield message
             start = end + 1
         tail = data[start:] if start else data
-        # isspace() copies nothing, but takes for white space what is none in JSON.
+        # isspace() copies nothing, but accepts characters that are not white space in JSON.
         if not tail or (tail.isspace() and not tail.strip(_WHITE_SPACE)):
             return
         message = self._try(tail) if tail.endswith(b"}") else None
@@ -109,7 +109,9 @@ class Decoder:
             yield from self._split_exactly(tail.lstrip(_WHITE_SPACE))
 
     def _split_exactly(self, data: bytes | bytearray) -> Iterator[Message]:
-        """The same for bytes with `}{` in a string, white space about, or an unfinished end."""
+        """Do the same for bytes with `}{` in a string, surrounding white space, or an incomplete
+        end.
+        """
         start = 0
         for match in _STRING_OR_BOUNDARY.finditer(data):
             if match.group(1) is not None:
@@ -145,9 +147,9 @@ class Decoder:
 
 
 class _Scan:
-    """Says of an unfinished message, chunk by chunk, whether it may be finished now.
+    """Decides for an incomplete message, chunk by chunk, whether it may be complete now.
 
-    A damaged byte must not swallow every message that follows: what can be no JSON is an error.
+    A damaged byte must not hide all messages that follow: text that cannot be JSON is an error.
     """
 
     def __init__(self) -> None:
@@ -159,7 +161,7 @@ class _Scan:
     def may_end(self, chunk: bytes | bytearray) -> bool:
         """Return whether the message ends with or within this chunk.
 
-        :raises ProtocolError: outside strings there is what no JSON has there.
+        :raises ProtocolError: there is text outside strings that JSON does not allow there.
         """
         chunk = self._escape + chunk
         self._escape = b""
@@ -189,17 +191,17 @@ class _Scan:
 
 
 def _outside_strings(text: bytes) -> bytes:
-    """What is outside strings, of text that begins there and has no backslash."""
+    """Return what is outside strings, in text that begins outside and contains no backslash."""
     return b'"'.join(text.split(b'"')[::2])
 
 
 def encode(method: str, params: Any, request_id: Any = None) -> bytes:
-    """A request, or with no id a notification."""
+    """Encode a request, or without an id a notification."""
     return msgspec.json.encode({"method": method, "params": params, "id": request_id})
 
 
 def encode_reply(request_id: Any, result: Any, error: Any = None) -> bytes:
-    """The reply to a request; exactly one of `result` and `error` is not null."""
+    """Encode the reply to a request; exactly one of `result` and `error` is not null."""
     return msgspec.json.encode({"result": result, "error": error, "id": request_id})
 
 

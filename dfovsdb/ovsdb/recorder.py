@@ -22,14 +22,14 @@ from dfovsdb.version import __version__
 
 LOG = get_logger(__name__)
 
-VERSION = 1  #: of the format
+VERSION = 1  #: version of the format
 
 
 class RecordingSession(Session):
-    """A Session that writes down what it is fed.
+    """A Session that records what it receives.
 
-    :param file: is made; a disk that fills up ends the recording, not the session.
-    :raises ConfigurationError: the file is there already, or cannot be made.
+    :param file: is created. If the disk is full, the recording ends, but the session continues.
+    :raises ConfigurationError: the file exists already, or cannot be created.
     """
 
     def __init__(

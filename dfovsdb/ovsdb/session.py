@@ -1,14 +1,14 @@
 """The conversation with one server, over any number of connections. No I/O, no clock.
 
-What to send is in `outgoing()`, what arrived goes into `received()`, the time is an argument
-(monotonic seconds). A connection asks, in this order and never more than needed:
+What to send is in `outgoing()`, what has arrived goes into `received()`, and the time is an
+argument (monotonic seconds). A connection requests, in this order and only as needed:
 
-    monitor_cond            ovsdb-server 2.6 and later (ovsdb-server(7))
-    monitor                 where that method is unknown, or the configuration says so (RFC 7047)
-    get_schema, again       where a column is refused: with the columns that exist
+- `monitor_cond`: ovsdb-server 2.6 and later (ovsdb-server(7)).
+- `monitor`: if the server does not know that method, or if it is configured (RFC 7047).
+- `get_schema`, and then one of these again: if a column is refused, with the columns that exist.
 
-Nothing that one connection learns about the server is kept for the next.
-When to connect, probe and give up is decided by ovs.reconnect.
+Nothing that one connection learns about the server is kept for the next one. ovs.reconnect decides
+when to connect, to probe and to give up.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ Step = Literal["connect", "disconnect"] | None
 
 
 class Snapshot(NamedTuple):
-    """The whole tables, as the reply to a monitor request has them: see Replica.replace()."""
+    """The complete tables, as the reply to a monitor request contains them: see
+    Replica.replace().
+    """
 
     updates: msgspec.Raw
     method: MonitorMethod
@@ -54,15 +56,17 @@ class Changes(NamedTuple):
 
 
 class Session:
-    """Connects, subscribes, answers, probes, backs off; for ever.
+    """Connects, subscribes, replies, probes and backs off, without end.
 
     :param extra_columns: columns beyond the core's: `NAME` of Interface, `TABLE.NAME` of others.
-    :param tables: what is read: `Interface`, and `Port` and `Bridge` where they are named.
-    :param monitor: `auto`, or `rfc7047` for the plain method even where the server knows better.
-    :param inactivity_probe: seconds of silence before the server is probed, and again before
-        the connection is given up; 0 never probes.
-    :param reconnect_min: seconds, shortest wait before another try; the first is at once.
-    :param reconnect_max: seconds, longest wait.
+    :param tables: the tables to read: `Interface`, and `Port` and `Bridge` if they are named.
+    :param monitor: `auto`, or `rfc7047` for the plain method even if the server knows a better
+        one.
+    :param inactivity_probe: seconds of silence before the server is probed, and again before the
+        connection is given up; 0 disables probes.
+    :param reconnect_min: shortest wait in seconds before another attempt; the first is made at
+        once.
+    :param reconnect_max: longest wait in seconds.
     :param max_message_size: bytes.
     """
 
@@ -86,7 +90,8 @@ class Session:
         self._last_free_try: float | None = None
         self._conversation: _Conversation | None = None
         self.last_heard: float | None = None  #: monotonic seconds
-        self.losses: Counter[LossReason] = Counter()  #: connections and attempts, by why
+        #: connections and attempts that ended, by reason
+        self.losses: Counter[LossReason] = Counter()
         self._fsm = reconnect.Reconnect(_ms(now))
         self._fsm.set_quiet(True)
         self._fsm.set_backoff(_ms(reconnect_min), _ms(reconnect_max))
@@ -94,7 +99,7 @@ class Session:
         self._fsm.enable(_ms(now))
 
     def next_step(self, now: float) -> Step:
-        """What the caller should do now; a probe that is due goes into `outgoing()`."""
+        """Return what the caller should do now; a probe that is due goes into `outgoing()`."""
         step = self._fsm.run(_ms(now))
         if step == reconnect.PROBE and self._conversation:
             self._conversation.probe()
@@ -103,33 +108,33 @@ class Session:
         return "disconnect" if step == reconnect.DISCONNECT else None
 
     def timeout(self, now: float) -> float | None:
-        """Seconds until `next_step()` wants to be called again, None for not at all."""
+        """Return the seconds until `next_step()` must be called again, None for not at all."""
         timeout = self._fsm.timeout(_ms(now))
         return None if timeout is None else timeout / 1000
 
     def connecting(self, now: float) -> None:
-        """A connection attempt was begun."""
+        """Record that a connection attempt has begun."""
         self._fsm.connecting(_ms(now))
 
     @property
     def connected(self) -> bool:
-        """There is a connection."""
+        """Return whether there is a connection."""
         return self._conversation is not None
 
     @property
     def synced(self) -> bool:
-        """There is a connection and its snapshot has been received."""
+        """Return whether there is a connection whose snapshot has been received."""
         return self._conversation is not None and self._conversation.synced
 
     def begin(self, now: float) -> None:
-        """The connection stands: subscribe."""
+        """Record that the connection is made, and subscribe."""
         self._fsm.connected(_ms(now))
         self._conversation = _Conversation(
             self._first_method, self._tables, self._extra_columns, self._max_message_size
         )
 
     def received(self, data: bytes, now: float) -> Iterator[Snapshot | Changes]:
-        """Yield what the bytes mean; call it with b"" where reading found nothing.
+        """Yield the meaning of the bytes; call it with b"" when reading found nothing.
 
         :raises ProtocolError: this connection must be dropped.
         """
@@ -141,21 +146,21 @@ class Session:
         try:
             yield from conversation.received(data)
         finally:
-            # Bytes that make no message are no sign of life: a damaged one would swallow whatever
-            # follows it. But the first reply may be long, and the way to the server slow.
+            # Bytes that do not complete a message are not a sign of life: a damaged one could hide
+            # everything that follows. But the first reply may be long, and the network slow.
             if conversation.decoded > before or not conversation.synced:
                 self._fsm.activity(_ms(now))
                 self.last_heard = now
 
     def outgoing(self) -> bytes:
-        """What to send next; it is handed out once."""
+        """Return what to send next; it is handed out once."""
         return self._conversation.take_outgoing() if self._conversation else b""
 
     def lost(self, error: ConnectionLost, now: float) -> None:
-        """The connection, or the attempt, is over.
+        """Record that the connection, or the attempt, has ended.
 
-        One that had worked is tried again at once (unless that was done just now, or the
-        server is what does not work); everything else backs off.
+        If it had worked, the next attempt is made at once (unless there was one just now, or the
+        server itself does not work); all others back off.
         """
         self.losses[error.reason] += 1
         recently = (
@@ -170,7 +175,7 @@ class Session:
 
 
 class _Conversation:
-    """One connection: requests that wait for their reply, and the monitor once it stands."""
+    """One connection: requests that wait for their reply, and the monitor after it is set up."""
 
     def __init__(
         self,
@@ -180,7 +185,7 @@ class _Conversation:
         max_message_size: int,
     ) -> None:
         self.synced = False
-        self.decoded = 0  #: how many messages came
+        self.decoded = 0  #: how many messages arrived
         self._decoder = jsonrpc.Decoder(max_message_size)
         self._outgoing = bytearray()
         self._waiting: dict[int, str] = {}  # request id -> method
@@ -189,7 +194,7 @@ class _Conversation:
         self._columns = {table: _columns(table, extra_columns) for table in tables}
         self._extra_columns = extra_columns
         self._schema: Mapping[str, Mapping[str, Any]] | None = None  # table -> column -> schema
-        self._refusal: Any = None  # of a monitor request, while the schema is asked for
+        self._refusal: Any = None  # of a monitor request, while waiting for the schema
         if extra_columns:
             self._request("get_schema", [DATABASE])
         self._request_monitor()
@@ -219,7 +224,7 @@ class _Conversation:
                     "canceled",
                 )
             elif method in _NOTIFICATIONS.values():
-                raise ProtocolError(f"an {method} notification that was not asked for")
+                raise ProtocolError(f"an {method} notification that was not requested")
             elif message.id is not None:
                 error = {"error": "unknown method"}
                 self._outgoing += jsonrpc.encode_reply(message.id, None, error)
@@ -273,7 +278,9 @@ class _Conversation:
             self._request("get_schema", [DATABASE])
         elif not self._leave_out_missing():
             if self._method == "monitor":
-                raise ProtocolError(f"the server refuses to be monitored: {_error_text(error)}")
+                raise ProtocolError(
+                    f"the server refuses the monitor request: {_error_text(error)}"
+                )
             self._method = "monitor"
             self._request_monitor()
 
@@ -294,7 +301,7 @@ class _Conversation:
             self._monitor_refused(self._refusal)
 
     def _leave_out_missing(self) -> bool:
-        """Ask again with the tables and columns that exist; False where all of them do."""
+        """Request again with the tables and columns that exist; return False if all of them do."""
         assert self._schema is not None
         missing = {
             table: [name for name in names if name not in self._schema.get(table, {})]
@@ -304,15 +311,18 @@ class _Conversation:
             return False
         if required := REQUIRED_COLUMNS.intersection(missing[TABLE]):
             raise ProtocolError(
-                f"table {TABLE} of this server lacks the columns {', '.join(sorted(required))}, "
-                "without which no port can be told: is this the database of an Open vSwitch?"
+                f"table {TABLE} of this server does not have the columns "
+                f"{', '.join(sorted(required))}, which are required: is this a database of "
+                "Open vSwitch?"
             )
         for table, names in missing.items():
             if table not in self._schema:
-                LOG.warning("the server has no table %s: left out", table)
+                LOG.warning("the server has no table %s; continuing without it", table)
             elif names:
                 listed = ", ".join(names)
-                LOG.warning("the server's table %s has no column %s: left out", table, listed)
+                LOG.warning(
+                    "the server's table %s has no column %s; continuing without it", table, listed
+                )
         self._columns = {
             table: tuple(name for name in names if name not in missing[table])
             for table, names in self._columns.items()
@@ -322,7 +332,9 @@ class _Conversation:
         return True
 
     def _column_types(self) -> dict[str, ColumnType]:
-        """Return those of the extra columns; one that the schema lacks is always empty."""
+        """Return those of the extra columns; one that the schema does not contain is always
+        empty.
+        """
         if self._extra_columns and self._schema is None:
             raise ProtocolError("the server answered the monitor request before get_schema")
         types = {}
@@ -338,7 +350,7 @@ _CORE = {TABLE: CORE_COLUMNS, "Port": PORT_COLUMNS, "Bridge": BRIDGE_COLUMNS}
 
 
 def _columns(table: str, extra: frozenset[str]) -> tuple[str, ...]:
-    """Return the columns of a table that are monitored; those of the core come first."""
+    """Return the columns of a table to monitor; those of the core come first."""
     core = _CORE[table]
     prefix = "" if table == TABLE else f"{table}."
     named = {
@@ -363,7 +375,7 @@ _SCHEMA = msgspec.json.Decoder(_DatabaseSchema)
 
 
 def _error_text(error: Any) -> str:
-    """The words of an <error> (RFC 7047, section 3.1), which may be a bare string."""
+    """Return the text of an <error> (RFC 7047, section 3.1), which may be a bare string."""
     words = [error.get("error"), error.get("details")] if isinstance(error, dict) else [error]
     return ": ".join(clean(word) for word in words if isinstance(word, str)) or "no reason given"
 

@@ -1,4 +1,6 @@
-"""TLS of one connection to the server: cipher text in and out, plain text in and out. No I/O."""
+"""The TLS of one connection to the server: ciphertext in and out, plain text in and out. No
+I/O.
+"""
 
 from __future__ import annotations
 
@@ -24,17 +26,17 @@ _TOO_OLD = {
     "NO_PROTOCOLS_AVAILABLE",
 }
 _REFUSALS = ("certificate", "unknown ca", "decrypt error", "access denied")
-_RECORDS = 1 << 16  # bytes of plain text read at once; a record holds 16 KiB at most
+_RECORDS = 1 << 16  # bytes of plain text read at once; a record contains 16 KiB at most
 _WANTS_CERTIFICATE = {"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_NO_CERTIFICATE"}
-_NEEDS_CERTIFICATE = "the server asks for a client certificate: set ssl_cert_file and ssl_key_file"
-_IS_NOT_TLS = "what listens there does not speak TLS: connect with tcp:, or correct the port"
+_NEEDS_CERTIFICATE = "the server requires a client certificate: set ssl_cert_file and ssl_key_file"
+_IS_NOT_TLS = "the server on that port does not use TLS: connect with tcp:, or correct the port"
 
 
 class Channel:
-    """One connection's TLS: cipher text in and out, plain text in and out. No I/O.
+    """The TLS of one connection: ciphertext in and out, plain text in and out. No I/O.
 
-    :param host: name or address that the server's certificate must have.
-    :raises ConfigurationError: the files cannot be used any more, or the name never could.
+    :param host: name or address that the server's certificate must contain.
+    :raises ConfigurationError: the files cannot be used any more, or the name is not usable.
     """
 
     def __init__(self, tls: Tls, host: str) -> None:
@@ -43,8 +45,8 @@ class Channel:
         try:
             self._ssl = tls.context().wrap_bio(self._in, self._out, server_hostname=host)
         except ValueError as error:
-            raise ConfigurationError(f"{host!r} is no host name for TLS: {error}") from None
-        self.ready = False  #: the handshake is complete, on our side
+            raise ConfigurationError(f"{host!r} is not a host name for TLS: {error}") from None
+        self.ready = False  #: the handshake is complete on this side
         self._answered = False  # the server has sent plain text
 
     def begin(self) -> None:
@@ -52,15 +54,15 @@ class Channel:
         self._shake_hands()
 
     def outgoing(self) -> bytes:
-        """Cipher text to be sent; it is handed out once."""
+        """Return ciphertext to be sent; it is handed out once."""
         return self._out.read()
 
     def encrypt(self, data: bytes) -> None:
-        """Put plain text into `outgoing()`. Only when `ready`."""
+        """Put plain text into `outgoing()`. Only if `ready`."""
         self._ssl.write(data)
 
     def decrypt(self, data: bytes) -> bytes:
-        """The plain text that this cipher text completes, all of it.
+        """Return all the plain text that this ciphertext completes.
 
         :raises ConnectionLost: what went wrong; the alert for the server is in `outgoing()`.
         """
@@ -83,16 +85,16 @@ class Channel:
         return bytes(plain)
 
     def ended(self) -> ConnectionLost:
-        """What it means that the server closed the connection now."""
+        """Return what it means that the server has closed the connection now."""
         if not self.ready:
             words = f"closed during the TLS handshake: perhaps {_IS_NOT_TLS}"
         elif self._answered:
             return ConnectionLost("closed by the server")
         elif self._tls.shows_certificate:
             words = "closed by the server right after the TLS handshake"
-        else:  # its alert is lost where our request crossed it
+        else:  # its alert is lost if it crossed our request
             words = (
-                "closed by the server after the TLS handshake: perhaps it asks for a client "
+                "closed by the server after the TLS handshake: perhaps it requires a client "
                 f"certificate, {_NEEDS_CERTIFICATE}"
             )
         return ConnectionLost(words, "tls")
@@ -108,18 +110,18 @@ class Channel:
             self.ready = True
 
     def _failure(self, error: ssl.SSLError) -> str:
-        """What happened, in words of what to do; of what the server sent, nothing is repeated."""
+        """Return what happened and what to do; nothing that the server sent is repeated."""
         if isinstance(error, ssl.SSLCertVerificationError):
             return verification(error)
         reason = error.reason or ""
         if reason in _WANTS_CERTIFICATE or (
             reason == "SSLV3_ALERT_HANDSHAKE_FAILURE" and not self._tls.shows_certificate
         ):
-            return f"the server asks for a client certificate: {_NEEDS_CERTIFICATE}"
+            return f"the server requires a client certificate: {_NEEDS_CERTIFICATE}"
         if reason in _NOT_TLS and not self.ready:
             return _IS_NOT_TLS
         if reason in _TOO_OLD:
-            return "the server speaks no TLS 1.2 or later"
+            return "the server does not support TLS 1.2 or later"
         _, alert, why = reason.replace("_", " ").lower().partition(" alert ")
         if alert and self._tls.shows_certificate and any(word in why for word in _REFUSALS):
             return f"the server refuses our certificate, ssl_cert_file ({why})"

@@ -1,6 +1,6 @@
-"""Sockets: one connection at a time, non-blocking, and a way to wake up who waits for it.
+"""Sockets: one connection at a time, non-blocking, and a way to wake up the thread that waits.
 
-Knows how to connect, with TLS or without, and nothing of what is sent.
+This module knows how to connect, with TLS or without, and nothing about what is sent.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from dfovsdb.ovsdb.connect_help import remedy
 from dfovsdb.ovsdb.tls_channel import Channel
 from dfovsdb.tls import Tls
 
-#: Below the size at which malloc maps every block anew, and a full socket buffer's worth.
+#: Below the size at which malloc maps every block separately, and as a full socket buffer.
 _READ_SIZE = 1 << 16
 
-#: Where little comes at a time and often, bytes are let gather: a turn of the loop and the wake-up
-#: of every sink's thread cost more than the change that caused them. At full speed that leaves
-#: half of the CPU time (docs/performance.md); neither the first change after a pause nor the
-#: second is delayed.
+#: If small amounts arrive frequently, bytes are collected: an iteration of the loop and the
+#: wake-up of every sink's thread cost more than the change that caused them. At full speed this
+#: saves half of the CPU time (docs/performance.md); the first two changes after a pause are not
+#: delayed.
 _OFTEN = 0.002  # seconds from one read to the next
-_LITTLE = 8192  # bytes; a snapshot comes in larger pieces, and as fast as it can be read
+_LITTLE = 8192  # bytes; a snapshot arrives in larger pieces, and as fast as it can be read
 _GATHER = 0.001  # seconds
 
 
 class Transport:
     """At most one socket to one address.
 
-    :param tls: how it is secured, where the address says `ssl`.
+    :param tls: how to secure it, if the address says `ssl`.
     """
 
     def __init__(self, address: Address, tls: Tls | None = None) -> None:
@@ -46,14 +46,15 @@ class Transport:
             end.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._socket: socket.socket | None = None
-        self._others: list[tuple[int, Any]] = []  # addresses of the host still to be tried
+        # addresses of the host that are still to be tried
+        self._others: list[tuple[int, Any]] = []
         self._channel: Channel | None = None  # TLS of this connection
         self._connected = False
         self._unsent = b""
         self._heard = False  # the server has sent something
         self._read_at = float("-inf")  # monotonic seconds
-        self._busy = False  # little comes at a time, and often
-        self.ready = False  #: the connection stands, and so does TLS
+        self._busy = False  # small amounts arrive, frequently
+        self.ready = False  #: the connection is made, including TLS
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +95,7 @@ class Transport:
         self._busy, self._read_at = False, float("-inf")
 
     def wait(self, timeout: float | None) -> bytes:
-        """Wait for bytes, for the connection to stand, for a wake-up or for the timeout.
+        """Wait for bytes, for the connection to be made, for a wake-up or for the timeout.
 
         :param timeout: seconds, None for as long as it takes.
         :returns: what was read, b"" for nothing.
@@ -116,7 +117,7 @@ class Transport:
         return data
 
     def send(self, data: bytes) -> None:
-        """Send, now or as soon as the socket takes it.
+        """Send, now or as soon as the socket accepts it.
 
         :raises ConnectionLost: the connection ended.
         """
@@ -134,7 +135,7 @@ class Transport:
         family, address = self._others.pop(0)
         try:
             sock = socket.socket(family, socket.SOCK_STREAM)
-        except OSError as error:  # a family that is switched off, or too many open files
+        except OSError as error:  # the address family is disabled, or too many files are open
             self._failed(error.errno or 0)
             return
         sock.setblocking(False)
@@ -160,7 +161,7 @@ class Transport:
             return
         try:
             self._channel = Channel(self._tls, self._address.host)
-        except ConfigurationError as error:  # the files were fine when we started
+        except ConfigurationError as error:  # the files were valid at the start
             raise ConnectionLost(f"{self._address}: {error}", "tls") from None
         self._channel.begin()
         self._send(self._channel.outgoing())
@@ -185,7 +186,7 @@ class Transport:
         except BlockingIOError:
             pass
         except OSError as error:
-            self._receive()  # raises it, if why the server closed is there to be read
+            self._receive()  # raises if the reason why the server closed can be read
             raise ConnectionLost(f"{self._address}: {error.strerror}") from None
         if bool(unsent) != bool(self._unsent):
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)
@@ -214,7 +215,7 @@ class Transport:
         try:
             plain = channel.decrypt(data)
         except ConnectionLost as lost:
-            with contextlib.suppress(OSError):  # tell the server why, if it still listens
+            with contextlib.suppress(OSError):  # tell the server the reason, if it still reads
                 assert self._socket is not None
                 self._socket.send(channel.outgoing())
             raise ConnectionLost(f"{self._address}: {lost}", lost.reason) from None
@@ -223,7 +224,7 @@ class Transport:
         return plain
 
     def _ended(self, words: str = "closed by the server") -> ConnectionLost:
-        """What to say where the server closed the connection."""
+        """Return what to report when the server has closed the connection."""
         if self._channel is not None:
             lost = self._channel.ended()
             return ConnectionLost(f"{self._address}: {lost}", lost.reason)

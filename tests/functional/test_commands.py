@@ -473,7 +473,7 @@ def test_a_kind_that_no_enabled_classifier_offers_is_wrong_use(args: tuple[str, 
     done = run(*args, "unix:/nobody", "--kind", "vmm")
     assert done.returncode == 2
     assert done.stderr == (
-        "dfovsdb: --kind vmm: no enabled classifier offers it; there are bridge, patch, service, "
+        "dfovsdb: --kind vmm: no enabled classifier offers it; available: bridge, patch, service, "
         "tunnel, uplink, vm; did you mean vm?\n"
     )
 
@@ -483,7 +483,7 @@ def test_a_kind_is_known_where_the_configuration_makes_it(switch: Sandbox, tmp_p
     conf = configuration(tmp_path, switch.connection, text)
     done = run("--config-file", conf, "ports", "--kind", "every", "--json")
     assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["br-int"]
-    assert "there are every\n" in run("--config-file", conf, "ports", "--kind", "vm").stderr
+    assert "available: every\n" in run("--config-file", conf, "ports", "--kind", "vm").stderr
 
 
 @pytest.mark.parametrize(
@@ -614,7 +614,10 @@ def test_plugins_says_what_would_stop_the_start_and_why(tmp_path: Path) -> None:
         ("[dfovsdb]\nclassifiers = match", "[classifier_match] kind is required"),
         ("[dfovsdb]\nsinks = nosuch", "sink 'nosuch' is not installed"),
         ("[sink_log]\nlevel = LOUD", "LOUD"),
-        ("[dfovsdb]\nsinks=jsonl\n[sink_jsonl]\npath=/nosuch/file", "to write: mkdir -p /nosuch"),
+        (
+            "[dfovsdb]\nsinks=jsonl\n[sink_jsonl]\npath=/nosuch/file",
+            "for this user: mkdir -p /nosuch",
+        ),
         ("[dfovsdb]\nstate_dir = /nosuch", "state_dir '/nosuch'"),
         ("nonsense", "nonsense"),
     ],

@@ -222,7 +222,7 @@ except Exception as error:
     folder.chmod(0o755)
     opened = said().splitlines()[-1]
     assert opened.startswith(f"cannot connect to {ovsdb_sandbox.connection} (Permission denied)")
-    assert f"`dfovsdb doctor {ovsdb_sandbox.connection}` says who may" in opened
+    assert f"`dfovsdb doctor {ovsdb_sandbox.connection}` to see which user may" in opened
     assert "tcp" not in opened
 
 

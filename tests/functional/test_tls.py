@@ -245,7 +245,7 @@ def test_the_host_name_is_left_unchecked_only_on_demand_and_loudly(
 
 def test_a_missing_client_certificate_is_named(start: Start, pki: Pki, server_pair: Pair) -> None:
     said = trouble(start(server_pair).at(), **options(pki))
-    assert "the server asks for a client certificate: set ssl_cert_file and ssl_key_file" in said
+    assert "the server requires a client certificate: set ssl_cert_file and ssl_key_file" in said
 
 
 def test_a_client_certificate_that_the_server_refuses_is_named(
@@ -259,7 +259,7 @@ def test_a_client_certificate_that_the_server_refuses_is_named(
 def test_tls_on_a_plain_text_port_is_named(ovsdb_sandbox: Sandbox, pki: Pki) -> None:
     port = ovsdb_sandbox.tcp_connection.rpartition(":")[2]
     said = trouble(f"ssl:127.0.0.1:{port}", **options(pki))
-    assert "does not speak TLS" in said
+    assert "does not use TLS" in said
 
 
 def test_plain_text_on_a_tls_port_is_named(start: Start, server_pair: Pair) -> None:

@@ -382,7 +382,7 @@ def test_neither_the_secret_nor_the_path_is_in_a_log_an_error_or_plugins(
         (["url = http://localhost/", "secret_file = {folder}/empty"], "is empty"),
         (["url = http://localhost/", "secret_file = {folder}/short"], "shorter than 16 bytes"),
         (["url = http://localhost/", "ssl_ca_cert_file = {folder}/none"], "cannot be read"),
-        (["url = https://localhost/", "ssl_cert_file = {folder}/c"], "they go together"),
+        (["url = https://localhost/", "ssl_cert_file = {folder}/c"], "set both or none"),
         (["url = http://localhost/", "batch_events = 0"], "batch_events"),
     ],
 )

@@ -147,9 +147,9 @@ def test_a_variable_with_one_underscore_between_group_and_option_is_told(file: P
         text="[dfovsdb]\nsinks = events=jsonl\n",
         file=file,
     ) == [
-        "OS_DFOVSDB_STATEDIR: nothing reads it; did you mean OS_DFOVSDB__STATE_DIR?",
-        "OS_OVSDB_CONNECTION: nothing reads it; did you mean OS_OVSDB__CONNECTION?",
-        "OS_SINK_EVENTS_PATH: nothing reads it; did you mean OS_SINK_EVENTS__PATH?",
+        "OS_DFOVSDB_STATEDIR: it is not read; did you mean OS_DFOVSDB__STATE_DIR?",
+        "OS_OVSDB_CONNECTION: it is not read; did you mean OS_OVSDB__CONNECTION?",
+        "OS_SINK_EVENTS_PATH: it is not read; did you mean OS_SINK_EVENTS__PATH?",
     ]
 
 

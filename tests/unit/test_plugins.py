@@ -140,7 +140,7 @@ def test_the_table_has_what_is_enabled_in_order_and_then_the_others(install: Ins
     cells = [line.split() for line in lines]
     assert cells[0] == ["1", "audit=jsonl", "dfovsdb", "dfovsdb.sinks.jsonl:JsonlSink"]
     assert cells[1] == ["!", "nosuch", "not", "installed"]
-    assert lines[2].startswith("    sink 'nosuch' is not installed; there are ")
+    assert lines[2].startswith("    sink 'nosuch' is not installed; available: ")
     assert cells[3] == ["3", "log", "dfovsdb", "dfovsdb.sinks.log:LogSink"]
     assert ["-", "far", "far-away", "installed_far_away:ASink"] in cells[4:]
     assert not any("jsonl" in cell for cell in cells[4:])
@@ -153,7 +153,7 @@ def test_the_table_shows_both_packages_of_a_doubled_plugin(install: Install) -> 
     one, two, why, *_ = SINKS.table(["double"])
     assert one.split()[:3] == ["!", "double", "one"]
     assert two.split()[:3] == ["!", "double", "two"]
-    assert why == "    sink 'double' is offered by one and two; uninstall one of them"
+    assert why == "    sink 'double' is provided by one and two; uninstall one of them"
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_the_table_shows_both_packages_of_a_doubled_plugin(install: Install) -> 
         ("import no_such_module_at_all", "cannot be imported from installed_broken:ASink: Module"),
         (A_SINK + "\n        def __init__(self): raise KeyError('no\\nluck')\n", "KeyError('no"),
         ("class ASink: pass", "does not implement the contract"),
-        (A_SINK + "\n        options = 5\n", "no list of oslo.config options"),
+        (A_SINK + "\n        options = 5\n", "not a list of oslo.config options"),
     ],
 )
 def test_the_table_says_why_an_enabled_plugin_cannot_be_used(
@@ -278,7 +278,7 @@ def test_a_plugin_of_two_packages_names_both(install: Install) -> None:
     install("zebra", A_SINK, sinks="double=ASink")
     install("ant", A_SINK, sinks="double=ASink")
     assert refusal("double") == (
-        "sink 'double' is offered by ant and zebra; uninstall one of them"
+        "sink 'double' is provided by ant and zebra; uninstall one of them"
     )
 
 
@@ -319,7 +319,7 @@ def test_a_plugin_that_is_no_subclass_names_the_contract(install: Install, code:
     install("stranger", code, sinks="strange=ASink")
     line = refusal("strange")
     assert "sink 'strange' of package stranger does not implement the contract" in line
-    assert "no subclass of dfovsdb.Sink" in line
+    assert "not a subclass of dfovsdb.Sink" in line
 
 
 def test_a_plugin_that_lacks_a_method_cannot_be_built(install: Install) -> None:

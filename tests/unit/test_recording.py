@@ -161,14 +161,14 @@ def test_a_recording_that_cannot_go_on_harms_nothing(
 def test_another_file_is_no_recording(tmp_path: Path, text: str) -> None:
     file = tmp_path / "r"
     file.write_text(text)
-    with pytest.raises(ConfigurationError, match="is no recording"):
+    with pytest.raises(ConfigurationError, match="is not a recording"):
         list(replay(file))
 
 
 def test_a_damaged_line_is_said(tmp_path: Path) -> None:
     file = tmp_path / "r"
     file.write_text(RECORDING.read_text()[:1000] + "\n")
-    with pytest.raises(ConfigurationError, match="is no recording: "):
+    with pytest.raises(ConfigurationError, match="is not a recording: "):
         list(replay(file))
 
 
@@ -182,7 +182,7 @@ def test_a_column_that_was_not_recorded_is_said(caplog: pytest.LogCaptureFixture
         columns = frozenset({"mtu"})
 
     list(replay(RECORDING, classifiers=[Mtu("any")]))
-    assert "the recording lacks the columns mtu" in caplog.text
+    assert "the recording does not contain the columns mtu" in caplog.text
 
 
 def test_a_column_that_was_not_recorded_is_empty_and_harms_no_event() -> None:

@@ -75,7 +75,7 @@ def test_a_command_that_two_packages_offer_is_refused(
     install("two", "greet")
     assert cli.main(["greet", "you"]) == 2
     assert capsys.readouterr().err == (
-        "dfovsdb: command 'greet' is offered by one and two; uninstall one of them\n"
+        "dfovsdb: command 'greet' is provided by one and two; uninstall one of them\n"
     )
 
 

@@ -48,5 +48,5 @@ def test_without_any_socket_the_remedy_is_to_make_it_listen(
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
 def test_a_socket_that_may_not_be_opened_leads_to_the_doctor(code: int) -> None:
-    assert "`dfovsdb doctor unix:/db.sock` says who may" in remedy("unix:/db.sock", code)
+    assert "`dfovsdb doctor unix:/db.sock` to see which user may" in remedy("unix:/db.sock", code)
     assert "firewall" in remedy("tcp:127.0.0.1:6640", code)

@@ -44,9 +44,9 @@ def test_a_connection_string_is_read_and_shown_as_it_was(
 
 def test_a_path_may_be_as_long_as_a_socket_address_holds() -> None:
     assert Address.parse("unix:/" + "x" * 106).host == "/" + "x" * 106
-    with pytest.raises(ConfigurationError, match="not a path of a socket"):
+    with pytest.raises(ConfigurationError, match="not the path of a unix socket"):
         Address.parse("unix:/" + "x" * 107)
-    with pytest.raises(ConfigurationError, match="not a path of a socket"):
+    with pytest.raises(ConfigurationError, match="not the path of a unix socket"):
         Address.parse("unix:/" + "é" * 54)
 
 
