@@ -1,8 +1,8 @@
-"""The ports of now, and the workers that tell them to the sinks.
+"""The current ports, and the workers that deliver them to the sinks.
 
-The one lock of the delivery side is here. Whoever holds it sees the ports at a message
-boundary; it is held for appending facts and for copying the ports, and never while a sink,
-a classifier or the socket is at work.
+The one lock of the delivery side is here. A thread that holds it sees the ports at a message
+boundary. It is held while facts are appended and while the ports are copied, and never while a
+sink, a classifier or the socket is at work.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ OPEN_TIMEOUT = 10.0  #: seconds that the start waits for a sink's open()
 
 
 class Dispatcher:
-    """Hands facts and cuts to one worker for each sink.
+    """Hands facts and copies of the ports to one worker for each sink.
 
     :param sinks: by instance name.
-    :param state_dir: folder for the told views, None keeps them in memory.
-    :param condition: how it is with the switch, in one line, for sinks that ask.
+    :param state_dir: folder for the views of the sinks; None keeps them in memory.
+    :param condition: returns the state of the connection in one line, for sinks that ask.
     :raises ConfigurationError: state_dir cannot be used.
     """
 
@@ -64,12 +64,12 @@ class Dispatcher:
 
     @property
     def workers(self) -> Sequence[Worker]:
-        """One for each sink, in the order of configuration."""
+        """Return one worker for each sink, in the order of configuration."""
         return self._workers
 
     @property
     def configured(self) -> Sequence[Worker]:
-        """The same without what was attached."""
+        """Return the same without attached sinks."""
         return self._configured
 
     def start(self) -> None:
@@ -91,7 +91,7 @@ class Dispatcher:
         if not worker.opened.wait(max(0.0, deadline - time.monotonic())):
             worker.opened.set()  # from here on the worker itself reports a failure
             LOG.warning(
-                "sink %s is still opening after %.0f s; monitoring begins meanwhile",
+                "sink %s is still opening after %.0f s; monitoring begins without waiting for it",
                 worker.name,
                 OPEN_TIMEOUT,
             )
@@ -101,7 +101,7 @@ class Dispatcher:
             ) from worker.failure
 
     def last(self, uuid: str) -> Port | None:
-        """A port as last published; for the publishing thread."""
+        """Return a port as last published; for the publishing thread."""
         return self._ports.get(uuid)
 
     def publish(self, facts: Sequence[Fact]) -> None:
@@ -114,7 +114,7 @@ class Dispatcher:
             worker.inbox.bell.ring()
 
     def publish_sync(self, facts: Sequence[Fact]) -> None:
-        """Publish the difference that a snapshot made, and have the whole table told."""
+        """Publish the difference that a snapshot made, and start a sync of every sink."""
         with self._lock:
             self._store(facts)
             self._synced = True
@@ -136,17 +136,17 @@ class Dispatcher:
             return dict(self._ports)
 
     def replay(self) -> None:
-        """Have every sink told everything again."""
+        """Resend the full state to every sink."""
         for worker in self._workers:
             worker.inbox.request_replay()
 
     def reopen(self) -> None:
-        """Have every sink open its files again."""
+        """Let every sink reopen its files."""
         for worker in self._workers:
             worker.inbox.request_reopen()
 
     def attach(self, name: str, sink: Sink) -> Worker:
-        """Add a sink while running; it is told all ports in a first sync."""
+        """Add a sink while running; it receives all ports in a first sync."""
         worker = self._worker(name, sink, SinkView())
         with self._lock:
             self._workers += (worker,)
@@ -156,13 +156,13 @@ class Dispatcher:
         return worker
 
     def detach(self, worker: Worker) -> None:
-        """Remove what attach() added; what it was not told is dropped."""
+        """Remove a sink that attach() added; what it has not received is dropped."""
         with self._lock:
             self._workers = tuple(w for w in self._workers if w is not worker)
         worker.inbox.request_stop(time.monotonic())
 
     def stop(self, timeout: float) -> bool:
-        """Let every worker tell what is left, close its sink and end; bounded.
+        """Let every worker deliver what is left, close its sink and end, within the timeout.
 
         :param timeout: seconds for all of them together.
         :returns: whether all of them did.

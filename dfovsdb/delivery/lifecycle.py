@@ -1,11 +1,13 @@
-"""The lifecycle of a port, all of it: (told, now) -> the next event, and in which order.
+"""The complete lifecycle of a port: (delivered, now) -> the next event, and the order of events.
 
-told         now                    event
+`delivered` is the port as the sink has last accepted it.
+
+delivered    now                    event
 -----------  ---------------------  --------------------------------------
 none         P                      online P
-P            none                   offline P (as last told)
+P            none                   offline P (as last delivered)
 P            Q of another kind      offline P, and then online Q
-P            Q, in a replaying sync online Q, previous P
+P            Q, while resending     online Q, previous P
 P            Q that differs         updated Q, previous P
 P            equal                  nothing
 """
@@ -19,29 +21,32 @@ from dfovsdb.model import OFPP_LOCAL, Action, Port, keep_known
 
 
 class NextEvent(NamedTuple):
-    """What is to be told of one port next."""
+    """The next event of one port."""
 
     action: Action
     port: Port
     previous: Port | None
 
 
-def next_event(told: Port | None, now: Port | None, *, replaying: bool) -> NextEvent | None:
-    """One line of the table. A change of kind is two lines: told turns into none between."""
-    if told is None:
+def next_event(delivered: Port | None, now: Port | None, *, replaying: bool) -> NextEvent | None:
+    """Return the event of one line of the table.
+
+    A change of kind takes two lines: between them the port counts as not delivered.
+    """
+    if delivered is None:
         return None if now is None else NextEvent("online", now, None)
-    if now is None or now.kind != told.kind:
-        return NextEvent("offline", told, None)
-    now = keep_known(told, now)
+    if now is None or now.kind != delivered.kind:
+        return NextEvent("offline", delivered, None)
+    now = keep_known(delivered, now)
     if replaying:
-        return NextEvent("online", now, told)
-    return NextEvent("updated", now, told) if now != told else None
+        return NextEvent("online", now, delivered)
+    return NextEvent("updated", now, delivered) if now != delivered else None
 
 
 def steps(
-    facts: Sequence[tuple[str, Port | None]], told: Callable[[str], Port | None]
+    facts: Sequence[tuple[str, Port | None]], delivered: Callable[[str], Port | None]
 ) -> list[tuple[str, Port | None]]:
-    """Return the facts of one message, or of one cut, in the order of their events.
+    """Return the facts of one message, or of a full update, in the order of their events.
 
     Ports that leave come first, and with them ports whose kind changes (they are there twice:
     they leave here, and arrive below); then ports that change; then those that arrive. Of the
@@ -52,7 +57,7 @@ def steps(
     """
     if len(facts) == 1:
         uuid, now = facts[0]
-        return [(uuid, None), facts[0]] if _turned(told(uuid), now) else list(facts)
+        return [(uuid, None), facts[0]] if _turned(delivered(uuid), now) else list(facts)
     gone: list[tuple[str, Port]] = []
     turned: list[tuple[str, Port, Port]] = []
     changed: list[tuple[str, Port | None]] = []
@@ -60,7 +65,7 @@ def steps(
     absent: list[tuple[str, Port | None]] = []
     moved = False
     for uuid, now in facts:
-        before = told(uuid)
+        before = delivered(uuid)
         if now is None:
             if before is None:
                 absent.append((uuid, None))
@@ -78,7 +83,7 @@ def steps(
     gone.sort(key=lambda fact: -_place(fact[1]))
     arrived.sort(key=lambda fact: _place(fact[1]))
     if moved and len(changed) > 1:
-        changed = _givers_first(changed, told)
+        changed = _givers_first(changed, delivered)
     return [*absent, *((uuid, None) for uuid, _ in gone), *changed, *arrived]
 
 
@@ -91,7 +96,7 @@ def _place(port: Port) -> int:
 
 
 def _givers_first(
-    changed: Sequence[tuple[str, Port | None]], told: Callable[[str], Port | None]
+    changed: Sequence[tuple[str, Port | None]], delivered: Callable[[str], Port | None]
 ) -> list[tuple[str, Port | None]]:
     """Return the changes with each that gives up an iface-id before the one that takes it.
 
@@ -100,7 +105,7 @@ def _givers_first(
     givers: dict[str, int] = {}
     takes: list[str | None] = []
     for place, (uuid, now) in enumerate(changed):
-        before = told(uuid)
+        before = delivered(uuid)
         assert now is not None, "it changed"
         old = None if before is None else before.attributes.get("iface_id")
         new = now.attributes.get("iface_id")
@@ -122,5 +127,5 @@ def _givers_first(
     return ordered
 
 
-def _turned(told: Port | None, now: Port | None) -> bool:
-    return told is not None and now is not None and told.kind != now.kind
+def _turned(delivered: Port | None, now: Port | None) -> bool:
+    return delivered is not None and now is not None and delivered.kind != now.kind

@@ -1,9 +1,9 @@
-"""What one worker has to tell: facts in a queue, a cut that is due, and what was asked of it.
+"""The work of one worker: facts in a queue, a full update that is due, and requests.
 
-Fed under the dispatcher's lock, with no more than appending to a list. A sync, a catch-up or
-a replay is only noted: its cut is taken when the worker gets to it, and holds every fact that
-came before. So while one is due nothing is queued, and memory is bounded by the number of
-ports. This file knows neither sinks nor events.
+It is fed under the dispatcher's lock, which takes no more than appending to a list. A sync, a
+catch-up or a resend is only noted: the copy of the ports ("cut") is made when the worker gets to
+it, and contains every fact that came before. Therefore nothing is queued while one is due, and
+memory is bounded by the number of ports. This file knows neither sinks nor events.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from dfovsdb.model import Origin, Port
 Fact = tuple[str, Port | None]
 Resync = Literal["replay", "diff"]
 
-#: Which cut comes first where several are due.
+#: Which full update comes first if several are due.
 _ORDER: tuple[Origin, ...] = ("initial", "resync", "replay", "catchup")
 
 
 class Facts(NamedTuple):
-    """What one server message changed; `time` is when it was read."""
+    """The changes of one message of the server; `time` is when it was read."""
 
     time: datetime
     facts: Sequence[Fact]
 
 
 class FullUpdate(NamedTuple):
-    """Tell the difference to a cut: in a bracket, or for `catchup` without one."""
+    """Deliver the difference to a copy of all ports: between markers, or without for `catchup`."""
 
     origin: Origin
     time: datetime
     cut: Mapping[str, Port]
-    replaying: bool  # every port that is there is told online again
+    replaying: bool  # send online for every present port again
 
 
 Work = FullUpdate | list[Facts] | Literal["poll", "reopen", "leave"]
 
 
 class Bell:
-    """Wakes one thread. It is all that a worker waits on, and its only clock."""
+    """Wakes one thread. A worker waits on nothing else, and this is its only clock."""
 
     def __init__(self) -> None:
         self._rung: SimpleQueue[None] = SimpleQueue()
@@ -53,7 +53,7 @@ class Bell:
         self._rung.put(None)
 
     def wait(self, seconds: float | None) -> bool:
-        """Wait to be rung; False where the time has passed. One ring ends one wait."""
+        """Wait to be rung; return False if the time has passed. One ring ends one wait."""
         try:
             self._rung.get(timeout=seconds)
         except Empty:
@@ -65,10 +65,10 @@ class Bell:
 
 
 class WorkQueue:
-    """The threads that feed hold the dispatcher's lock, the worker takes it.
+    """The queue of one worker. Feeding threads hold the dispatcher's lock, the worker takes it.
 
-    :param cut: gives the ports of now; called with the lock held.
-    :param queue_limit: facts waiting; past it all of them are replaced by one cut.
+    :param cut: returns a copy of the current ports; called with the lock held.
+    :param queue_limit: facts that may wait; beyond it all of them are replaced by a full update.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class WorkQueue:
         queue_limit: int,
     ) -> None:
         self.bell = Bell()
-        self.catchups = 0  #: how often the queue was dropped
+        self.catchups = 0  #: how often the queue was discarded
         self._lock = lock
         self._cut = cut
         self._resync = resync
@@ -88,10 +88,10 @@ class WorkQueue:
         self._queue: list[Facts] = []
         self._queued = 0
         self._due: set[Origin] = {"initial"}
-        self._synced = False  # the first sync may be told
+        self._synced = False  # the first sync may be delivered
         self._reopen = False
-        self._due_since: datetime | None = None  # the oldest that what is due will tell
-        self._cut_since: datetime | None = None  # the same of the cut in hand
+        self._due_since: datetime | None = None  # the oldest change that the due update contains
+        self._cut_since: datetime | None = None  # the same for the update in progress
         self._stop_at: float | None = None
         self._stop_seen = False
         self._idle = False
@@ -102,7 +102,7 @@ class WorkQueue:
     def feed(self, facts: Facts) -> bool:
         """Queue facts."""
         if self._due:
-            return False  # the cut that is due will hold them
+            return False  # the update that is due will contain them
         self._queue.append(facts)
         self._queued += len(facts.facts)
         if self._queued > self._queue_limit:
@@ -113,7 +113,7 @@ class WorkQueue:
         return self._wants_ring()
 
     def sync(self) -> bool:
-        """Have the whole table told; it empties the queue before it."""
+        """Make a sync of the whole table due, which replaces what is queued."""
         if self._due_since is None:
             self._due_since = self._queue[0].time if self._queue else datetime.now(UTC)
         self._drop_queue()
@@ -133,7 +133,7 @@ class WorkQueue:
     # Requests, from any thread.
 
     def request_replay(self) -> None:
-        """Tell everything again; a sync that is still to come and does so serves as that."""
+        """Make a resend due, unless a coming sync will resend everything anyway."""
         with self._lock:
             self._due.add("replay")
             if self._synced and self._due_since is None:
@@ -141,26 +141,31 @@ class WorkQueue:
         self.bell.ring()
 
     def request_resync(self) -> None:
-        """Have the whole table told once more, as after a reconnect."""
+        """Make another sync due, as after a reconnect."""
         with self._lock:
             if self._synced:
                 self.sync()
         self.bell.ring()
 
     def request_reopen(self) -> None:
-        """Have the sink open its files again, even during an outage."""
+        """Let the sink reopen its files, even during an outage."""
         with self._lock:
             self._reopen = True
         self.bell.ring()
 
     def request_stop(self, deadline: float) -> None:
-        """Leave when everything is told, or at the deadline (seconds of the bell's clock)."""
+        """Ask the worker to leave when all is delivered, or at the deadline (of the bell's
+        clock).
+        """
         with self._lock:
             self._stop_at = deadline
         self.bell.ring()
 
     def left(self) -> tuple[dict[str, Port], bool] | None:
-        """A cut, and whether a replaying telling of it is due or not ended; None before any."""
+        """Return a copy of the ports, and whether a resend of it is due or incomplete.
+
+        None before the first sync.
+        """
         with self._lock:
             if not self._synced:
                 return None
@@ -170,7 +175,7 @@ class WorkQueue:
             return self._cut(), replays
 
     def waiting(self) -> tuple[int, datetime | None]:
-        """How many facts wait or are in hand, and since when the oldest of them does."""
+        """Return how many facts wait or are being delivered, and the time of the oldest."""
         with self._lock:
             queued = self._queued
             since = [facts.time for facts in self._queue[:1]]
@@ -186,10 +191,10 @@ class WorkQueue:
     # The worker.
 
     def next(self, poll_interval: float | None) -> Work:
-        """What to do next, what is done before it; waits for it.
+        """Wait for the next work; the previous work counts as done.
 
-        :returns: `poll` where nothing came for poll_interval seconds (None: never), `leave`
-            where everything is told and the worker was asked to stop.
+        :returns: `poll` if nothing came for poll_interval seconds (None: never), `leave` if
+            everything is delivered and the worker was asked to stop.
         """
         while True:
             with self._lock:
@@ -201,9 +206,9 @@ class WorkQueue:
                 return "poll"
 
     def pause(self, seconds: float) -> Literal["reopen", "stop"] | None:
-        """Wait out a backoff; a request to reopen, and the first sight of one to stop, end it.
+        """Wait out a backoff; a request to reopen, or the first sight of one to stop, ends it.
 
-        After that it is never longer than what is left until the deadline of stop.
+        After a request to stop, the wait ends at its deadline at the latest.
         """
         end = self.bell.now() + seconds
         while True:
@@ -222,11 +227,11 @@ class WorkQueue:
 
     @property
     def stopping(self) -> bool:
-        """Whether the worker was asked to stop."""
+        """Return whether the worker was asked to stop."""
         return self._stop_at is not None
 
     def overdue(self) -> bool:
-        """Whether the deadline of stop has passed."""
+        """Return whether the deadline of stop has passed."""
         return self._stop_at is not None and self.bell.now() >= self._stop_at
 
     def _take(self) -> Work | None:

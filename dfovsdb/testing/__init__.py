@@ -1,7 +1,7 @@
-"""For tests of dfovsdb and of plugins.
+"""Helpers for tests of dfovsdb and of plugins.
 
-A private real Open vSwitch, a capturing sink, rows to build, matchers, conformance suites.
-The last two need testtools and pytest, and are imported when they are first used.
+A private real Open vSwitch, a capturing sink, a builder of rows, matchers, conformance suites. The
+last two need testtools and pytest, and are imported when they are first used.
 """
 
 from __future__ import annotations

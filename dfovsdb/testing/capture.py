@@ -16,11 +16,11 @@ DEADLINE = 30.0  #: seconds that an assertion waits
 def wait_until(
     condition: Callable[[], object], timeout: float = DEADLINE, what: str = "the condition"
 ) -> None:
-    """Wait for a condition that nobody announces.
+    """Wait for a condition that is not announced.
 
     :param timeout: seconds.
-    :param what: what is said to have failed.
-    :raises AssertionError: it does not come true in time.
+    :param what: the name of the condition in the error.
+    :raises AssertionError: it does not become true in time.
     """
     deadline = time.monotonic() + timeout
     while not condition():
@@ -30,10 +30,10 @@ def wait_until(
 
 
 class CaptureSink(Sink):
-    """Keeps what it is told, and who tells it.
+    """Keeps everything that it receives.
 
-    `items` are events and markers in order; `ports` is their fold: the ports by uuid that
-    somebody who listened from the beginning believes in.
+    `items` are events and markers in order. `ports` is what they add up to: by uuid, the ports
+    that a listener from the beginning holds to be present.
     """
 
     def __init__(self) -> None:
@@ -68,33 +68,33 @@ class CaptureSink(Sink):
 
     @property
     def events(self) -> list[PortEvent]:
-        """The events without the markers."""
+        """Return the events without the markers."""
         return [item for item in self.items if isinstance(item, PortEvent)]
 
     def of(self, name: str) -> list[PortEvent]:
-        """The events of the port of this name."""
+        """Return the events of the port of this name."""
         return [event for event in self.events if event.port.name == name]
 
     def actions(self, name: str) -> list[str]:
-        """What happened to the port of this name."""
+        """Return what happened to the port of this name."""
         return [event.action for event in self.of(name)]
 
     def syncs(self) -> int:
-        """How many syncs are complete."""
+        """Return how many syncs are complete."""
         with self._changed:
             return sum(1 for item in self.items if item.action == "sync_finished")
 
     def wait_until(self, condition: Callable[[], object], timeout: float = DEADLINE) -> None:
         """Wait for a condition on what was captured.
 
-        :raises AssertionError: it does not come true in time; with the transcript.
+        :raises AssertionError: it does not become true in time; with the transcript.
         """
         with self._changed:
             if not self._changed.wait_for(condition, timeout):
                 raise AssertionError(f"not within {timeout} s; so far:\n{self.transcript()}")
 
     def wait_for_actions(self, name: str, actions: Sequence[str]) -> list[PortEvent]:
-        """Wait until exactly this has happened to the port of this name; returns the events."""
+        """Wait until exactly this has happened to the port of this name; return the events."""
         self.wait_until(lambda: self.actions(name) == list(actions))
         return self.of(name)
 
@@ -103,7 +103,7 @@ class CaptureSink(Sink):
         self.wait_until(lambda: self.syncs() >= number)
 
     def transcript(self) -> str:
-        """Everything, one line each."""
+        """Return everything, with one line for each item."""
         return "\n".join(
             f"{item.seq:>4} {item.origin:<8} "
             + (event_line(item) if isinstance(item, PortEvent) else marker_line(item))

@@ -1,7 +1,7 @@
-"""testtools matchers: what an event says, and what events add up to.
+"""Matchers of testtools: for the contents of an event, and for what events add up to.
 
-assert_that(event, IsOnline("tap0", kind="vm", iface_id="4aa64e21"))
-assert_that(capture, EndsAs(monitor.ports()))
+- assert_that(event, IsOnline("tap0", kind="vm", iface_id="4aa64e21"))
+- assert_that(capture, EndsAs(monitor.ports()))
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Told = PortEvent | SyncMarker
 if TYPE_CHECKING:
     _Matcher = Matcher[Any]
 else:
-    _Matcher = Matcher  # older ones cannot be subscripted
+    _Matcher = Matcher  # older versions cannot be subscripted
 
 
 class _Is(_Matcher):
-    """One event of a port, with these facts.
+    """Matches one event of a port with these facts.
 
     :param name: of the port.
     :param facts: fields of the Port, `origin`, or else its attributes.
@@ -35,7 +35,7 @@ class _Is(_Matcher):
         self._facts = facts if name is None else {"name": name, **facts}
 
     def match(self, event: Told) -> Mismatch | None:
-        """None where it is so."""
+        """Return None if the event matches."""
         wrong = list(self._wrong(event))
         return Mismatch(f"{_line(event)}: {', '.join(wrong)}") if wrong else None
 
@@ -59,27 +59,27 @@ class _Is(_Matcher):
 
 
 class IsOnline(_Is):
-    """An online event of a port with these facts: `IsOnline("tap0", kind="vm")`."""
+    """Matches an online event of a port with these facts: `IsOnline("tap0", kind="vm")`."""
 
     action = "online"
 
 
 class IsUpdated(_Is):
-    """An updated event of a port with these facts."""
+    """Matches an updated event of a port with these facts."""
 
     action = "updated"
 
 
 class IsOffline(_Is):
-    """An offline event of a port with these facts."""
+    """Matches an offline event of a port with these facts."""
 
     action = "offline"
 
 
 class EndsAs(_Matcher):
-    """Events, or a CaptureSink, whose events add up to these ports.
+    """Matches events, or a CaptureSink, whose events add up to these ports.
 
-    :param ports: ports by uuid, as Monitor.ports() gives them, or just the ports.
+    :param ports: ports by uuid, as Monitor.ports() returns them, or just the ports.
     """
 
     def __init__(self, ports: Mapping[str, Port] | Iterable[Port]) -> None:
@@ -87,7 +87,7 @@ class EndsAs(_Matcher):
         self._ports = {port.uuid: port for port in known}
 
     def match(self, told: CaptureSink | Iterable[Told]) -> Mismatch | None:
-        """None where they do; else which ports differ, and the transcript."""
+        """Return None if they do; otherwise which ports differ, and the transcript."""
         items = list(told.items if isinstance(told, CaptureSink) else told)
         ports = fold(items)
         wrong = [
@@ -97,14 +97,14 @@ class EndsAs(_Matcher):
         ]
         if not wrong:
             return None
-        return Mismatch("\n".join([*sorted(wrong), "what was told:", *map(_line, items)]))
+        return Mismatch("\n".join([*sorted(wrong), "what was received:", *map(_line, items)]))
 
     def __str__(self) -> str:
         return f"EndsAs({', '.join(sorted(port.name for port in self._ports.values()))})"
 
 
 def fold(told: Iterable[Told]) -> dict[str, Port]:
-    """The ports by uuid that somebody who was told this believes in."""
+    """Return by uuid the ports that a receiver of these events holds to be present."""
     ports: dict[str, Port] = {}
     for item in told:
         if isinstance(item, SyncMarker):
@@ -119,9 +119,9 @@ def fold(told: Iterable[Told]) -> dict[str, Port]:
 def _difference(expected: Port | None, found: Port | None) -> str:
     if expected is None:
         assert found is not None
-        return f"{found.name} is told, and should not be there"
+        return f"{found.name} is reported, but should not be present"
     if found is None:
-        return f"{expected.name} is not told"
+        return f"{expected.name} is not reported"
     old, new = expected.facts(), found.facts()
     news = ", ".join(
         f"{name} is {new[name]!r}, not {old[name]!r}" for name in old if old[name] != new[name]

@@ -1,4 +1,4 @@
-"""Fixtures for pytest; found by its entry point, nothing is to be imported."""
+"""Fixtures for pytest. They are found by an entry point, so nothing has to be imported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def ovs_sandbox() -> Iterator[Sandbox]:
-    """A private, real Open vSwitch: ovsdb-server and ovs-vswitchd, fresh for each test."""
+    """Provide a private, real Open vSwitch: ovsdb-server and ovs-vswitchd, new for each test."""
     from dfovsdb.testing.sandbox import Sandbox
 
     with Sandbox() as sandbox:
@@ -25,7 +25,7 @@ def ovs_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def ovsdb_sandbox() -> Iterator[Sandbox]:
-    """The same without ovs-vswitchd: rows stay as they are written."""
+    """Provide the same without ovs-vswitchd: rows stay as they are written."""
     from dfovsdb.testing.sandbox import Sandbox
 
     with Sandbox(vswitchd=False) as sandbox:
@@ -34,7 +34,7 @@ def ovsdb_sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def capture_sink() -> CaptureSink:
-    """A sink that keeps everything, whose assertions wait and show the transcript."""
+    """Provide a sink that keeps everything, whose assertions wait and show the transcript."""
     from dfovsdb.testing.capture import CaptureSink
 
     return CaptureSink()
@@ -42,7 +42,9 @@ def capture_sink() -> CaptureSink:
 
 @pytest.fixture
 def ovs_monitor(ovs_sandbox: Sandbox, capture_sink: CaptureSink) -> Iterator[Monitor]:
-    """A monitor with the default classifiers on `ovs_sandbox`; it tells `capture_sink`."""
+    """Provide a monitor with the default classifiers on `ovs_sandbox`, which feeds
+    `capture_sink`.
+    """
     from dfovsdb.monitor import Monitor
 
     with Monitor(ovs_sandbox.connection, sinks=[capture_sink]) as monitor:
@@ -52,7 +54,7 @@ def ovs_monitor(ovs_sandbox: Sandbox, capture_sink: CaptureSink) -> Iterator[Mon
 
 @pytest.fixture
 def make_interface() -> Callable[..., Interface]:
-    """The builder of Interface rows: `make_interface("tap0", type="internal")`."""
+    """Provide the builder of Interface rows: `make_interface("tap0", type="internal")`."""
     from dfovsdb.testing.rows import interface
 
     return interface

@@ -1,4 +1,4 @@
-"""Rows of the Interface table to test with: a builder, and a corpus of real and hostile ones."""
+"""Rows of the Interface table for tests: a builder, and a collection of real and hostile ones."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ _NAMESPACE = uuid.UUID("6466f766-7364-4200-8000-000000000000")
 
 
 def interface(name: str = "tap0", **columns: Any) -> Interface:
-    """An Interface row, complete but for what a test is about.
+    """Build an Interface row, complete except for the subject of a test.
 
-    :param columns: fields of Interface; every other name goes into `columns`, as the columns
-        do that a classifier declares. A monitor's rows have all of those: one that is empty
-        is given as None.
+    :param columns: fields of Interface. Every other name goes into `columns`, like the columns
+        that a classifier declares. The rows of a monitor have all of those; an empty one is None.
     """
     known = {field: columns.pop(field) for field in list(columns) if field in _CORE}
     known.setdefault("uuid", str(uuid.uuid5(_NAMESPACE, name)))
@@ -28,19 +27,19 @@ def interface(name: str = "tap0", **columns: Any) -> Interface:
 
 
 def corpus(columns: frozenset[str] = frozenset()) -> list[Interface]:
-    """Rows as switches have them, and rows as only malice or a bug would write them.
+    """Return rows as switches have them, and rows that only malice or a bug would write.
 
-    :param columns: what the classifier declares; each row is there with them empty, as where
-        the server does not have such a column, and with values of their type.
+    :param columns: the columns that the classifier declares. Each row occurs with them empty, as
+        with a server that does not have such a column, and with values of their type.
     """
     return declaring([*_real(), *_hostile()], columns)
 
 
 def declaring(rows: Iterable[Interface], columns: Iterable[str]) -> list[Interface]:
-    """The rows, with what the classifier declares as keys of `columns`, as a monitor's have.
+    """Return the rows with the declared columns as keys of `columns`, as those of a monitor.
 
-    A row that lacks one is there with it empty, and with a value of its type. What the core
-    monitors anyway is a field, and no key.
+    A row without such a column occurs with the column empty, and with a value of its type. A
+    column that the core always monitors is a field, and not a key.
     """
     found: list[Interface] = []
     for row in rows:
@@ -80,7 +79,7 @@ SAMPLES: Mapping[str, Any] = {
 
 
 def _fields(row: Interface) -> dict[str, Any]:
-    """Its fields, none shared with another row."""
+    """Return its fields, none shared with another row."""
     return {
         name: dict(value) if isinstance(value, Mapping) else value
         for name, value in msgspec.structs.asdict(row).items()

@@ -1,8 +1,8 @@
-"""A private, real Open vSwitch: no root, no kernel module, nothing left behind.
+"""A private, real Open vSwitch: no root, no kernel module, nothing remains afterwards.
 
-ovsdb-server and ovs-vswitchd of the installed Open vSwitch run in a directory of their own
-with the dummy datapath. Any number may run side by side. A guard process ends them and
-removes the directory even where this process is killed.
+ovsdb-server and ovs-vswitchd of the installed Open vSwitch run in a directory of their own with
+the dummy datapath. Any number of sandboxes may run side by side. A guard process ends them and
+removes the directory even if this process is killed.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from typing import Any, Self
 
 from dfovsdb.errors import DfovsdbError
 
-_DEADLINE = 20.0  # seconds for a daemon to come up, or to end
+_DEADLINE = 20.0  # seconds for a daemon to start or to end
 
-# What ovs-vsctl says, after its transaction, of a port that the switch cannot set up.
+# What ovs-vsctl prints, after its transaction, about a port that the switch cannot set up.
 _NOT_SET_UP = re.compile("^ovs-vsctl: Error detected while setting up ", re.MULTILINE)
 
 _WHERE = ("/usr/sbin", "/usr/local/sbin", "/usr/lib/openvswitch-switch")
 _SCHEMAS = ("/usr/share/openvswitch", "/usr/local/share/openvswitch")
 _ON_EVERY_PATH = "/usr/local/bin:/usr/bin:/bin"
-#: Of a clone: runs a command with an Open vSwitch, which it fetches where there is none.
+#: In a clone: runs a command with an Open vSwitch, which it downloads if necessary.
 _WRAPPER = Path(__file__).parents[2] / "tools" / "openvswitch.sh"
 
-# Runs in a session of its own and waits until the pipe from us is closed, however we end.
-# A daemon is known by its control socket, which no other program has among its arguments.
+# Runs in a session of its own and waits until the pipe is closed, however this process ends.
+# A daemon is recognized by its control socket, which no other program has among its arguments.
 _GUARD = """
 trap '' INT TERM HUP
 read -r _
@@ -53,12 +53,12 @@ class SandboxError(DfovsdbError):
 
 
 class Sandbox:
-    """A context manager; `connection` is where its ovsdb-server listens.
+    """A context manager; `connection` is the address of its ovsdb-server.
 
     :param vswitchd: run ovs-vswitchd too; without it rows stay as they are written.
-    :param port: TCP port on 127.0.0.1 besides the unix socket; 0 takes a free one.
+    :param port: TCP port on 127.0.0.1 in addition to the unix socket; 0 selects a free one.
     :param schema: path of another schema than that of the installed Open vSwitch.
-    :param arguments: further ones of ovsdb-server(1), as a remote with TLS and its keys.
+    :param arguments: further arguments of ovsdb-server(1), such as a remote with TLS and its keys.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class Sandbox:
         self.stop()
 
     def start(self) -> Self:
-        """Start it, unless it runs.
+        """Start it, unless it is running.
 
-        :raises SandboxError: Open vSwitch is not installed, or does not come up.
+        :raises SandboxError: Open vSwitch is not installed, or does not start.
         """
         if self._guard is not None:
             return self
@@ -112,7 +112,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """End the daemons and remove the directory. May be repeated."""
+        """End the daemons and remove the directory. This may be repeated."""
         self.stop_vswitchd()
         self.stop_database()
         if self._guard is not None:
@@ -123,29 +123,31 @@ class Sandbox:
 
     @property
     def directory(self) -> Path:
-        """Where the daemons keep their sockets, logs and the database."""
+        """Return the folder of the daemons' sockets and logs and of the database."""
         if self._directory is None:
             raise SandboxError("the sandbox was not started")
         return self._directory
 
     @property
     def database(self) -> Path:
-        """The database file."""
+        """Return the database file."""
         return self.directory / "conf.db"
 
     @property
     def connection(self) -> str:
-        """`unix:PATH` of the database server."""
+        """Return `unix:PATH` of the database server."""
         return f"unix:{self.directory / self._socket}"
 
     @property
     def tcp_connection(self) -> str:
-        """`tcp:127.0.0.1:PORT` of the database server; the port stays over restarts."""
+        """Return `tcp:127.0.0.1:PORT` of the database server; the port stays the same over
+        restarts.
+        """
         return f"tcp:127.0.0.1:{self._port}"
 
     @property
     def hint(self) -> str:
-        """What to try with it, in a few lines."""
+        """Return a few commands to try with it."""
         vsctl = f"{_typed('ovs-vsctl')} --db={self.connection}"
         return (
             f"\nTry:  {_typed('dfovsdb')} watch {self.connection}\n"
@@ -159,11 +161,12 @@ class Sandbox:
     def vsctl(self, *args: str) -> str:
         """Run ovs-vsctl.
 
-        A port that the switch cannot set up is no error here: the transaction was committed, and
-        the port's row has the reason. Open vSwitch 3.4 and later end with status 1 in that case.
+        A port that the switch cannot set up is not an error here: the transaction was committed,
+        and the row of the port contains the reason. Open vSwitch 3.4 and later end with status 1
+        in that case.
 
         :returns: what it printed.
-        :raises SandboxError: with what it said.
+        :raises SandboxError: the command failed; with its output.
         """
         wait = () if self._vswitchd else ("--no-wait",)
         return self._run(
@@ -205,7 +208,7 @@ class Sandbox:
         self._wait_for_server(self._server, log, offset)
 
     def stop_database(self, *, kill: bool = False) -> None:
-        """End ovsdb-server; `kill` with SIGKILL."""
+        """End ovsdb-server; with `kill`, by SIGKILL."""
         self._server = self._end(self._server, kill=kill)
 
     def start_vswitchd(self) -> None:
@@ -219,29 +222,29 @@ class Sandbox:
         _wait(pid_file.exists, "ovs-vswitchd", self._vswitchd, log)
 
     def stop_vswitchd(self, *, kill: bool = False) -> None:
-        """End ovs-vswitchd; the database is not changed by that."""
+        """End ovs-vswitchd; the database does not change."""
         self._vswitchd = self._end(self._vswitchd, kill=kill)
 
     def convert_database(self, schema: str | os.PathLike[str]) -> None:
-        """While the database is stopped: convert it to another schema, as an upgrade does."""
+        """Convert the database to another schema while it is stopped, as an upgrade does."""
         self._run(_find("ovsdb-tool"), "convert", str(self.database), str(schema))
 
     def pause_database(self) -> None:
-        """Stop ovsdb-server in its tracks (SIGSTOP)."""
+        """Stop ovsdb-server temporarily (SIGSTOP)."""
         assert self._server is not None
         self._server.send_signal(signal.SIGSTOP)
 
     def resume_database(self) -> None:
-        """Let it go on (SIGCONT)."""
+        """Let it continue (SIGCONT)."""
         assert self._server is not None
         self._server.send_signal(signal.SIGCONT)
 
     @contextlib.contextmanager
     def hidden_database(self) -> Iterator[None]:
-        """While the database is stopped: change it through a server on another socket.
+        """Change the database while it is stopped, through a server on another socket.
 
-        Within the context `connection`, vsctl() and transact() are about that server; who
-        watches the sandbox does not see it.
+        Within the context, `connection`, vsctl() and transact() use that server. Programs that
+        watch the sandbox do not see it.
         """
         if self._server is not None:
             raise SandboxError("stop the database first")
@@ -296,7 +299,7 @@ class Sandbox:
         return {**os.environ, **dict.fromkeys(names, str(self.directory))}
 
     def _wait_for_server(self, server: subprocess.Popen[bytes], log: Path, offset: int) -> None:
-        """Wait until it listens; a server that answers has tried all its sockets."""
+        """Wait until it listens; a server that responds has tried all its sockets."""
         _wait(lambda: _accepts(self.directory / self._socket), "ovsdb-server", server, log)
         self._run(_find("ovsdb-client"), "list-dbs", self.connection)
         text = log.read_bytes()[offset:].decode(errors="replace")
@@ -321,14 +324,14 @@ class Sandbox:
 def _wait(
     ready: Callable[[], bool], what: str, process: subprocess.Popen[bytes], log: Path | None = None
 ) -> None:
-    """Wait for a condition of a process that must not end meanwhile."""
+    """Wait for a condition of a process that must not end in the meantime."""
     deadline = time.monotonic() + _DEADLINE
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
             said = (
                 log.read_text(errors="replace").splitlines()[-3:] if log and log.exists() else []
             )
-            raise SandboxError(f"{what} did not come up: {' / '.join(said) or 'it said nothing'}")
+            raise SandboxError(f"{what} did not start: {' / '.join(said) or 'it said nothing'}")
         time.sleep(0.005)
 
 
@@ -338,7 +341,7 @@ def _accepts(path: Path) -> bool:
 
 
 def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """One request to a server, of any size; its reply."""
+    """Send one request to a server, and return its reply, both of any size."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(3 * _DEADLINE)
         client.connect(str(path))
@@ -353,10 +356,12 @@ def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _typed(program: str) -> str:
-    """What to type for a program in another terminal: its path, where a name may not do."""
+    """Return what to type for a program in another terminal: its path, if its name is not
+    enough.
+    """
     if shutil.which(program, path=_ON_EVERY_PATH):
         return program
-    beside = os.path.dirname(sys.executable)  # our own, of an environment that is not activated
+    beside = os.path.dirname(sys.executable)  # the program of an environment that is not activated
     found = shutil.which(program, path=os.pathsep.join((beside, os.environ.get("PATH", ""))))
     return shlex.quote(found) if found else program
 
@@ -369,7 +374,7 @@ def _find(program: str) -> str:
 
 
 def find_schema() -> Path:
-    """The schema of the Open_vSwitch database that the installed Open vSwitch ships."""
+    """Return the schema of the Open_vSwitch database that the installed Open vSwitch provides."""
     for folder in (os.environ.get("OVS_PKGDATADIR", ""), *_SCHEMAS):
         if folder and (schema := Path(folder) / "vswitch.ovsschema").is_file():
             return schema
@@ -381,6 +386,6 @@ def _not_installed(what: str) -> SandboxError:
         f"; or, without root, {_WRAPPER} COMMAND runs a command with an Open vSwitch of its own"
     )
     return SandboxError(
-        f"{what} is not there: the sandbox needs Open vSwitch (apt-get install "
+        f"{what} was not found: the sandbox needs Open vSwitch (apt-get install "
         f"openvswitch-switch openvswitch-common){wrapper if _WRAPPER.exists() else ''}"
     )

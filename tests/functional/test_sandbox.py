@@ -64,14 +64,14 @@ def test_without_open_vswitch_it_says_what_to_install_and_in_a_clone_what_fetche
     packages = "apt-get install openvswitch-switch openvswitch-common"
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setattr("dfovsdb.testing.sandbox._WHERE", ())
-    with pytest.raises(SandboxError, match=f"ovsdb-tool is not there: .*{packages}"):
+    with pytest.raises(SandboxError, match=f"ovsdb-tool was not found: .*{packages}"):
         Sandbox().start()
     monkeypatch.setattr("dfovsdb.testing.sandbox._SCHEMAS", ())
     monkeypatch.delenv("OVS_PKGDATADIR", raising=False)
     wrapper = ROOT / "tools" / "openvswitch.sh"
     with pytest.raises(SandboxError, match=f"without root, {wrapper} COMMAND") as raised:
         Sandbox().start()
-    assert f"vswitch.ovsschema is not there: the sandbox needs Open vSwitch ({packages})" in str(
+    assert f"vswitch.ovsschema was not found: the sandbox needs Open vSwitch ({packages})" in str(
         raised.value
     )
     monkeypatch.setattr("dfovsdb.testing.sandbox._WRAPPER", tmp_path / "of-no-clone")

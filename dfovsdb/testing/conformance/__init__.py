@@ -1,4 +1,4 @@
-"""Every promise that a plugin must keep, as tests that one subclass runs.
+"""The promises that a plugin must keep, as tests that one subclass runs.
 
     class TestMyClassifier(ClassifierConformance):
         plugin = MyClassifier

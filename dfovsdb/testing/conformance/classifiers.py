@@ -19,7 +19,7 @@ from dfovsdb.testing.rows import corpus, declaring
 
 
 class ClassifierConformance:
-    """A classifier is pure, total and quick, and answers with strings."""
+    """A classifier is pure, total and quick, and returns strings."""
 
     #: The class under test.
     plugin: ClassVar[type[Classifier]]
@@ -29,14 +29,15 @@ class ClassifierConformance:
     ratio_limit: ClassVar[float] = 200
 
     def make(self) -> Classifier:
-        """A fresh instance; override it where the class needs arguments."""
+        """Return a new instance; override it if the class needs arguments."""
         classifier: Classifier = hooks.built(self)
         return classifier
 
     def rows(self) -> list[Interface]:
-        """The rows that it is asked about; extend it by what is special to yours.
+        """Return the rows to test with; extend it with rows that matter to yours.
 
-        A column that the classifier declares and a row lacks is added: empty, and filled.
+        If a row does not have a column that the classifier declares, it is added: empty, and
+        filled.
         """
         return corpus(self._made().columns)
 
@@ -60,13 +61,13 @@ class ClassifierConformance:
             answer: object = _classify(classifier, row)
             if answer is None:
                 continue
-            assert isinstance(answer, Mapping), f"{answer!r:.80} is no mapping; {_shown(row)}"
+            assert isinstance(answer, Mapping), f"{answer!r:.80} is not a mapping; {_shown(row)}"
             for name, value in answer.items():
                 fine = isinstance(name, str) and (value is None or isinstance(value, str))
                 assert fine, f"attribute {name!r} is {value!r:.80}; {_shown(row)}"
 
     def test_what_a_row_lacks_is_words_or_none(self) -> None:
-        """nearly() is asked by `dfovsdb doctor`."""
+        """`dfovsdb doctor` calls nearly()."""
         classifier = self._made()
         for row in self._rows():
             try:
@@ -76,7 +77,7 @@ class ClassifierConformance:
             assert words is None or isinstance(words, str), f"nearly() returned {words!r:.80}"
 
     def test_the_same_row_has_the_same_answer(self) -> None:
-        """Whatever was asked before, of whatever instance, on whatever thread."""
+        """Results do not depend on earlier calls, on the instance, or on the thread."""
         classifier, rows = self._made(), self._rows()
         first = [_copy(_classify(classifier, row)) for row in rows]
         backwards = [_copy(_classify(classifier, row)) for row in reversed(rows)][::-1]
@@ -95,7 +96,7 @@ class ClassifierConformance:
         classifier, rows = self._made(), self._rows()
         answers = [(answer := _classify(classifier, row), _copy(answer)) for row in rows]
         for answer, as_it_was in answers:
-            assert answer == as_it_was, f"{as_it_was} became {answer} by a later question"
+            assert answer == as_it_was, f"{as_it_was} became {answer} by a later call"
 
     def test_it_changes_no_row(self) -> None:
         classifier = self._made()
@@ -106,12 +107,14 @@ class ClassifierConformance:
 
     def test_it_does_no_input_or_output(self) -> None:
         classifier, rows = self._made(), self._rows()
-        for row in rows:  # what is imported at the first question has been imported now
+        for row in rows:  # everything that the first call imports has been imported now
             _classify(classifier, row)
         with side_effects.watching_io() as seen:
             for row in rows:
                 _classify(classifier, row)
-        assert not seen, f"classify() runs between socket and replica, and did {seen[0]}"
+        assert not seen, (
+            f"classify() runs between the socket and the replica, but it did {seen[0]}"
+        )
 
     def test_a_row_costs_few_calls(self) -> None:
         classifier = self._made()

@@ -1,7 +1,7 @@
-"""One sink behind the real worker and on its thread, with every call of it in sight.
+"""One sink behind the real worker and on its thread, with every call recorded.
 
-What happens to sinks only when something is amiss is made to happen here: an answer that is
-lost on its way, a batch or an event that counts as refused. For the conformance suite.
+The conformance suite uses it to cause what normally happens to a sink only in case of a failure: a
+lost acknowledgement, and a batch or an event that counts as refused.
 """
 
 from __future__ import annotations
@@ -32,21 +32,23 @@ class Call(NamedTuple):
 
 
 class TookNothing(AssertionError):
-    """The time is over, and not one event has arrived: the next sink like it will do no better."""
+    """The time has passed, and not one event has arrived: the next sink of this kind will fail
+    too.
+    """
 
 
 class DrivenSink:
-    """A context manager: within it the sink is open; at the end it is told what is left.
+    """A context manager: within it the sink is open; at its end remaining events are delivered.
 
     :param deadline: seconds that everything together may take.
     """
 
     def __init__(self, sink: Sink, *, deadline: float) -> None:
         self.calls: list[Call] = []
-        self.changed: list[str] = []  #: events that were not the same after a call
-        self.lost_answers = 0  #: so many calls that succeed are taken for an outage
-        self.refused_names: set[str] = set()  #: their events count as refused, unseen
-        self.refuse_batches = False  #: each batch counts as refused, unseen
+        self.changed: list[str] = []  #: events that a call has changed
+        self.lost_answers = 0  #: number of successful calls that are reported as outages
+        self.refused_names: set[str] = set()  #: their events count as refused, without a call
+        self.refuse_batches = False  #: every batch counts as refused, without a call
         self._depth = 0
         self._in_call: str | None = None
         self._until = time.monotonic() + deadline
@@ -70,29 +72,29 @@ class DrivenSink:
             raise TookNothing(self._too_late())
 
     def sync(self, ports: Iterable[Port]) -> None:
-        """The whole table is these ports, as after a connect."""
+        """Publish these ports as the whole table, as after a connect."""
         now = {port.uuid: port for port in ports}
         gone = [(uuid, None) for uuid in self._dispatcher.ports() if uuid not in now]
         self._dispatcher.publish_sync([*now.items(), *gone])
 
     def publish(self, *facts: Port | str) -> None:
-        """One message: ports as they are now, and uuids of those that are gone."""
+        """Publish one message: ports as they are now, and uuids of those that are gone."""
         self._dispatcher.publish(
             [(fact, None) if isinstance(fact, str) else (fact.uuid, fact) for fact in facts]
         )
 
     def replay(self) -> None:
-        """Have everything told again."""
+        """Resend the full state."""
         self._dispatcher.replay()
 
     def reopen(self) -> None:
-        """As SIGHUP does."""
+        """Reopen, as SIGHUP does."""
         self._dispatcher.reopen()
 
     def settle(self) -> None:
-        """Wait until the sink has what there is.
+        """Wait until the sink has the present state.
 
-        :raises AssertionError: it does not get there in time, or asks for replays without end.
+        :raises AssertionError: it does not get there in time, or requests resends without end.
         """
         self.until(lambda: self.worker.undelivered() == 0)
 
@@ -106,8 +108,8 @@ class DrivenSink:
                 raise AssertionError(failures[0])
             if len(self.of("sync_started")) > _SYNCS:
                 raise AssertionError(
-                    "it asks for replays without end: request_replay() is for "
-                    "somebody who came late"
+                    "it requests resends without end: request_replay() is for "
+                    "subscribers that join late"
                 )
             if time.monotonic() > self._until:
                 error = TookNothing if self._took_nothing() else AssertionError
@@ -115,11 +117,11 @@ class DrivenSink:
             time.sleep(0.002)
 
     def of(self, *methods: str) -> list[Call]:
-        """The calls of these methods."""
+        """Return the calls of these methods."""
         return [call for call in self.calls if call.method in methods]
 
     def failures(self) -> list[str]:
-        """What the sink raised that is no outage."""
+        """Return what the sink raised that is not an outage."""
         return [
             f"{call.method}() raised {call.error!r} of {call.told}"[:500]
             for call in self.calls
@@ -127,7 +129,9 @@ class DrivenSink:
         ]
 
     def accepted(self) -> list[str]:
-        """The events that the sink took, as `online NAME`, in the order of its taking them."""
+        """Return the events that the sink accepted, as `online NAME`, in the order of
+        acceptance.
+        """
         taken: list[str] = []
         for call in self.of("emit", "emit_many"):
             count = len(call.told) if call.error is None else getattr(call.error, "delivered", 0)
@@ -139,15 +143,15 @@ class DrivenSink:
         return taken
 
     def story(self) -> str:
-        """The methods that were called, in order."""
+        """Return the methods that were called, in order."""
         return " ".join(call.method for call in self.calls[-20:])
 
     def ports(self) -> Mapping[str, Port]:
-        """What the sink should have in the end."""
+        """Return what the sink should have in the end."""
         return self._dispatcher.ports()
 
     def _took_nothing(self) -> bool:
-        """There was something to take, and all the time for it."""
+        """Return whether there was something to accept, and the whole time for it."""
         late = time.monotonic() > self._until
         return late and bool(self.worker.undelivered()) and not self.accepted()
 
@@ -189,7 +193,7 @@ class DrivenSink:
                 self.calls.append(Call(name, told, threading.get_ident(), error))
             if name in _TELLING and self.lost_answers:
                 self.lost_answers -= 1
-                raise SinkUnavailable("the answer is lost on its way")
+                raise SinkUnavailable("the acknowledgement is lost")
 
         return call
 

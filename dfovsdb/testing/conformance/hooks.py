@@ -1,6 +1,6 @@
-"""What authors write into their suites, called so that a mistake in it is said to be theirs.
+"""Calls of what authors write in their suites, so that an error in it is reported as theirs.
 
-Otherwise it would look like one of the plugin, or of the suite. No promise is known here.
+Otherwise it would look like an error of the plugin or of the suite. This module knows no promise.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _ACTIONS = get_args(Action)
 
 
 class BrokenHook(AssertionError):
-    """A hook of the author raised, or answered what it must not."""
+    """A hook of the author raised, or returned something invalid."""
 
 
 @contextlib.contextmanager
 def yours(hook: str) -> Iterator[None]:
-    """Within the context runs code of the author.
+    """Run code of the author within the context.
 
-    :raises BrokenHook: it raised; from what it raised.
+    :raises BrokenHook: it raised; from its exception.
     """
     try:
         yield
@@ -35,40 +35,40 @@ def yours(hook: str) -> Iterator[None]:
 
 
 def built(suite: Any) -> Any:
-    """An instance of the class that the suite names, without arguments."""
+    """Return an instance of the class that the suite names, made without arguments."""
     plugin = getattr(suite, "plugin", None)
     if plugin is None:
         name = type(suite).__name__
-        raise BrokenHook(f"{name} does not say what it is for: set `plugin`, or override make()")
+        raise BrokenHook(f"{name} does not name what it tests: set `plugin`, or override make()")
     try:
         return plugin()
     except Exception as error:
         words = f"your {plugin.__name__}() raised {error!r:.300}"
-        raise BrokenHook(f"{words}; where it needs arguments, override make()") from error
+        raise BrokenHook(f"{words}; if it needs arguments, override make()") from error
 
 
 def made(make: Callable[[], T], contract: type[T]) -> T:
-    """What make() makes."""
+    """Return the result of make()."""
     with yours("make"):
         plugin: object = make()
     if not isinstance(plugin, contract):
-        raise BrokenHook(f"your make() returned {plugin!r:.80}, no {contract.__name__}")
+        raise BrokenHook(f"your make() returned {plugin!r:.80}, not a {contract.__name__}")
     return plugin
 
 
 def several(hook: str, ask: Callable[[], Iterable[T]], kind: type[T], such: str) -> list[T]:
-    """What a hook answers that returns several of a kind, as `such` says."""
+    """Return the result of a hook that returns several items, of which `such` are examples."""
     with yours(hook):
         answer: object = ask()
         fits = isinstance(answer, Iterable) and not isinstance(answer, str)
         listed = list(answer) if isinstance(answer, Iterable) else []
     if not fits or not all(isinstance(one, kind) for one in listed):
-        raise BrokenHook(f"your {hook}() returned {answer!r:.80}; it returns {such}")
+        raise BrokenHook(f"your {hook}() returned {answer!r:.80}; it must return {such}")
     return listed
 
 
 def lines(arrived: Callable[[], Iterable[str]]) -> list[str]:
-    """What arrived() answers."""
+    """Return the result of arrived()."""
     found = several("arrived", arrived, str, "lines such as 'online tap0'")
     for line in found:
         if line.partition(" ")[0] not in _ACTIONS:
@@ -81,13 +81,13 @@ def lines(arrived: Callable[[], Iterable[str]]) -> list[str]:
 
 @contextlib.contextmanager
 def during(outage: Callable[[], contextlib.AbstractContextManager[object]]) -> Iterator[None]:
-    """Within the context of outage(); what is raised in it reaches outage() too."""
+    """Run within the context of outage(); exceptions in it reach outage() too."""
     with contextlib.ExitStack() as stack:
         with yours("outage"):
             context: object = outage()
             if not isinstance(context, contextlib.AbstractContextManager):
                 raise BrokenHook(
-                    f"your outage() returned {context!r:.80}, no context manager: "
+                    f"your outage() returned {context!r:.80}, not a context manager: "
                     "decorate it with contextlib.contextmanager"
                 )
             stack.enter_context(context)

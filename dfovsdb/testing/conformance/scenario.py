@@ -1,4 +1,4 @@
-"""What the sinks of the conformance suite are told, and what it adds up to."""
+"""The events for the sinks of the conformance suite, and what they add up to."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ class _Anything(Classifier):
 
 
 def every_port() -> list[Port]:
-    """Every row of the corpus as a port; what nobody claims is of a kind that nobody knows."""
+    """Return every row of the collection as a port; unclaimed rows get a kind that nobody
+    knows.
+    """
     chain = Chain([*default_classifiers(), _Anything()])
     ports = [chain.port(row, None) for row in corpus()]
     return list({port.uuid: port for port in ports if port is not None}.values())
 
 
 def vms(count: int) -> list[Port]:
-    """`tap0`, `tap1`, …"""
+    """Return ports `tap0`, `tap1`, …"""
     return [
         port_of(
             interface(f"tap{number}", ofport=number + 1, external_ids={"iface-id": f"v{number}"}),
@@ -41,12 +43,12 @@ def vms(count: int) -> list[Port]:
 
 
 def changed(port: Port) -> Port:
-    """The same port with another number and address."""
+    """Return the same port with another number and address."""
     return msgspec.structs.replace(port, ofport=4711, state="ready", mac_in_use="fe:16:3e:0:0:1")
 
 
 def play(driven: DrivenSink) -> None:
-    """Ports come, change and go, in batches and alone; the database restarts once."""
+    """Make ports come, change and go, in batches and alone; restart the database once."""
     ports = vms(6)
     driven.sync(ports[:3])
     driven.settle()
@@ -60,7 +62,7 @@ def play(driven: DrivenSink) -> None:
 
 
 def fold(arrived: Iterable[str]) -> set[str]:
-    """The names of the ports that are there after such lines as arrived() has."""
+    """Return the names of the ports that are present after lines as arrived() returns them."""
     names: set[str] = set()
     for line in arrived:
         action, _, name = line.partition(" ")

@@ -1,4 +1,4 @@
-"""What a call does beside answering: input and output, and what it costs."""
+"""The side effects of a call: input and output, and what it costs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _is_touching(event: str, args: tuple[Any, ...]) -> bool:
     return event.startswith(_IO) and not event.startswith(_READS)
 
 
-@functools.cache  # once: an audit hook cannot be removed again
+@functools.cache  # only once: an audit hook cannot be removed again
 def _hook_in() -> None:
     def hook(event: str, args: tuple[Any, ...]) -> None:
         if _watched and (watched := _watched.get(threading.get_ident())):
@@ -49,12 +49,12 @@ def _hook_in() -> None:
 
 
 def watching_io() -> contextlib.AbstractContextManager[list[str]]:
-    """What this thread does of input and output, as far as Python audits it."""
+    """Collect the input and output of this thread, as far as Python audits it."""
     return _watching(_is_io)
 
 
 def watching_touches() -> contextlib.AbstractContextManager[list[str]]:
-    """The same, but for what is only read on this host."""
+    """Collect the same, except for what is only read on this host."""
     return _watching(_is_touching)
 
 
@@ -71,7 +71,7 @@ def _watching(counts: Callable[..., bool]) -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def touches_of_init(plugin: type) -> Iterator[list[str]]:
-    """What `__init__` of the class touches within the context, on whatever thread."""
+    """Collect what `__init__` of the class does within the context, on any thread."""
     init: Callable[..., None] = plugin.__init__  # type: ignore[misc]  # it is only wrapped
     touched: list[str] = []
 
@@ -93,7 +93,7 @@ def touches_of_init(plugin: type) -> Iterator[list[str]]:
 
 
 def calls(function: Callable[[], object]) -> int:
-    """How many calls of functions, in Python and in C, it makes."""
+    """Return how many calls of functions, in Python and in C, it makes."""
     count = 0
 
     def profile(_frame: object, event: str, _arg: object) -> None:
@@ -110,7 +110,7 @@ def calls(function: Callable[[], object]) -> int:
 
 
 def quickest(function: Callable[[], object]) -> float:
-    """Seconds of the quickest of a few runs, which is what load disturbs least."""
+    """Return the seconds of the quickest of a few runs, which load affects least."""
     times = []
     for _ in range(5):
         start = time.perf_counter()

@@ -24,10 +24,10 @@ _ENDING = 1.0  # seconds that threads have which are about to end
 
 
 class SinkConformance:
-    """A sink, behind the real worker, takes what it is told, as often and as it comes.
+    """A sink, behind the real worker, handles everything that a worker does to it.
 
-    Three hooks let the suite look behind the sink; what needs one that is not overridden is
-    skipped. In `make()` and the hooks `self.tmp_path` is a folder of this test's own.
+    Three hooks let the suite see the destination; tests whose hook is not overridden are skipped.
+    In `make()` and the hooks, `self.tmp_path` is a separate folder for each test.
     """
 
     #: The class under test.
@@ -36,46 +36,49 @@ class SinkConformance:
     deadline: ClassVar[float] = 20.0
 
     tmp_path: Path
-    #: What is said of every sink of this suite, once one has taken nothing in all its time.
+    #: The error of every later test of this suite, once a sink has accepted nothing at all.
     _hopeless: ClassVar[dict[type, str]] = {}
 
-    _was_down = False  # by our outage()
+    _was_down = False  # because of our outage()
 
     @pytest.fixture(autouse=True)
     def _folder(self, tmp_path: Path) -> None:
         self.tmp_path = tmp_path
 
     def make(self) -> Sink:
-        """A fresh instance with an empty destination; override it where it needs arguments."""
+        """Return a new instance with an empty destination; override it if it needs arguments."""
         sink: Sink = hooks.built(self)
         return sink
 
     def arrived(self, sink: Sink) -> Sequence[str]:
-        """What the destination was told, in order: `online tap0`, `updated tap0`, …"""
+        """Return what the destination received, in order: `online tap0`, `updated tap0`, …"""
         raise NotImplementedError
 
     def believes(self, sink: Sink) -> Iterable[str]:
-        """The names of the ports that the destination believes to be there.
+        """Return the names of the ports that the destination holds to be present.
 
-        For a destination that keeps a state; where it keeps events, override arrived().
+        This is for a destination that stores a state. If it stores events, override arrived().
         """
         return scenario.fold(self._arrived(sink))
 
     def outage(self, sink: Sink, after: int) -> contextlib.AbstractContextManager[object]:
-        """A context within which the destination takes that many events more and is then down."""
+        """Return a context in which the destination accepts that many more events and is then
+        down.
+        """
         raise NotImplementedError
 
     def test_its_options_are_arguments_of_its_init(self) -> None:
         check_options(type(self._made()))
 
     def test_it_is_built_without_touching_anything(self) -> None:
-        """It is also built to see whether it can be; what it is given, it may read."""
-        plugin = type(self._made())  # what is imported by the first has been imported now
+        """A sink is also built to check that it can be; `__init__` may read what it is given."""
+        # everything that the first instance imports has been imported now
+        plugin = type(self._made())
         with side_effects.touches_of_init(plugin) as touched:
             self._made()
         assert not touched, (
-            f"{plugin.__name__}.__init__ did {touched[0] if touched else None}: keep there what "
-            "it is given, and do that in open()"
+            f"{plugin.__name__}.__init__ did {touched[0] if touched else None}: only store "
+            "its arguments there, and do that in open()"
         )
 
     def test_it_takes_every_port_that_a_switch_may_have(self) -> None:
@@ -98,7 +101,7 @@ class SinkConformance:
         with self._driven() as (sink, driven):
             scenario.play(driven)
         told, arrived = driven.accepted(), self._arrived(sink)
-        assert arrived == told, f"told: {told}, arrived: {arrived}"
+        assert arrived == told, f"sent: {told}, arrived: {arrived}"
 
     def test_the_destination_ends_with_the_ports_of_the_switch(self) -> None:
         self._needs("arrived", "believes")
@@ -108,7 +111,7 @@ class SinkConformance:
             self._check_end(sink, driven)
 
     def test_a_batch_may_come_again_one_by_one(self) -> None:
-        """Where emit_many raises, its events are offered with emit."""
+        """If emit_many raises, its events are offered with emit."""
         with self._driven() as (sink, driven):
             driven.refuse_batches = True
             scenario.play(driven)
@@ -117,7 +120,7 @@ class SinkConformance:
         self._check(driven)
 
     def test_what_is_offered_again_is_taken_again(self) -> None:
-        """It arrived, but the answer was lost: delivery is at least once."""
+        """The event arrived, but the acknowledgement was lost: delivery is at least once."""
         with self._driven() as (sink, driven):
             driven.lost_answers = 2  # the marker, and the first batch
             driven.sync(scenario.vms(3))
@@ -129,7 +132,7 @@ class SinkConformance:
         self._check(driven)
 
     def test_an_event_that_was_refused_harms_no_other(self) -> None:
-        """Another event may never come: `seq` has gaps, and its port is told later."""
+        """There may be no other event: `seq` has gaps, and the port is delivered later."""
         with self._driven() as (sink, driven):
             driven.refused_names = {"tap1"}
             driven.sync(scenario.vms(4))
@@ -156,7 +159,7 @@ class SinkConformance:
 
     @pytest.mark.parametrize("after", [0, 1, 3])
     def test_nothing_is_lost_in_an_outage(self, after: int) -> None:
-        """`delivered=n` is no more than what arrived, and what did arrive was in order."""
+        """`delivered=n` is not more than what arrived, and the arrived events were in order."""
         self._needs("outage")
         self._needs("arrived", "believes")
         with self._driven() as (sink, driven):
@@ -171,7 +174,9 @@ class SinkConformance:
             self._check_end(sink, driven)
 
     def test_every_sync_is_taken_with_its_markers(self) -> None:
-        """The first, one after a reconnect, one on demand, and each marker more than once."""
+        """The first sync, one after a reconnect, one on request, and each marker more than
+        once.
+        """
         with self._driven() as (sink, driven):
             driven.lost_answers = 1
             driven.sync(scenario.vms(3))
@@ -208,7 +213,7 @@ class SinkConformance:
         self._check(driven)
 
     def test_it_is_opened_and_closed_once_and_leaves_nothing_behind(self) -> None:
-        for _ in range(2):  # what is made once in a process has been made now
+        for _ in range(2):  # everything that is created once for each process has been created now
             gc.collect()
             before = (_files(), set(threading.enumerate()))
             with self._driven() as (_sink, driven):
@@ -218,9 +223,9 @@ class SinkConformance:
         assert len(driven.of("open")) == len(driven.of("close")) == 1
         self._check(driven)
         left = _still_running(set(threading.enumerate()) - before[1])
-        assert not left, f"after close() there are still the threads {left}"
+        assert not left, f"after close() these threads are still running: {left}"
         files = _files() - before[0]
-        assert not files, f"after close() there are still the open files {sorted(files)}"
+        assert not files, f"after close() these files are still open: {sorted(files)}"
 
     def test_it_may_be_closed_before_it_was_told_anything(self) -> None:
         with self._driven() as (_sink, driven):
@@ -241,8 +246,8 @@ class SinkConformance:
 
     @contextlib.contextmanager
     def _driven(self, *, poll_interval: float | None = None) -> Iterator[tuple[Sink, DrivenSink]]:
-        """A sink at work; where one has taken nothing, such as with a wrong path in make(), the
-        tests after it fail at once.
+        """Run a sink. If one has accepted nothing, for example because of a wrong path in make(),
+        the tests after it fail at once.
         """
         if hopeless := self._hopeless.get(type(self)):
             raise TookNothing(hopeless)
@@ -272,13 +277,13 @@ class SinkConformance:
         assert not failures, failures[0]
 
     def _check_end(self, sink: Sink, driven: DrivenSink) -> None:
-        """Where one may look: the destination has the ports that there are."""
+        """Check that the destination has the present ports, if there is a hook for it."""
         if not self._overrides("arrived", "believes"):
             return
         there = {port.name for port in driven.ports().values()}
         believes = partial(self.believes, sink)
         believed = set(hooks.several("believes", believes, str, "names such as 'tap0'"))
-        assert believed == there, f"it believes in {believed}, there are {there}"
+        assert believed == there, f"it holds {believed} to be present; {there} are"
 
     def _overrides(self, *hooks: str) -> bool:
         return any(
@@ -288,12 +293,12 @@ class SinkConformance:
     def _needs(self, *hooks: str) -> None:
         if not self._overrides(*hooks):
             pytest.skip(
-                f"override {' or '.join(f'{hook}()' for hook in hooks)} to have it checked"
+                f"override {' or '.join(f'{hook}()' for hook in hooks)} to have this checked"
             )
 
 
 def _still_running(threads: Iterable[threading.Thread]) -> set[threading.Thread]:
-    """Those that do not end by themselves at once, as a destination's that has just answered."""
+    """Return the threads that do not end by themselves soon, as those of a destination do."""
     until = time.monotonic() + _ENDING
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
@@ -301,14 +306,14 @@ def _still_running(threads: Iterable[threading.Thread]) -> set[threading.Thread]
 
 
 def _files() -> set[str]:
-    """The open files of this process, by number and what they are."""
+    """Return the open files of this process, by number and target."""
     found: set[str] = set()
     for number in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # that of the listing itself
+        with contextlib.suppress(OSError):  # that of this listing
             found.add(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
     return found
 
 
 def event_word(event: PortEvent) -> str:
-    """`online tap0`: an event as arrived() says it."""
+    """Return an event as arrived() names it: `online tap0`."""
     return f"{event.action} {event.port.name}"

@@ -59,21 +59,31 @@ HOOKS = [
     ("arrived", raises, ORDER, r"your arrived\(\) raised KeyError\('away'\)"),
     ("arrived", raises, END, r"your arrived\(\) raised KeyError\('away'\)"),
     ("arrived", raises, "test_nothing_is_lost_in_an_outage", r"your arrived\(\) raised"),
-    ("arrived", answers(None), ORDER, r"your arrived\(\) returned None; it returns lines such as"),
-    ("arrived", answers("online tap0"), ORDER, r"returned 'online tap0'; it returns lines"),
-    ("arrived", answers([b"online tap0"]), END, r"returned \[b'online tap0'\]; it returns lines"),
+    (
+        "arrived",
+        answers(None),
+        ORDER,
+        r"your arrived\(\) returned None; it must return lines such as",
+    ),
+    ("arrived", answers("online tap0"), ORDER, r"returned 'online tap0'; it must return lines"),
+    (
+        "arrived",
+        answers([b"online tap0"]),
+        END,
+        r"returned \[b'online tap0'\]; it must return lines",
+    ),
     ("arrived", answers(["tap0 online"]), END, r"the line 'tap0 online'; each is an action"),
     ("believes", raises, END, r"your believes\(\) raised KeyError\('away'\)"),
-    ("believes", answers(5), END, r"your believes\(\) returned 5; it returns names such as"),
+    ("believes", answers(5), END, r"your believes\(\) returned 5; it must return names such as"),
     ("outage", raises, OUTAGE, r"your outage\(\) raised KeyError\('away'\)"),
     ("outage", raises_at_its_end, OUTAGE, r"your outage\(\) raised KeyError\('away'\)"),
     ("outage", never_ends, OUTAGE, r"not in time: emit\(\) still raises SinkUnavailable\('nobody"),
     ("outage", never_begins, OUTAGE, r"or your outage\(\) did not take it down"),
     ("outage", forgot_the_decorator, OUTAGE, r"decorate it with contextlib.contextmanager"),
     ("make", raises, END, r"your make\(\) raised KeyError\('away'\)"),
-    ("make", answers(None), OPTIONS, r"your make\(\) returned None, no Sink"),
+    ("make", answers(None), OPTIONS, r"your make\(\) returned None, not a Sink"),
     ("plugin", WantsAPath, END, r"your WantsAPath\(\) raised TypeError.*override make\(\)"),
-    ("plugin", None, OPTIONS, r"Suite does not say what it is for: set `plugin`"),
+    ("plugin", None, OPTIONS, r"Suite does not name what it tests: set `plugin`"),
 ]
 
 
@@ -101,14 +111,14 @@ def test_a_mistake_in_a_hook_of_a_sinks_suite_is_said_to_be_there(
     ("hook", "mistake", "words"),
     [
         ("make", raises, r"your make\(\) raised KeyError\('away'\)"),
-        ("make", answers(Remembers()), r"your make\(\) returned .*, no Classifier"),
+        ("make", answers(Remembers()), r"your make\(\) returned .*, not a Classifier"),
         ("rows", raises, r"your rows\(\) raised KeyError\('away'\)"),
         (
             "rows",
             answers(["tap0"]),
-            r"your rows\(\) returned \['tap0'\]; it returns Interface row",
+            r"your rows\(\) returned \['tap0'\]; it must return Interface row",
         ),
-        ("plugin", None, "Suite does not say what it is for: set `plugin`"),
+        ("plugin", None, "Suite does not name what it tests: set `plugin`"),
     ],
 )
 def test_a_mistake_in_a_hook_of_a_classifiers_suite_is_said_to_be_there(

@@ -106,11 +106,11 @@ def test_events_end_as_the_ports_that_they_add_up_to() -> None:
     words = said(EndsAs([tap0, port(uuid="u2", name="tap2")]), told)
     assert words.splitlines()[:3] == [
         "tap0: ofport is 6, not 5",
-        "tap2 is not told",
-        "what was told:",
+        "tap2 is not reported",
+        "what was received:",
     ]
     assert "offline vm tap1" in words
-    assert said(EndsAs([]), told).startswith("tap0 is told, and should not be there")
+    assert said(EndsAs([]), told).startswith("tap0 is reported, but should not be present")
 
 
 def test_a_capturing_sink_is_matched_as_it_is() -> None:
