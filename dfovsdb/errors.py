@@ -5,6 +5,7 @@
     ├── ConnectionLost        this connection is over; the next one starts afresh
     │   └── ProtocolError     because of what the server sent, or refused to send
     ├── SinkUnavailable       raised by sinks: the destination is down, offer it again
+    ├── MonitorStopped        a Monitor was stopped, or ended by itself, while somebody waited
     └── WaitTimeout           the time given to watch() or wait_for() has passed
 
 A message is one line and says what to do, where something can be done.
@@ -60,11 +61,18 @@ class SinkUnavailable(DfovsdbError):
     :param message: what is wrong, one line.
     :param delivered: how many events of this batch, counted from its beginning, did arrive.
         The rest is offered again, with backoff and jitter, for as long as it takes.
+    :param retry_after: seconds after which the destination wants to be tried again; None leaves
+        it to the backoff.
     """
 
-    def __init__(self, message: str, delivered: int = 0) -> None:
+    def __init__(self, message: str, delivered: int = 0, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.delivered = delivered
+        self.retry_after = retry_after
+
+
+class MonitorStopped(DfovsdbError):
+    """The Monitor was stopped, or ended by itself: what was waited for cannot come any more."""
 
 
 class WaitTimeout(DfovsdbError, TimeoutError):

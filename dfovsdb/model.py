@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -44,7 +45,8 @@ REQUIRED_COLUMNS = frozenset({"name", "type", "options", "external_ids", "ofport
 #: What decoding with msgspec raises: malformed or of another type, nested too deeply, not UTF-8.
 UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeError)
 
-_NOTHING: Mapping[str, Any] = {}
+#: What is empty and cannot be changed, once for all rows.
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Interface(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -71,15 +73,15 @@ class Interface(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     link_state: str | None = None
     mac_in_use: str | None = None
     error: str | None = None
-    external_ids: Mapping[str, str] = {}
-    options: Mapping[str, str] = {}
-    columns: Mapping[str, Any] = _NOTHING
+    external_ids: Mapping[str, str] = NOTHING
+    options: Mapping[str, str] = NOTHING
+    columns: Mapping[str, Any] = NOTHING
     bridge: str | None = None
     port_name: str | None = None
     tag: int | None = None
     trunks: tuple[int, ...] = ()
     bond: str | None = None
-    port_external_ids: Mapping[str, str] = _NOTHING
+    port_external_ids: Mapping[str, str] = NOTHING
     fake_bridge: bool = False
     peer: bool | None = None
 
@@ -224,7 +226,7 @@ def port_of(
         tag=interface.tag,
         trunks=interface.trunks,
         bond=interface.bond,
-        attributes=attributes,
+        attributes=MappingProxyType(dict(attributes)),  # neither sinks nor classifiers change it
         interface=interface,
     )
     return port if last is None else keep_known(last, port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from dfovsdb.classifiers.base import IGNORE, Classifier
 from dfovsdb.classifiers.failures import Failures
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.model import CORE_COLUMNS, TABLE, TABLES, Port, port_of
+from dfovsdb.text.escape import clean
 
 if TYPE_CHECKING:
     from dfovsdb.model import Interface
@@ -29,6 +31,10 @@ class Chain:
     def __init__(self, classifiers: Sequence[Classifier]) -> None:
         self._classifiers = tuple(classifiers)
         self.failures = Failures()
+        self._asked: Classifier | None = None  # with the two below: who is asked, since when
+        self._row: Interface | None = None
+        self._since = 0.0  # monotonic seconds
+        self._asking = False
         for classifier in self._classifiers:
             check(classifier)
 
@@ -52,7 +58,32 @@ class Chain:
 
     def port(self, interface: Interface, last: Port | None) -> Port | None:
         """The port that a row is now, None where nobody claims it; `last` is what it was."""
+        self._asking, self._row, self._since = True, interface, time.monotonic()
+        try:
+            return self._port(interface, last)
+        finally:
+            self._asking = False
+
+    def busy(self, longer_than: float = 1.0) -> str | None:
+        """Return which classifier has been asked for so many seconds, and of which interface.
+
+        None where none has. From any thread.
+        """
+        asked, row, since = self._asked, self._row, self._since
+        if not self._asking or row is None or asked is None:
+            return None
+        seconds = time.monotonic() - since
+        if seconds <= longer_than:
+            return None
+        return (
+            f"classifier {asked.kind} ({type(asked).__module__}.{type(asked).__qualname__}) has "
+            f"not answered for {seconds:.0f} s on interface {clean(row.name)!r}; "
+            "meanwhile no change is seen"
+        )
+
+    def _port(self, interface: Interface, last: Port | None) -> Port | None:
         for classifier in self._classifiers:
+            self._asked = classifier
             try:
                 attributes = classifier.classify(interface)
                 if attributes is None:
@@ -60,7 +91,7 @@ class Chain:
                 if attributes is IGNORE:
                     return None
                 _check_attributes(attributes)
-            except Exception as error:  # noqa: BLE001 - of a plugin; it is said
+            except BaseException as error:  # noqa: BLE001 - of a plugin, SystemExit too; it is said
                 self.failures.add(classifier.kind, interface, error)
                 continue
             return port_of(interface, classifier.kind, attributes, last)

@@ -41,7 +41,7 @@ class Failures:
         self._unsaid: dict[_Mistake, int] = {}
         self._sum_at: dict[_Mistake, int] = {}
 
-    def add(self, kind: str, interface: Interface, error: Exception) -> None:
+    def add(self, kind: str, interface: Interface, error: BaseException) -> None:
         """A classifier raised; called while the exception is being handled."""
         self.by_kind[kind] += 1
         mistake = _mistake(kind, error)
@@ -80,7 +80,7 @@ class Failures:
                     self._sum_at[mistake] *= 10
 
 
-def _mistake(kind: str, error: Exception) -> _Mistake:
+def _mistake(kind: str, error: BaseException) -> _Mistake:
     first = last = error.__traceback__  # its first frame is ours, which asked
     while last is not None and last.tb_next is not None:
         if last is error.__traceback__:

@@ -6,7 +6,7 @@ legal sequence whatever was dropped, refused, retried or replayed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from dfovsdb.delivery import lifecycle
@@ -54,7 +54,7 @@ class Emitter:
                 if uuid in self._batch:
                     self._flush()
                     break
-            self._add(facts, time)
+            self._add(self._selected(facts), time)
         self._flush()
 
     def tell_cut(self, tell: FullUpdate) -> None:
@@ -65,12 +65,13 @@ class Emitter:
         self._begin(tell.origin, replaying=tell.replaying)
         if tell.origin != "catchup":
             self._mark("sync_started", tell.time, None)
-        facts: list[Fact] = [(uuid, None) for uuid in self._told if uuid not in tell.cut]
-        facts.extend(tell.cut.items())
+        cut = selected(self._sink, tell.cut)
+        facts: list[Fact] = [(uuid, None) for uuid in self._told if uuid not in cut]
+        facts.extend(cut.items())
         self._add(facts, tell.time)
         self._flush()
         if tell.origin != "catchup":
-            self._mark("sync_finished", tell.time, len(tell.cut))
+            self._mark("sync_finished", tell.time, len(cut))
 
     def _begin(self, origin: Origin, *, replaying: bool) -> None:
         self._origin = origin
@@ -96,6 +97,13 @@ class Emitter:
                 time=time,
                 host=self._host,
             )
+
+    def _selected(self, facts: Sequence[Fact]) -> Sequence[Fact]:
+        """Return the facts with None for each port that the sink does not want."""
+        wants = self._sink.selection
+        if wants is None:
+            return facts
+        return [(uuid, now if now is not None and wants(now) else None) for uuid, now in facts]
 
     def _telling(self, uuid: str, now: Port | None) -> NextEvent | None:
         told = self._told.get(uuid)
@@ -128,7 +136,7 @@ class Emitter:
     def _flush(self) -> None:
         if not self._batch:
             return
-        events, self._batch = list(self._batch.values()), {}
+        events, self._batch = tuple(self._batch.values()), {}
         self._told.offering(events)
         if self._one_by_one:
             self._offer_each(events)
@@ -173,6 +181,12 @@ class Emitter:
     def _refused(self, what: PortEvent | SyncMarker, refused: Refused) -> None:
         self._destination.counters["refused"] += 1
         LOG.error("sink %s refused %s", self._destination.name, what, exc_info=refused.error)
+
+
+def selected(sink: Sink, ports: Mapping[str, Port]) -> Mapping[str, Port]:
+    """Return the ports that a sink wants."""
+    wants = sink.selection
+    return ports if wants is None else {uuid: port for uuid, port in ports.items() if wants(port)}
 
 
 def _arrived(down: SinkUnavailable | None, offered: int) -> int:

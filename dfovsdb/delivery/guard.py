@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 RETRY_FIRST = 0.1  #: seconds after the first SinkUnavailable
 RETRY_MAX = 15.0  #: seconds between two tries at most
+LONGEST_RETRY_AFTER = 300.0  #: seconds, where the destination asks for a longer wait
 
 
 class Refused(Exception):
@@ -52,6 +53,7 @@ class SinkGuard:
         self._inbox = inbox
         self._down_since = 0.0
         self._wait = RETRY_FIRST
+        self._retry_after: float | None = None  # seconds, where the destination says so
 
     def deliver(self, call: Callable[[T], object], what: T) -> None:
         """Call until the sink takes it.
@@ -79,7 +81,8 @@ class SinkGuard:
 
         :returns: False where the worker is asked to stop.
         """
-        why = self._inbox.pause(self._wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        wait = self._wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        why = self._inbox.pause(wait if self._retry_after is None else self._retry_after)
         if why == "reopen" and self.opened:
             self.ask("reopen", self.sink.reopen)  # which may be the cure
         self._wait = RETRY_FIRST if why else min(self._wait * 2, RETRY_MAX)
@@ -115,12 +118,19 @@ class SinkGuard:
         """
         down: SinkUnavailable | None = None
         try:
-            call(*what)
+            returned = call(*what)
+            if hasattr(returned, "__await__") or hasattr(returned, "__next__"):
+                name = getattr(call, "__qualname__", repr(call))
+                raise TypeError(
+                    f"{name} returned {returned!r:.80}: a coroutine or a generator that nobody "
+                    "runs, so nothing was delivered"
+                )
         except SinkUnavailable as error:
             down = error  # and logged below: oslo.log adds an exception that is being handled
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it ends no thread of ours
             raise Refused(error) from None
         if down:
+            self._retry_after = _seconds(down.retry_after)
             self._went_down(down)
         elif proves and not self.available:
             self._came_back()
@@ -143,3 +153,10 @@ class SinkGuard:
             self.name,
             self._inbox.bell.now() - self._down_since,
         )
+
+
+def _seconds(retry_after: object) -> float | None:
+    """Return the seconds that a sink asks for, in bounds; None where they cannot be meant."""
+    if not isinstance(retry_after, int | float) or not 0 <= retry_after < float("inf"):
+        return None
+    return min(float(retry_after), LONGEST_RETRY_AFTER)

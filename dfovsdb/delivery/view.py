@@ -40,5 +40,13 @@ class SinkView:
     def refused(self, event: PortEvent) -> None:
         """The sink refused this event: what it was told before stays."""
 
+    @property
+    def behind(self) -> bool:
+        """Whether what is kept of it lacks something that could not be written."""
+        return False
+
+    def mend(self) -> None:
+        """Write what could not be written before, where there is anything."""
+
     def settle(self) -> None:
         """Nothing more will be told."""

@@ -17,13 +17,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import msgspec
-
 from dfovsdb import json_v1
 from dfovsdb.delivery.view import SinkView
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.logs import get_logger
-from dfovsdb.model import Port, PortEvent
+from dfovsdb.model import UNREADABLE, Port, PortEvent
+from dfovsdb.text.escape import counted
 
 LOG = get_logger(__name__)
 
@@ -43,7 +42,7 @@ _IN_THE_WAY = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_NOMEM,
 }
-_RETRY = 10.0  # seconds before another try to write after the disk refused
+_RETRY = 4.0  # seconds before another try to write after the disk refused
 _CLOSE = 0.2  # seconds that closing waits for a disk that hangs
 
 #: SQL, and the rows of parameters to run it with.
@@ -93,8 +92,13 @@ class ViewStore:
         try:
             return StoredSinkView(self, sink, host)
         except sqlite3.Error as error:
-            self.close()
-            raise _unusable(self._path.parent, error) from None
+            if _is_in_the_way(error):
+                self.close()
+                raise _unusable(self._path.parent, error) from None
+            self._db.close()
+            self._set_aside(error)
+        self._db = self._connect()
+        return StoredSinkView(self, sink, host)
 
     def close(self) -> None:
         """Close the file. A sink that was left behind may still come back; that is not kept."""
@@ -107,13 +111,26 @@ class ViewStore:
         """The ports kept for a sink, and whether each is doubtful."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT port, doubtful FROM told WHERE sink = ? AND host = ?", (sink, host)
+                "SELECT uuid, port, doubtful FROM told WHERE sink = ? AND host = ?", (sink, host)
             ).fetchall()
-        for text, doubtful in rows:
+        lost: list[str] = []
+        for uuid, text, doubtful in rows:
             try:
-                yield json_v1.decode_port(text), bool(doubtful)
-            except msgspec.MsgspecError as error:
-                LOG.warning("%s: a port of sink %s cannot be read: %s", self._path, sink, error)
+                port = json_v1.decode_port(text)
+                if port.uuid.encode() != uuid:
+                    raise ValueError(f"it is the port {port.uuid}")
+            except (*UNREADABLE, TypeError, ValueError, AttributeError) as error:
+                lost.append(f"{uuid!r:.50}: {error}")
+            else:
+                yield port, bool(doubtful)
+        if lost:
+            LOG.warning(
+                "%s: %s that sink %s was sent cannot be read, such as %s: they are sent as new",
+                self._path,
+                counted(len(lost), "port"),
+                sink,
+                lost[0],
+            )
 
     def write(self, statements: Sequence[Statement]) -> bool:
         """Run statements in one transaction; False where the disk refuses, said once."""
@@ -146,20 +163,29 @@ class ViewStore:
     def _open(self) -> sqlite3.Connection:
         try:
             return self._connect()
-        except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _IN_THE_WAY:
+        except (sqlite3.DatabaseError, TypeError, ValueError) as error:
+            if _is_in_the_way(error):
                 raise
-            aside = f"{self._path}.{int(time.time())}.bad"
-            for suffix in _FILES:  # a journal left here would be applied to the new file
-                with contextlib.suppress(FileNotFoundError):
-                    os.rename(f"{self._path}{suffix}", f"{aside}{suffix}")
-            LOG.warning("%s: %s; set aside as %s, starting afresh", self._path, error, aside)
+            self._set_aside(error)
             return self._connect()
+
+    def _set_aside(self, error: Exception) -> None:
+        aside = f"{self._path}.{int(time.time())}.bad"
+        for suffix in _FILES:  # a journal left here would be applied to the new file
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(f"{self._path}{suffix}", f"{aside}{suffix}")
+        LOG.warning(
+            "%s cannot be read: %s; set aside as %s, and every sink is sent everything again",
+            self._path,
+            error,
+            aside,
+        )
 
     def _connect(self) -> sqlite3.Connection:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
         db = sqlite3.connect(self._path, timeout=1, check_same_thread=False)
+        db.text_factory = bytes  # a damaged file may have text that is not UTF-8
         try:
             db.execute("PRAGMA locking_mode = EXCLUSIVE")  # two would spoil each other's views
             (application,) = db.execute("PRAGMA application_id").fetchone()
@@ -167,10 +193,10 @@ class ViewStore:
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             if tables and (application, version) != (_APPLICATION_ID, _VERSION):
                 raise sqlite3.DatabaseError(
-                    f"not a file of this version of dfovsdb ({application:#x}, {version})"
+                    f"it is not a file of this version of dfovsdb ({application:#x}, {version})"
                 )
-            if (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-                raise sqlite3.DatabaseError(found)
+            if (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != b"ok":
+                raise sqlite3.DatabaseError(str(found, errors="replace"))
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -180,6 +206,7 @@ class ViewStore:
                 "uuid TEXT NOT NULL, doubtful INTEGER NOT NULL, port BLOB NOT NULL, "
                 "PRIMARY KEY (sink, host, uuid)) WITHOUT ROWID"
             )
+            db.execute("SELECT sink, host, uuid, doubtful, port FROM told LIMIT 1")
             db.execute("UPDATE told SET doubtful = doubtful WHERE 0")  # may we write at all?
             db.commit()
         except BaseException:
@@ -224,6 +251,14 @@ class StoredSinkView(SinkView):
     def refused(self, event: PortEvent) -> None:
         self._settled((event,))
 
+    @property
+    def behind(self) -> bool:
+        return self._behind
+
+    def mend(self) -> None:
+        if self._behind:
+            self._save(())
+
     def settle(self) -> None:
         """Write what the disk refused before, a last time."""
         if self._behind:
@@ -252,6 +287,11 @@ class StoredSinkView(SinkView):
                 put.append((*self._key, uuid, doubtful, json_v1.encode_port(port)))
         statements += [(self._DELETE, gone), (self._PUT, put)]
         self._behind = not self._state.write(statements)
+
+
+def _is_in_the_way(error: Exception) -> bool:
+    """Say whether the error says nothing against the file itself."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _IN_THE_WAY
 
 
 def _unusable(folder: Path, error: Exception) -> ConfigurationError:

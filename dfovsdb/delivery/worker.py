@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from dfovsdb.delivery import lifecycle
-from dfovsdb.delivery.emitter import Emitter
+from dfovsdb.delivery.emitter import Emitter, selected
 from dfovsdb.delivery.guard import RETRY_MAX, Refused, SinkGuard, Stopped
 from dfovsdb.delivery.view import SinkView
 from dfovsdb.delivery.work_queue import FullUpdate, WorkQueue
@@ -17,6 +17,8 @@ from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.status import SinkStatus
 
 LOG = get_logger(__name__)
+
+MEND = 5.0  #: seconds between two tries to write a view that the disk has refused
 
 
 class Worker:
@@ -85,7 +87,7 @@ class Worker:
         left = self.inbox.left()
         if left is None:
             return 0
-        cut, replay = left
+        cut, replay = selected(self._sink, left[0]), left[1]
         told = self._told.ports()
         if replay:
             return len(told.keys() | cut.keys())
@@ -134,14 +136,19 @@ class Worker:
 
         :raises Stopped: the deadline of stop has passed, and something is left.
         """
-        work = self.inbox.next(self._sink.poll_interval)
+        interval = self._sink.poll_interval
+        # A view that could not be written is tried again without an event: the disk may be free.
+        mending = self._told.behind and (not interval or interval > MEND)
+        work = self.inbox.next(MEND if mending else interval)
         try:
             if isinstance(work, FullUpdate):
                 self._teller.tell_cut(work)
             elif isinstance(work, list):
                 self._teller.tell_facts(work)
             elif work == "poll":
-                self._destination.ask("poll", self._sink.poll)
+                self._told.mend()
+                if not mending:
+                    self._destination.ask("poll", self._sink.poll)
             elif work == "reopen":
                 self._destination.reopen()
             return work != "leave"

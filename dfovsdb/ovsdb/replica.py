@@ -13,7 +13,7 @@ import msgspec
 
 from dfovsdb.model import TABLE, Interface, RowDelta, is_unknown
 from dfovsdb.ovsdb.surroundings import Peers, Surroundings
-from dfovsdb.ovsdb.updates import Codec, ColumnType, MonitorMethod, TablesDecoder
+from dfovsdb.ovsdb.updates import Codec, ColumnType, MonitorMethod, TablesDecoder, read_only
 
 
 class Replica:
@@ -131,8 +131,8 @@ class Replica:
         self._unknown[row.uuid] = row
         columns = row.columns
         if self._ephemeral:
-            columns = dict(columns)
-            columns |= {name: old.columns[name] for name in self._ephemeral if name in old.columns}
+            kept = {name: old.columns[name] for name in self._ephemeral if name in old.columns}
+            columns = read_only({**columns, **kept})
         return msgspec.structs.replace(
             row,
             admin_state=old.admin_state,

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from dfovsdb.errors import ProtocolError
-from dfovsdb.model import UNREADABLE, Interface, RowDelta
+from dfovsdb.model import NOTHING, UNREADABLE, Interface, RowDelta
 from dfovsdb.ovsdb.updates import (
     Action,
     ColumnType,
@@ -31,6 +31,7 @@ from dfovsdb.ovsdb.updates import (
     map_changed,
     map_value,
     number_value,
+    read_only,
     row_update_decoder,
     set_changed,
 )
@@ -176,12 +177,14 @@ class Surroundings:
         bridge = None if bridge_uuid is None else self._bridges[bridge_uuid]
         columns = row.columns
         if self._nothing:
-            columns = {
-                **row.columns,
-                **self._nothing,
-                **(port.columns if port else {}),
-                **(bridge.columns if bridge else {}),
-            }
+            columns = read_only(
+                {
+                    **row.columns,
+                    **self._nothing,
+                    **(port.columns if port else {}),
+                    **(bridge.columns if bridge else {}),
+                }
+            )
         bridge_name = None if bridge is None else bridge.name
         if port is None:
             return msgspec.structs.replace(
@@ -191,7 +194,7 @@ class Surroundings:
                 tag=None,
                 trunks=(),
                 bond=None,
-                port_external_ids={},
+                port_external_ids=NOTHING,
                 fake_bridge=False,
                 columns=columns,
             )
@@ -222,7 +225,9 @@ class Surroundings:
             interfaces=() if row.interfaces is _UNSET else tuple(_uuids(row.interfaces)),
             tag=number_value(row.tag),
             trunks=() if row.trunks is _UNSET else _trunks(row.trunks),
-            external_ids={} if row.external_ids is _UNSET else map_value(row.external_ids),
+            external_ids=NOTHING
+            if row.external_ids is _UNSET
+            else read_only(map_value(row.external_ids)),
             fake_bridge=row.fake_bridge is True,
             columns=_new_columns(self._port_extra, row),
         )
@@ -238,7 +243,9 @@ class Surroundings:
         if row.trunks is not _UNSET:
             new["trunks"] = set_changed(old.trunks, _trunks(row.trunks))
         if row.external_ids is not _UNSET:
-            new["external_ids"] = map_changed(old.external_ids, map_value(row.external_ids))
+            new["external_ids"] = read_only(
+                map_changed(old.external_ids, map_value(row.external_ids))
+            )
         if row.fake_bridge is not _UNSET:
             new["fake_bridge"] = row.fake_bridge
         if self._port_extra:
@@ -397,7 +404,7 @@ def _modified_columns(
             continue
         new = column_value(kind, value)
         if kind.several and kind.shape == "map":
-            new = map_changed(columns[name], new)
+            new = read_only(map_changed(columns[name], new))
         elif kind.several:
             new = set_changed(columns[name], new)
         columns[name] = new

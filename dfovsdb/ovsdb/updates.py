@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from dfovsdb.errors import ProtocolError
-from dfovsdb.model import TABLE, UNREADABLE, Interface, RowDelta
+from dfovsdb.model import NOTHING, TABLE, UNREADABLE, Interface, RowDelta
 
 MonitorMethod = Literal["monitor", "monitor_cond"]
 
@@ -206,9 +207,9 @@ class Codec:
             link_state=_word(row.link_state),
             mac_in_use=self._no_mac if row.mac_in_use is unset else _text(row.mac_in_use),
             error=_text(row.error),
-            external_ids={} if external_ids is unset else map_value(external_ids),
-            options={} if options is unset else map_value(options),
-            columns=self._new_columns(row) if self._extra else {},
+            external_ids=NOTHING if external_ids is unset else read_only(map_value(external_ids)),
+            options=NOTHING if options is unset else read_only(map_value(options)),
+            columns=read_only(self._new_columns(row)) if self._extra else NOTHING,
         )
 
     def _modified(self, old: Interface, row: _Row) -> Interface:
@@ -218,11 +219,13 @@ class Codec:
             if (value := getattr(row, name)) is not msgspec.UNSET:
                 new[name] = read(value)
         if row.external_ids is not msgspec.UNSET:
-            new["external_ids"] = map_changed(old.external_ids, map_value(row.external_ids))
+            new["external_ids"] = read_only(
+                map_changed(old.external_ids, map_value(row.external_ids))
+            )
         if row.options is not msgspec.UNSET:
-            new["options"] = map_changed(old.options, map_value(row.options))
+            new["options"] = read_only(map_changed(old.options, map_value(row.options)))
         if self._extra:
-            new["columns"] = self._modified_columns(old.columns, row)
+            new["columns"] = read_only(self._modified_columns(old.columns, row))
         return msgspec.structs.replace(old, **new)
 
     def _new_columns(self, row: _Row) -> dict[str, Any]:
@@ -239,12 +242,15 @@ class Codec:
                 continue
             new = column_value(column_type, value)
             if column_type.several and column_type.shape == "map":
-                new = map_changed(columns[name], new)
+                new = read_only(map_changed(columns[name], new))
             elif column_type.several:
                 new = set_changed(columns[name], new)
             columns[name] = new
         return columns
 
+
+#: Plugins are handed the mappings of a row, and cannot change them for others.
+read_only = MappingProxyType
 
 Action = Literal["insert", "modify", "delete"]
 
@@ -373,7 +379,7 @@ def in_order(elements: Iterable[Any]) -> tuple[Any, ...]:
 def column_value(column_type: ColumnType, value: Any) -> Any:
     """The Python value of an extra column: None, a scalar, a tuple or a dict."""
     if column_type.shape == "map":
-        return dict(_pairs(value))
+        return read_only(dict(_pairs(value)))
     if column_type.shape == "set":
         return in_order(_elements(value))
     if value is msgspec.UNSET:

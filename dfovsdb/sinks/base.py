@@ -8,12 +8,12 @@ import abc
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from dfovsdb.errors import SinkUnavailable
+from dfovsdb.errors import ConfigurationError, SinkUnavailable
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-    from dfovsdb.model import PortEvent, SyncMarker
+    from dfovsdb.model import Port, PortEvent, SyncMarker
 
 
 class SinkContext(NamedTuple):
@@ -53,6 +53,8 @@ class Sink(abc.ABC):
     options: ClassVar[Sequence[cfg.Opt]] = ()
     #: Seconds without anything to deliver after which poll() is called, None for never.
     poll_interval: float | None = None
+    #: Which ports it receives; None is all. A port that it says no to any more goes offline.
+    selection: Callable[[Port], bool] | None = None
 
     def open(self, context: SinkContext) -> None:
         """Prepare the sink. Called once, before all other calls.
@@ -73,7 +75,7 @@ class Sink(abc.ABC):
             try:
                 self.emit(event)
             except SinkUnavailable as error:
-                raise SinkUnavailable(str(error), delivered) from error
+                raise SinkUnavailable(str(error), delivered, error.retry_after) from error
 
     def sync_started(self, marker: SyncMarker) -> None:
         """Begin a sync: the events of the whole table follow."""
@@ -89,3 +91,44 @@ class Sink(abc.ABC):
 
     def close(self) -> None:
         """Release everything. Called once, after all other calls, if open() has returned."""
+
+
+#: inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR: to call such a function runs nothing.
+_RUNS_NOTHING = 0x20 | 0x80 | 0x200
+_CALLS = ("open", "emit", "emit_many", "sync_started", "sync_finished", "poll", "reopen", "close")
+
+
+def check(sink: object) -> None:
+    """See whether this can be a sink, before it is opened.
+
+    :raises ConfigurationError: it cannot, or a call of it would do nothing.
+    """
+    if not isinstance(sink, Sink):
+        raise ConfigurationError(f"{sink!r:.80} is no sink: it must be an instance of Sink")
+    for name in _CALLS:
+        code = getattr(getattr(sink, name, None), "__code__", None)
+        if code is not None and code.co_flags & _RUNS_NOTHING:
+            raise ConfigurationError(
+                f"sink {type(sink).__name__}: {name}() is a coroutine or generator function, and "
+                f"a call of it does nothing ({code.co_filename}:{code.co_firstlineno}): use def "
+                "without yield, and asyncio.run() or a thread of your own for coroutines"
+            )
+
+
+class FunctionSink(Sink):
+    """A function of one event as a sink.
+
+    :raises ConfigurationError: it is a coroutine or generator function.
+    """
+
+    def __init__(self, function: Callable[[PortEvent], object]) -> None:
+        code = getattr(function, "__code__", None)
+        if code is not None and code.co_flags & _RUNS_NOTHING:
+            raise ConfigurationError(
+                f"{function!r:.80} is a coroutine or generator function, and a call of it does "
+                "nothing: use a plain function"
+            )
+        self._function = function
+
+    def emit(self, event: PortEvent) -> None:
+        self._function(event)

@@ -19,7 +19,7 @@ from dfovsdb.errors import (
 
 def test_every_error_is_a_dfovsdb_error_with_a_docstring() -> None:
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
-    assert len(kinds) == 6
+    assert len(kinds) == 7
     for kind in kinds:
         assert issubclass(kind, DfovsdbError)
         assert kind.__doc__

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.delivery.work_queue import Bell, Fact
-from dfovsdb.delivery.worker import Worker
+from dfovsdb.delivery.worker import MEND, Worker
 from dfovsdb.errors import SinkUnavailable
 from dfovsdb.model import Interface, Port, PortEvent, SyncMarker, port_of
 from dfovsdb.sinks.base import Sink, SinkContext
@@ -49,6 +49,7 @@ class ManualBell(Bell):
     def __init__(self) -> None:
         super().__init__()
         self.time = 1000.0
+        self.disk_is_tried = False  #: a view that could not be written counts as work
         self.waits: list[float] = []
         self._ringing = False
 
@@ -59,7 +60,7 @@ class ManualBell(Bell):
         if self._ringing:
             self._ringing = False
             return True
-        if seconds is None:
+        if seconds is None or (seconds is MEND and not self.disk_is_tried):
             raise Idle
         self.waits.append(seconds)
         self.time += seconds

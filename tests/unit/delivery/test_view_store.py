@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -284,7 +285,7 @@ def test_a_port_that_cannot_be_read_is_reported_and_the_others_are_kept(
     tell(state.view("log", "cmp-17"), event("online", "a"), event("online", "b"))
     state.write([("UPDATE told SET port = ? WHERE uuid = ?", [(b"{}", "a")])])
     assert kept(state.view("log", "cmp-17")) == {"b": False}
-    assert "a port of sink log cannot be read" in caplog.text
+    assert "1 port that sink log was sent cannot be read" in caplog.text
 
 
 # A disk that fails while running.
@@ -368,6 +369,71 @@ def test_the_last_word_of_a_worker_is_what_the_disk_refused_before(
     delivery.worker.run()
     delivery.close()
     assert kept(open_state().view("sink0", "cmp-17")) == dict.fromkeys(MANY, False)
+
+
+def test_a_disk_that_has_room_again_is_written_without_waiting_for_an_event(
+    tmp_path: Path, open_state: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view_store, "_RETRY", 0.0)
+    delivery = told_of(ScriptedSink(), state_dir=str(tmp_path))
+    state = delivery.dispatcher._state
+    assert state
+    fill_the_disk(state)
+    delivery.publish(*(fact(uuid) for uuid in MANY))
+    delivery.run()
+    assert delivery.worker._told.behind
+    free_the_disk(state)
+    delivery.bell.disk_is_tried = True
+    assert delivery.step(delivery.worker)  # nothing came for a while
+    assert not delivery.worker._told.behind
+    again = open_state(after_a_kill(tmp_path)).view("sink0", "cmp-17")
+    assert kept(again) == dict.fromkeys(MANY, False)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE told SET port = x'ff' WHERE uuid = 'a'",
+        "UPDATE told SET port = 'text \ufffd' WHERE uuid = 'a'",
+        "UPDATE told SET port = CAST(x'7bff7d' AS TEXT) WHERE uuid = 'a'",
+        "UPDATE told SET port = 5 WHERE uuid = 'a'",
+        "UPDATE told SET port = 1.5, doubtful = 'x' WHERE uuid = 'a'",
+        "UPDATE told SET port = '{}' WHERE uuid = 'a'",
+        "UPDATE told SET port = '[1' WHERE uuid = 'a'",
+        "UPDATE told SET uuid = 'z' WHERE uuid = 'a'",
+        "UPDATE told SET uuid = CAST(x'ff' AS TEXT) WHERE uuid = 'a'",
+        "UPDATE told SET port = replace(CAST(port AS TEXT), '\"a\"', '7') WHERE uuid = 'a'",
+    ],
+)
+def test_whatever_a_stored_port_holds_the_others_are_kept_and_the_start_works(
+    tmp_path: Path, open_state: Open, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    view = open_state().view("log", "cmp-17")
+    tell(view, event("online", "a"), event("online", "b"))
+    copy = after_a_kill(tmp_path)
+    with contextlib.closing(sqlite3.connect(copy / FILE_NAME)) as db:
+        db.execute(damage)
+        db.commit()
+    again = open_state(copy).view("log", "cmp-17")
+    assert kept(again) == {"b": False}
+    assert "1 port that sink log was sent cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "damage", ["DROP TABLE told", "ALTER TABLE told RENAME COLUMN port TO other"]
+)
+def test_a_file_with_other_tables_is_set_aside(
+    tmp_path: Path, open_state: Open, damage: str
+) -> None:
+    tell(open_state().view("log", "cmp-17"), event("online", "a"))
+    copy = after_a_kill(tmp_path)
+    with contextlib.closing(sqlite3.connect(copy / FILE_NAME)) as db:
+        db.execute(damage)
+        db.commit()
+    again = open_state(copy).view("log", "cmp-17")
+    assert kept(again) == {}
+    tell(again, event("online", "c"))
+    assert kept(again) == {"c": False}
 
 
 # Threads, and the end.

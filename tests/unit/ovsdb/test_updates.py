@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -432,7 +433,10 @@ def test_an_extra_column_has_the_shape_that_the_schema_says(
     for method in METHODS:
         (row,) = table_of({column: wire}, method=method, extra=EXTRA).rows.values()
         assert row.columns[column] == value
-        assert type(row.columns[column]) is type(value)
+        expected = MappingProxyType if isinstance(value, dict) else type(value)
+        assert type(row.columns[column]) is expected
+        with pytest.raises(TypeError):
+            row.columns[column] = value  # type: ignore[index]  # nobody can
 
 
 def test_extra_columns_that_are_left_out_hold_their_default() -> None:

@@ -53,6 +53,7 @@ def test_the_base_has_no_init_and_nothing_public_beyond_the_contract() -> None:
     assert {name for name in vars(Sink) if not name.startswith("_")} == {
         "options",
         "poll_interval",
+        "selection",
         "open",
         "emit",
         "emit_many",
