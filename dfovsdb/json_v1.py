@@ -64,7 +64,7 @@ class PortEventJson(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
 
 class SyncMarkerJson(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """A telling of the whole table begins, or is complete; then `ports` says how many it holds."""
+    """A sync begins, or is complete; then `ports` says how many ports there are."""
 
     v: Literal[1] = VERSION
     seq: Annotated[int, msgspec.Meta(ge=1)]

@@ -32,7 +32,7 @@ _VARIABLE = re.compile(r"OS_(?P<group>\w+?)__\w+")
 class Unread(NamedTuple):
     """A name that has no effect, in one line."""
 
-    words: str
+    text: str
     #: it is unknown; otherwise it belongs to a plugin that is installed but not enabled
     mistaken: bool
 
@@ -71,8 +71,8 @@ def unread(conf: cfg.ConfigOpts, environment: Mapping[str, str] = os.environ) ->
         sections: dict[str, dict[str, list[str]]] = {}
         cfg.ConfigParser(file, sections).parse()
         for section, options in sections.items():
-            for words, mistaken in _of_section(section, options, known, conf):
-                yield Unread(f"{file}: {words}", mistaken)
+            for text, mistaken in _of_section(section, options, known, conf):
+                yield Unread(f"{file}: {text}", mistaken)
     yield from _of_environment(environment, known, conf)
 
 
@@ -107,8 +107,8 @@ def _of_section(
         return
     for option in options:
         if option not in known[_normal(section)]:
-            words = f"there is no option [{section}] {option}"
-            yield Unread(words + did_you_mean(_near_option(_normal(section), option, known)), True)
+            text = f"there is no option [{section}] {option}"
+            yield Unread(text + did_you_mean(_near_option(_normal(section), option, known)), True)
 
 
 def _of_environment(
@@ -127,8 +127,8 @@ def _of_environment(
             near = difflib.get_close_matches(variable, variables, 1)
             yield Unread(f"{variable}: there is no such option{did_you_mean(near)}", True)
         elif _plugin(group) or difflib.get_close_matches(group, known, 1, _NEAR):
-            words, mistaken = _no_section(group, known, conf)
-            yield Unread(f"{variable}: {words}", mistaken)
+            text, mistaken = _no_section(group, known, conf)
+            yield Unread(f"{variable}: {text}", mistaken)
 
 
 def _with_one_underscore(variable: str, known: Mapping[str, set[str]]) -> str | None:
@@ -153,8 +153,8 @@ def _no_section(section: str, known: Mapping[str, set[str]], conf: cfg.ConfigOpt
     instances = finder.instances(name, conf.dfovsdb[f"{finder.what}s"])
     if installed:
         near = [finder.group(instance) for instance in instances]
-    words = f"section [{section}] has no effect: {finder.what}s does not name {name}"
-    return Unread(words + did_you_mean(f"[{n}]" for n in near), not installed)
+    text = f"section [{section}] has no effect: {finder.what}s does not name {name}"
+    return Unread(text + did_you_mean(f"[{n}]" for n in near), not installed)
 
 
 def _plugin(group: str) -> tuple[Finder[Classifier] | Finder[Sink], str] | None:

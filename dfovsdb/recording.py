@@ -1,10 +1,11 @@
-"""Recordings: the bytes that a server sent, with times; and what they mean, told again.
+"""Recordings: the bytes that a server sent, with times, and how they are played.
 
 A recording is made of JSON lines, so that it can be read, cut and mailed: a header, then one
-line for each connection that was made (`begin`), bytes that came (`data`) or connection that
-was lost (`lost`), with `t` seconds since the header's `time`. What is no UTF-8 where bytes
-were cut is kept as lone surrogates. A replay feeds them through the session, the replica, the
-classifiers and a worker, without a socket, a thread or a clock: it says the same every time.
+line for each connection that was made (`begin`), for bytes that arrived (`data`) and for each
+connection that was lost (`lost`), with `t` seconds since the header's `time`. Bytes that are not
+UTF-8, because a read cut a character, are kept as lone surrogates. Playing a recording feeds them
+through the session, the replica, the classifiers and a worker, without a socket, a thread or a
+clock, so the result is the same every time.
 """
 
 from __future__ import annotations

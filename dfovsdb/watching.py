@@ -51,10 +51,10 @@ def watch(
     classifiers: Sequence[Classifier] | None = None,
     **options: Any,
 ) -> Generator[PortEvent | SyncMarker, None, None]:
-    """Yield events for ever, or until the first sync is told.
+    """Yield events without end, or until the first sync is complete.
 
-    While there is no connection it waits. A body that is slow is told the latest state, not
-    every state between. Leaving the loop, or closing the generator, ends the monitor.
+    While there is no connection it waits. A slow body of the loop receives the latest state, not
+    every state in between. Leaving the loop, or closing the generator, ends the monitor.
 
     :param once: end after the first sync.
     :param timeout: seconds for the first sync.
@@ -102,7 +102,7 @@ class BatchSink(Sink):
 
     @abc.abstractmethod
     def put(self, batch: Sequence[PortEvent | SyncMarker]) -> None:
-        """Hand over; wait while nobody takes it."""
+        """Hand over an item; wait while it is not taken."""
 
     def emit(self, event: PortEvent) -> None:
         self.put([event])

@@ -175,8 +175,8 @@ class Dispatcher:
             ended = worker.join(deadline + _GRACE - time.monotonic())
             if left := worker.undelivered():
                 well = False
-                words = counted(left, "port was", "ports were")
-                LOG.warning("sink %s: %s left undelivered", worker.name, words)
+                text = counted(left, "port was", "ports were")
+                LOG.warning("sink %s: %s left undelivered", worker.name, text)
             if not ended:
                 well = False
                 LOG.warning("sink %s did not stop in time; abandoned", worker.name)

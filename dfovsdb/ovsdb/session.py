@@ -376,8 +376,8 @@ _SCHEMA = msgspec.json.Decoder(_DatabaseSchema)
 
 def _error_text(error: Any) -> str:
     """Return the text of an <error> (RFC 7047, section 3.1), which may be a bare string."""
-    words = [error.get("error"), error.get("details")] if isinstance(error, dict) else [error]
-    return ": ".join(clean(word) for word in words if isinstance(word, str)) or "no reason given"
+    parts = [error.get("error"), error.get("details")] if isinstance(error, dict) else [error]
+    return ": ".join(clean(part) for part in parts if isinstance(part, str)) or "no reason given"
 
 
 def _ms(seconds: float) -> int:

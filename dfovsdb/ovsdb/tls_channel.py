@@ -87,17 +87,17 @@ class Channel:
     def ended(self) -> ConnectionLost:
         """Return what it means that the server has closed the connection now."""
         if not self.ready:
-            words = f"closed during the TLS handshake: perhaps {_IS_NOT_TLS}"
+            text = f"closed during the TLS handshake: perhaps {_IS_NOT_TLS}"
         elif self._answered:
             return ConnectionLost("closed by the server")
         elif self._tls.shows_certificate:
-            words = "closed by the server right after the TLS handshake"
+            text = "closed by the server right after the TLS handshake"
         else:  # its alert is lost if it crossed our request
-            words = (
+            text = (
                 "closed by the server after the TLS handshake: perhaps it requires a client "
                 f"certificate, {_NEEDS_CERTIFICATE}"
             )
-        return ConnectionLost(words, "tls")
+        return ConnectionLost(text, "tls")
 
     def _shake_hands(self) -> None:
         try:

@@ -223,11 +223,11 @@ class Transport:
         self._send(channel.outgoing())  # of the handshake, or of a key update
         return plain
 
-    def _ended(self, words: str = "closed by the server") -> ConnectionLost:
+    def _ended(self, text: str = "closed by the server") -> ConnectionLost:
         """Return what to report when the server has closed the connection."""
         if self._channel is not None:
             lost = self._channel.ended()
             return ConnectionLost(f"{self._address}: {lost}", lost.reason)
         if self._address.method == "tcp" and not self._heard:
-            words += " without an answer: if it uses TLS there, connect with ssl:"
-        return ConnectionLost(f"{self._address}: {words}")
+            text += " without an answer: if it uses TLS there, connect with ssl:"
+        return ConnectionLost(f"{self._address}: {text}")

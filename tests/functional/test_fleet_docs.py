@@ -134,7 +134,7 @@ def test_a_missing_permission_is_one_line_and_retried(server: NatsServer, admin:
     assert len(str(caught.value).splitlines()) == 1
     sink = NatsSink([server.url], create=False, **HOST)
     sink.open(CONTEXT)
-    sink._keeper._messages._host = "cmp-18"
+    sink._publisher._messages._host = "cmp-18"
     with contextlib.closing(sink), pytest.raises(SinkUnavailable) as caught:
         sink.emit(event(port()))
     # Whichever of the event's messages the server refused first.

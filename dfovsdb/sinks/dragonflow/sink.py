@@ -110,10 +110,10 @@ class DragonflowSink(Sink):
         if callback is not None:
             if not callable(callback):
                 raise ConfigurationError(f"callback {callback!r:.80} cannot be called")
-            self._tell: Callback = callback
+            self._deliver: Callback = callback
         elif endpoint:
             self._publisher = _publisher(endpoint, topic)
-            self._tell = self._publisher.send
+            self._deliver = self._publisher.send
             self.poll_interval = POLL_INTERVAL
         else:
             raise ConfigurationError(
@@ -139,17 +139,17 @@ class DragonflowSink(Sink):
             self._in_sync.add(event.port.uuid)
         offline = event.action == "offline"
         before, now = (event.port, None) if offline else (event.previous, event.port)
-        was_told = before is not None and self._passes(before)
+        was_sent = before is not None and self._passes(before)
         if now is not None and self._passes(now):
-            self._send("set" if was_told and event.action == "updated" else "create", now)
-        elif before is not None and was_told:  # the port is gone, or the filter now drops it
+            self._send("set" if was_sent and event.action == "updated" else "create", now)
+        elif before is not None and was_sent:  # the port is gone, or the filter now drops it
             self._send("delete", before)
 
     def sync_started(self, marker: SyncMarker) -> None:
         self._notice_subscribers()
         self._in_bracket = False
         self._in_sync.clear()
-        self._tell(None, None, self._dialect.sync_started, None)
+        self._deliver(None, None, self._dialect.sync_started, None)
         self._in_bracket = True
 
     def sync_finished(self, marker: SyncMarker) -> None:
@@ -160,7 +160,7 @@ class DragonflowSink(Sink):
         self._notice_subscribers()
         whole = marker.ports is None or len(self._in_sync) >= marker.ports
         if self._in_bracket and whole:
-            self._tell(None, None, self._dialect.sync_finished, None)
+            self._deliver(None, None, self._dialect.sync_finished, None)
 
     def poll(self) -> None:
         self._notice_subscribers()
@@ -181,7 +181,7 @@ class DragonflowSink(Sink):
         value = value_of(port, self._dialect, self._metadata_interface)
         if value.misfits:
             self._warn(port, value.misfits)
-        self._tell(self._dialect.table, port.uuid, action, value.json)
+        self._deliver(self._dialect.table, port.uuid, action, value.json)
         if action == "delete":
             self._misfits.pop(port.uuid, None)
 

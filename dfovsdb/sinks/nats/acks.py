@@ -17,7 +17,7 @@ class Failure(NamedTuple):
     """The first message of a run that is not stored, and the reason."""
 
     number: int
-    words: str
+    text: str
     refused: bool
 
 
@@ -44,13 +44,13 @@ class Window:
             self.first += 1
         self.moved.set()
 
-    def fail(self, number: int, words: str, *, refused: bool = False) -> None:
+    def fail(self, number: int, text: str, *, refused: bool = False) -> None:
         if self.failed is None or number < self.failed.number:
-            self.failed = Failure(number, words, refused)
+            self.failed = Failure(number, text, refused)
         self.moved.set()
 
-    def stop(self, words: str) -> None:
-        self.stopped = self.stopped or words
+    def stop(self, text: str) -> None:
+        self.stopped = self.stopped or text
         self.moved.set()
 
 
@@ -67,7 +67,7 @@ class ApiError(msgspec.Struct, gc=False):
         return self.err_code in _TOO_LARGE
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         what = f"{self.description or 'refused'} ({self.err_code or self.code})"
         return f"JetStream is full: {what}" if self.err_code in _FULL else what
 

@@ -83,8 +83,8 @@ class Connection:
     :param timeout: seconds to wait for each response.
     """
 
-    def __init__(self, access: Servers, *, name: str, inbox: str, timeout: float) -> None:
-        self._access = access
+    def __init__(self, servers: Servers, *, name: str, inbox: str, timeout: float) -> None:
+        self._servers = servers
         self._name = name
         self._inbox = inbox
         self._timeout = timeout
@@ -109,14 +109,14 @@ class Connection:
             return
         await self.close()
         self._trouble = []
-        self._client = client = _Client(needs_tls=self._access.needs_tls)
+        self._client = client = _Client(needs_tls=self._servers.needs_tls)
         try:
             async with asyncio.timeout(self._timeout):
                 await client.connect(
-                    servers=list(self._access.servers),
+                    servers=list(self._servers.servers),
                     name=self._name,
                     inbox_prefix=self._inbox,
-                    tls=self._access.tls.context() if self._access.tls else None,
+                    tls=self._servers.tls.context() if self._servers.tls else None,
                     error_cb=self._went_wrong,
                     closed_cb=self._closed,
                     allow_reconnect=False,
@@ -124,15 +124,15 @@ class Connection:
                     reconnect_time_wait=0,
                     connect_timeout=max(1, int(self._timeout)),
                     flush_timeout=self._timeout,
-                    **self._access.credentials,
+                    **self._servers.credentials,
                 )
                 self._acks = client.new_inbox()
                 await client.subscribe(f"{self._acks}.*.*", cb=self._acknowledged)
         except (OSError, ValueError, nats.errors.Error, TimeoutError) as error:
             await self.close()
             known = isinstance(error, nats.errors.NoServersError) and self._trouble
-            why = self._trouble[-1] if known else self._words(error)
-            raise NatsError(f"{self._access}: {why}") from None
+            why = self._trouble[-1] if known else self._text(error)
+            raise NatsError(f"{self._servers}: {why}") from None
 
     async def close(self) -> None:
         """End the connection, within a bounded time. This may be repeated."""
@@ -172,12 +172,12 @@ class Connection:
                     await self._progress(acks)
         except (OSError, nats.errors.Error, NatsError) as error:
             await self.close()  # a late acknowledgement must not be taken for one of a retry
-            why = str(error) if isinstance(error, NatsError) else self._words(error)
+            why = str(error) if isinstance(error, NatsError) else self._text(error)
             raise Unacknowledged(why, acks.first) from None
         finally:
             self._run = ""
         if acks.failed is not None:
-            raise Unacknowledged(acks.failed.words, acks.first, refused=acks.failed.refused)
+            raise Unacknowledged(acks.failed.text, acks.first, refused=acks.failed.refused)
 
     async def stream(self, name: str) -> api.StreamInfo | None:
         """Return the state of a stream; None if it does not exist."""
@@ -226,7 +226,7 @@ class Connection:
             except (OSError, nats.errors.Error, msgspec.MsgspecError) as error:
                 raise self._failed(name, error) from None
             if info.error is not None:
-                raise NatsError(f"{name}: {info.error.words}")
+                raise NatsError(f"{name}: {info.error.text}")
             page = info.state.subjects if info.state else {}
             found += page
             if not page or len(found) >= info.total:
@@ -349,14 +349,14 @@ class Connection:
             self._window.acknowledge(int(number))
         else:
             refused = ack.error.is_of_the_message
-            self._window.fail(int(number), ack.error.words, refused=refused)
+            self._window.fail(int(number), ack.error.text, refused=refused)
 
     async def _went_wrong(self, error: Exception) -> None:
-        words = self._words(error)
-        self._trouble.append(words)
+        text = self._text(error)
+        self._trouble.append(text)
         del self._trouble[:-10]
-        if "permissions violation" in words.lower():
-            self._window.stop(words)
+        if "permissions violation" in text.lower():
+            self._window.stop(text)
 
     async def _closed(self) -> None:
         self._window.stop(
@@ -385,9 +385,9 @@ class Connection:
             )
 
     def _failed(self, what: str, error: Exception) -> NatsError:
-        return NatsError(f"{what}: {self._words(error)}")
+        return NatsError(f"{what}: {self._text(error)}")
 
-    def _words(self, error: BaseException) -> str:
+    def _text(self, error: BaseException) -> str:
         """Return what went wrong, in one line without secrets."""
         if isinstance(error, js_errors.ServiceUnavailableError) and not error.description:
             return "JetStream does not respond: it is not enabled, or has no leader at the moment"

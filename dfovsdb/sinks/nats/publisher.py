@@ -40,7 +40,7 @@ class Publisher:
 
     def __init__(
         self,
-        access: Servers,
+        servers: Servers,
         streams: Streams,
         *,
         create: bool,
@@ -48,7 +48,7 @@ class Publisher:
         heartbeat: float,
         window: int,
     ) -> None:
-        self._access = access
+        self._servers = servers
         self._streams = streams
         self._create = create
         self._timeout = timeout
@@ -62,46 +62,46 @@ class Publisher:
         self._refused: set[str] = set()  # ports whose latest state can never be published
         self._index: KeyIndex | None = None  # None: the list of another run has not been read yet
         self._versions = itertools.count()
-        self._link: Connection | None = None
+        self._connection: Connection | None = None
 
     async def open(self, context: SinkContext) -> None:
         """Connect; raise as open() of a sink does."""
         self._context = context
         self._host = context.host
         self._messages = Encoder(context.host, context.epoch, self._streams)
-        self._link = Connection(
-            self._access,
+        self._connection = Connection(
+            self._servers,
             name=f"dfovsdb {__version__} {context.host}",
             inbox=f"_INBOX_{token(context.host)}",
             timeout=self._timeout,
         )
-        await self._ready(self._link)
+        await self._ready(self._connection)
 
     async def close(self) -> None:
         """End the connection, within a bounded time."""
-        if self._link is not None:
-            await self._link.close()
+        if self._connection is not None:
+            await self._connection.close()
 
-    async def tell(self, events: Sequence[PortEvent]) -> None:
+    async def publish(self, events: Sequence[PortEvent]) -> None:
         """Publish events; raise as emit_many() of a sink does."""
         _, index = await self._connected()
-        told = [
+        pending = [
             (event, *self._messages.of_event(event, index.claims(event.port.uuid)))
             for event in events
         ]
-        for event, _, vif in told:
+        for event, _, vif in pending:
             if event.action != "offline":
                 index.cover(event.port.uuid, vif)
         parts = index.lacking()
         before = self._of_index(parts)
-        messages = [message for _, of_event, _ in told for message in of_event]
+        messages = [message for _, of_event, _ in pending for message in of_event]
         try:
             await self._publish([*before, *messages])
         except Unacknowledged as error:
             left, delivered = error.acknowledged - len(before), 0
             if left >= 0:
                 index.keep(parts)
-            for event, of_event, vif in told:
+            for event, of_event, vif in pending:
                 left -= len(of_event)
                 if left < 0:
                     break
@@ -113,7 +113,7 @@ class Publisher:
                 raise DfovsdbError(str(error)) from None
             raise SinkUnavailable(self._with_servers(error), delivered) from None
         index.keep(parts)
-        for event, _, vif in told:
+        for event, _, vif in pending:
             self._note(index, event, vif)
 
     async def sync_started(self, marker: SyncMarker) -> None:
@@ -122,10 +122,10 @@ class Publisher:
 
     async def sync_finished(self, marker: SyncMarker) -> None:
         """Delete keys that are no longer true; then publish that the sync is complete."""
-        link, index = await self._connected()
+        connection, index = await self._connected()
         try:
-            left = await self._left_over(link, index, marker)
-            stale = await self._keys_of(link, index, left)
+            left = await self._left_over(connection, index, marker)
+            stale = await self._keys_of(connection, index, left)
         except NatsError as error:
             raise SinkUnavailable(self._with_servers(error)) from None
         if stale:
@@ -159,7 +159,9 @@ class Publisher:
             self._known.add(uuid)
             index.settle(uuid, vif)
 
-    async def _left_over(self, link: Connection, index: KeyIndex, marker: SyncMarker) -> list[str]:
+    async def _left_over(
+        self, connection: Connection, index: KeyIndex, marker: SyncMarker
+    ) -> list[str]:
         """Return the ports that an earlier process has left and that are no longer present.
 
         Return None if this was not a full sync: a sync with differences only does not contain
@@ -174,19 +176,19 @@ class Publisher:
         if count >= (marker.ports or 0):
             return left
         keys = [port_key(self._host, uuid) for uuid in left]
-        if count + len(await _live(link, self._streams.ports_bucket, keys)) != marker.ports:
+        if count + len(await _live(connection, self._streams.ports_bucket, keys)) != marker.ports:
             self._ask_again(marker)
         return []
 
     async def _keys_of(
-        self, link: Connection, index: KeyIndex, left: Sequence[str]
+        self, connection: Connection, index: KeyIndex, left: Sequence[str]
     ) -> list[tuple[str, str]]:
         """Return those keys of some ports that have a value, with their buckets."""
         ports, vifs = self._streams.ports_bucket, self._streams.vifs_bucket
         keys = [port_key(self._host, uuid) for uuid in left]
         claims = {vif for uuid in left for vif in index.claims(uuid)}
-        found = [(ports, key) for key in await _live(link, ports, keys)]
-        return found + [(vifs, key) for key in await _live(link, vifs, claims)]
+        found = [(ports, key) for key in await _live(connection, ports, keys)]
+        return found + [(vifs, key) for key in await _live(connection, vifs, claims)]
 
     def _ask_again(self, marker: SyncMarker) -> None:
         if marker.origin != "replay":  # a resend has just published everything
@@ -204,10 +206,10 @@ class Publisher:
 
         :raises Unacknowledged: it says how many of the messages were acknowledged.
         """
-        link, _ = await self._connected()
+        connection, _ = await self._connected()
         now = time.monotonic()
         beats = [self._beat()] if now >= self._beat_at else []
-        await link.publish([*messages, *beats], self._window)
+        await connection.publish([*messages, *beats], self._window)
         if beats:
             # A little early, so that the poll after a whole interval finds the next one due.
             self._beat_at = now + 0.9 * self._heartbeat
@@ -224,30 +226,30 @@ class Publisher:
         )
 
     async def _connected(self) -> tuple[Connection, KeyIndex]:
-        assert self._link is not None, "it is open"
-        await self._ready(self._link)
+        assert self._connection is not None, "it is open"
+        await self._ready(self._connection)
         assert self._index is not None, "it is ready"
-        return self._link, self._index
+        return self._connection, self._index
 
-    async def _ready(self, link: Connection) -> None:
+    async def _ready(self, connection: Connection) -> None:
         """Connect if necessary, and check that the streams exist and have the right settings.
 
         :raises SinkUnavailable: this is not possible now.
         :raises ConfigurationError: they have other settings, and this is the start.
         """
         await asyncio.sleep(0)  # the event loop notices whether the connection has ended
-        if link.connected:
+        if connection.connected:
             return
         try:
-            await link.connect()
-            made = await self._streams.ready(link, create=self._create)
+            await connection.connect()
+            made = await self._streams.ready(connection, create=self._create)
             if self._index is None or made != self._made:
-                self._index = await self._kept_index(link)
+                self._index = await self._kept_index(connection)
         except NatsError as error:
-            await link.close()
+            await connection.close()
             raise SinkUnavailable(self._with_servers(error)) from None
         except ConfigurationError as error:
-            await link.close()
+            await connection.close()
             if not self._made:
                 raise
             raise SinkUnavailable(str(error)) from None
@@ -256,25 +258,25 @@ class Publisher:
             self._context.request_replay()
         self._made = made
 
-    async def _kept_index(self, link: Connection) -> KeyIndex:
+    async def _kept_index(self, connection: Connection) -> KeyIndex:
         index = KeyIndex()
         parts = {self._messages.index_subject(part): part for part in PARTS}
         stream = bucket_stream(self._streams.ports_bucket)
-        for entry in await link.get_all(stream, list(parts)):
+        for entry in await connection.get_all(stream, list(parts)):
             index.load(parts[entry.subject], entry.value)
         return index
 
     def _with_servers(self, error: Exception) -> str:
-        servers, words = str(self._access), str(error)
-        return words if words.startswith(servers) else f"{servers}: {words}"
+        servers, text = str(self._servers), str(error)
+        return text if text.startswith(servers) else f"{servers}: {text}"
 
 
-async def _live(link: Connection, bucket: str, keys: Iterable[str]) -> list[str]:
+async def _live(connection: Connection, bucket: str, keys: Iterable[str]) -> list[str]:
     """Return those of some keys that have a value."""
     prefix = key_subject(bucket, "")
     subjects = [key_subject(bucket, key) for key in sorted(keys)]
     return [
         entry.subject.removeprefix(prefix)
-        for entry in await link.get_all(bucket_stream(bucket), subjects)
+        for entry in await connection.get_all(bucket_stream(bucket), subjects)
         if OPERATION not in entry.headers
     ]

@@ -219,7 +219,7 @@ class NatsSink(Sink):
             time_to_live=time_to_live,
         )
         self.poll_interval = heartbeat
-        self._keeper: Publisher = Publisher(
+        self._publisher: Publisher = Publisher(
             access, streams, create=create, timeout=timeout, heartbeat=heartbeat, window=window
         )
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -227,32 +227,32 @@ class NatsSink(Sink):
     def open(self, context: SinkContext) -> None:
         self._loop = asyncio.new_event_loop()
         try:
-            self._run(self._keeper.open(context))
+            self._run(self._publisher.open(context))
         except BaseException:
             self.close()
             raise
 
     def emit(self, event: PortEvent) -> None:
-        self._run(self._keeper.tell([event]))
+        self._run(self._publisher.publish([event]))
 
     def emit_many(self, events: Sequence[PortEvent]) -> None:
-        self._run(self._keeper.tell(events))
+        self._run(self._publisher.publish(events))
 
     def sync_started(self, marker: SyncMarker) -> None:
-        self._run(self._keeper.sync_started(marker))
+        self._run(self._publisher.sync_started(marker))
 
     def sync_finished(self, marker: SyncMarker) -> None:
-        self._run(self._keeper.sync_finished(marker))
+        self._run(self._publisher.sync_finished(marker))
 
     def poll(self) -> None:
-        self._run(self._keeper.beat())
+        self._run(self._publisher.beat())
 
     def close(self) -> None:
         loop, self._loop = self._loop, None
         if loop is None:
             return
         try:
-            loop.run_until_complete(self._keeper.close())
+            loop.run_until_complete(self._publisher.close())
             loop.run_until_complete(_end_tasks())
         finally:
             loop.close()

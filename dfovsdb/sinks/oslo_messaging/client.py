@@ -160,7 +160,7 @@ class Bus:
             send = transport._send_notification  # noqa: SLF001 - see above
         except Exception as error:  # noqa: BLE001 - an option in the URL, a driver that is missing
             raise ConfigurationError(
-                f"option transport_url cannot be used: {self._words(error)}"
+                f"option transport_url cannot be used: {self._text(error)}"
             ) from None
 
         def kept(*args: Any, **kwargs: Any) -> None:
@@ -205,7 +205,7 @@ class Bus:
         try:
             yield
         except Exception as error:  # noqa: BLE001 - of any driver, whatever it raises
-            failure = self._words(error)
+            failure = self._text(error)
             self._lost = self._lost or self._last is not None
             self.close()
         finally:
@@ -213,11 +213,11 @@ class Bus:
         if failure:
             raise BusFailure(failure)
 
-    def _words(self, error: Exception) -> str:
-        words = " ".join(str(error).split()) or type(error).__name__
+    def _text(self, error: Exception) -> str:
+        text = " ".join(str(error).split()) or type(error).__name__
         for secret in getattr(self, "_secrets", ()):
-            words = words.replace(secret, "***")
-        return words
+            text = text.replace(secret, "***")
+        return text
 
 
 def _known(option: str, name: str, group: str) -> None:

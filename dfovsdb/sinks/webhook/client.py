@@ -38,7 +38,7 @@ class Response(NamedTuple):
     retry_after: float | None  #: seconds that it asks us to wait
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """Return the status with its standard phrase, because that of the endpoint may contain
         anything.
         """

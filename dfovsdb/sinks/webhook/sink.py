@@ -200,7 +200,7 @@ class WebhookSink(Sink):
             return True
         if answer.status == TOO_LARGE and message.events > 1:
             return False
-        what = f"{self._place.name} answered {answer.words}"
+        what = f"{self._place.name} answered {answer.text}"
         if answer.status in (408, 429) or not 400 <= answer.status < 500:
             if 300 <= answer.status < 400:
                 what += "; redirects are not followed: correct option url"

@@ -71,10 +71,10 @@ class ClassifierConformance:
         classifier = self._made()
         for row in self._rows():
             try:
-                words: object = classifier.nearly(row)
+                text: object = classifier.nearly(row)
             except Exception as error:
                 raise AssertionError(f"nearly() raised {error!r}; {_shown(row)}") from error
-            assert words is None or isinstance(words, str), f"nearly() returned {words!r:.80}"
+            assert text is None or isinstance(text, str), f"nearly() returned {text!r:.80}"
 
     def test_the_same_row_has_the_same_answer(self) -> None:
         """Results do not depend on earlier calls, on the instance, or on the thread."""

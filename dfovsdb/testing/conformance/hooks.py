@@ -43,8 +43,8 @@ def built(suite: Any) -> Any:
     try:
         return plugin()
     except Exception as error:
-        words = f"your {plugin.__name__}() raised {error!r:.300}"
-        raise BrokenHook(f"{words}; if it needs arguments, override make()") from error
+        text = f"your {plugin.__name__}() raised {error!r:.300}"
+        raise BrokenHook(f"{text}; if it needs arguments, override make()") from error
 
 
 def made(make: Callable[[], T], contract: type[T]) -> T:
