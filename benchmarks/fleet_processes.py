@@ -73,7 +73,7 @@ def _wait_for(hosts: Sequence[_Host]) -> None:
     for host in hosts:
         (worker,) = host.dispatcher.workers
         # Asking what is undelivered costs a copy of the ports: only when it is idle.
-        while worker.inbox.waiting()[0] or worker.undelivered():
+        while worker.queue.waiting()[0] or worker.undelivered():
             if time.monotonic() > deadline:
                 raise TimeoutError("a host does not get through")
             time.sleep(0.1)

@@ -29,7 +29,7 @@ class ConfigurationError(DfovsdbError):
 
 
 def needs_extra(what: str, extra: str) -> ConfigurationError:
-    """What to raise where the library of an extra is not installed."""
+    """Return the error to raise if the library of an extra is not installed."""
     return ConfigurationError(
         f"{what} needs an extra: install dfovsdb[{extra}] "
         f"(pip install 'WHEEL[{extra}]' where dfovsdb is from a wheel, "
@@ -38,9 +38,9 @@ def needs_extra(what: str, extra: str) -> ConfigurationError:
 
 
 class ConnectionLost(DfovsdbError):
-    """This connection is over. The monitor reconnects and starts over.
+    """This connection has ended. The monitor reconnects and starts again.
 
-    :param reason: one of a few words, to be counted by.
+    :param reason: one of a few words that are counted.
     """
 
     def __init__(self, message: str, reason: LossReason = "closed") -> None:
@@ -49,7 +49,7 @@ class ConnectionLost(DfovsdbError):
 
 
 class ProtocolError(ConnectionLost):
-    """The server sent what cannot be right, or refused what is needed (RFC 7047, section 4)."""
+    """The server sent something invalid, or refused what is needed (RFC 7047, section 4)."""
 
     def __init__(self, message: str, reason: LossReason = "protocol") -> None:
         super().__init__(message, reason)

@@ -1,8 +1,8 @@
-"""The values that travel the road: Interface, RowDelta, Port, PortEvent, SyncMarker.
+"""The values that are passed along: Interface, RowDelta, Port, PortEvent, SyncMarker.
 
-All are frozen and know nothing of where they come from or go to. None can be part of a
-reference cycle, so none is tracked by the garbage collector (gc=False), which is a visible
-part of a large first sync.
+All are frozen and do not know where they come from or go to. None can be part of a reference
+cycle, so none is tracked by the garbage collector (gc=False), which saves a visible part of a
+large first sync.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Port(msgspec.Struct, frozen=True, gc=False, kw_only=True, eq=False):
     interface: Interface | None = None
 
     def facts(self) -> dict[str, Any]:
-        """Every field but the raw row, by name, in the order of the JSON."""
+        """Return every field except the raw row, by name, in the order of the JSON."""
         return {name: getattr(self, name) for name in PORT_FACTS}
 
     def __eq__(self, other: object) -> bool:
@@ -149,7 +149,7 @@ class Port(msgspec.Struct, frozen=True, gc=False, kw_only=True, eq=False):
         )
 
     def __ne__(self, other: object) -> bool:
-        # object's would do, but msgspec.Struct has one of its own, which compares identities.
+        # object.__ne__ would do, but msgspec.Struct has its own, which compares identities.
         equal = self.__eq__(other)
         return equal if equal is NotImplemented else not equal
 
@@ -164,9 +164,9 @@ _PLAIN_FACTS = tuple(name for name in PORT_FACTS if name not in ("uuid", "kind",
 class PortEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One port came online, was updated or went offline.
 
-    `port` is the port as it is now, for `offline` as it was last told. `previous` is the port
-    as it was told before, where that is news. `seq` rises by one per event and marker, per
-    sink and process. `time` (UTC) is when the fact was read from the database.
+    `port` is the port as it is now, or for `offline` as it was last delivered. `previous` is the
+    port as it was delivered before, if that matters. `seq` rises by one with each event and
+    marker, for each sink and process. `time` (UTC) is when the change was read from the database.
     """
 
     action: Action
@@ -179,17 +179,18 @@ class PortEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     @property
     def changed(self) -> dict[str, tuple[Any, Any]]:
-        """What differs from `previous`: field -> (old, new), attributes as `attributes.NAME`.
+        """Return what differs from `previous`: field -> (old, new), attributes as
+        `attributes.NAME`.
 
-        It is empty where there is no previous port.
+        It is empty if there is no previous port.
         """
         return changes(self.previous, self.port)
 
 
 class SyncMarker(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The brackets around the events of a whole table.
+    """The markers around the events of a whole table.
 
-    `ports` is the number of ports that the table holds: None until `sync_finished`.
+    `ports` is the number of present ports: None until `sync_finished`.
     """
 
     action: SyncAction

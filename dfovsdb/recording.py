@@ -87,7 +87,7 @@ class _Player:
             {"replay": self._sink}, host=header["host"], resync=resync, queue_limit=1_000_000
         )
         (self._worker,) = dispatcher.workers
-        self._worker.inbox.bell = _NobodyRings()
+        self._worker.queue.bell = _NobodyRings()
         self._pipeline = Pipeline(chain, dispatcher)
         self._worker.open()
 

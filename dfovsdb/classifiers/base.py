@@ -1,4 +1,4 @@
-"""The contract of a classifier: what claims an Interface for its kind."""
+"""The contract of a classifier, which claims Interface rows for its kind."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from dfovsdb.model import Interface
 
 
-#: What classify() returns of a row that is of no kind, whatever other classifiers say.
+#: The result of classify() for a row that is of no kind, whatever other classifiers say.
 IGNORE: Final[Mapping[str, str | None]] = MappingProxyType({})
 
 
 class Classifier(abc.ABC):
     """Claims Interface rows for one kind of port.
 
-    A classifier is a pure function of one row. It runs between the socket and the replica,
-    so it does not block, and it is asked again whenever its row changes; what changed is
-    found out by comparing, so it need not remember anything.
+    A classifier is a pure function of one row. It runs between the socket and the replica, so it
+    must not block. It is called again whenever its row changes, and its results are compared to
+    find out what has changed, so it need not remember anything.
 
     There is no `__init__` here: a class takes its options as keyword arguments, each with a
     default, so that it can be built without any configuration file.
@@ -32,7 +32,7 @@ class Classifier(abc.ABC):
 
     #: The kind of the ports that it claims, such as "vm": letters, digits, `-`, `_` and `.`.
     kind: str
-    #: Its oslo.config options, read from [classifier_INSTANCE] and passed by keyword.
+    #: Its options of oslo.config, read from [classifier_INSTANCE] and passed as keyword arguments.
     options: ClassVar[Sequence[cfg.Opt]] = ()
     #: The columns that it needs beyond the core's: `NAME` for one of Interface, `Port.NAME` or
     #: `Bridge.NAME` for one of these tables, which are then read too. Each is a key of
@@ -51,17 +51,18 @@ class Classifier(abc.ABC):
         """
 
     def nearly(self, interface: Interface) -> str | None:  # noqa: ARG002 - for those who can tell
-        """For people who ask why a row is not of this kind: what it lacks, in a few words.
+        """Return what a row is missing to be of this kind, in a few words, for people who ask why.
 
-        Asked only of rows that nobody claims; None where the row is far from this kind.
+        This is called only for rows that no classifier claims; None if the row is far from this
+        kind.
         """
         return None
 
 
 def like(patterns: Iterable[str]) -> Callable[[str], object]:
-    """What says of a name whether it is like one of the shell patterns.
+    """Return a function that tells whether a name matches one of the shell patterns.
 
-    They are those of fnmatch: `*`, `?`, `[seq]`; case counts. All of them are one regular
-    expression, made once: a row is classified at every change of it.
+    The patterns are those of fnmatch: `*`, `?`, `[seq]`; case matters. All of them form one
+    regular expression, compiled once, because a row is classified at every change.
     """
     return re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)").match

@@ -24,14 +24,15 @@ _REFUSED_COLUMNS = frozenset({"statistics", "Port.statistics", "Port.rstp_statis
 class Chain:
     """Turns rows into ports.
 
-    :raises ConfigurationError: a classifier names no kind that may be one, or wants columns that
-        are refused.
+    :raises ConfigurationError: a classifier has no valid kind, or declares columns that are
+        refused.
     """
 
     def __init__(self, classifiers: Sequence[Classifier]) -> None:
         self._classifiers = tuple(classifiers)
         self.failures = Failures()
-        self._asked: Classifier | None = None  # with the two below: who is asked, since when
+        # with the two below: the classifier that is running, and since when
+        self._asked: Classifier | None = None
         self._row: Interface | None = None
         self._since = 0.0  # monotonic seconds
         self._asking = False
@@ -40,24 +41,26 @@ class Chain:
 
     @property
     def kinds(self) -> list[str]:
-        """What they offer, by name."""
+        """Return the kinds that they offer."""
         return sorted({classifier.kind for classifier in self._classifiers})
 
     @property
     def extra_columns(self) -> frozenset[str]:
-        """The columns that the classifiers need beyond the core's: NAME, or TABLE.NAME."""
+        """Return the columns that the classifiers need beyond the core's: NAME, or TABLE.NAME."""
         declared: frozenset[str] = frozenset().union(*(c.columns for c in self._classifiers))
         own = {name.removeprefix(f"{TABLE}.") for name in declared}
         return frozenset(own).difference(CORE_COLUMNS)
 
     @property
     def tables(self) -> frozenset[str]:
-        """The tables of these columns, and what joins them to an Interface."""
+        """Return the tables of these columns, and the columns that join them to an Interface."""
         named = {name.partition(".")[0] for name in self.extra_columns if "." in name}
         return frozenset(named | {"Port"} if "Bridge" in named else named)
 
     def port(self, interface: Interface, last: Port | None) -> Port | None:
-        """The port that a row is now, None where nobody claims it; `last` is what it was."""
+        """Return the port that a row is now, None if no classifier claims it; `last` is what it
+        was.
+        """
         self._asking, self._row, self._since = True, interface, time.monotonic()
         try:
             return self._port(interface, last)
@@ -99,21 +102,21 @@ class Chain:
 
 
 def check(classifier: Classifier) -> None:
-    """What can be known of a classifier before it is asked.
+    """Check what can be checked of a classifier before it is called.
 
-    :raises ConfigurationError: it is none, names no kind that may be one, or wants columns that
+    :raises ConfigurationError: it is not a classifier, has no valid kind, or declares columns that
         are refused.
     """
     if not isinstance(classifier, Classifier):
         raise ConfigurationError(
-            f"{classifier!r:.80} is no classifier: it must be an instance of Classifier"
+            f"{classifier!r:.80} is not a classifier: it must be an instance of Classifier"
         )
     kind = getattr(classifier, "kind", None)
     if not isinstance(kind, str) or not kind:
-        raise ConfigurationError(f"classifier {type(classifier).__name__} names no kind")
+        raise ConfigurationError(f"classifier {type(classifier).__name__} does not set kind")
     if not _KIND.fullmatch(kind):
         raise ConfigurationError(
-            f"classifier {type(classifier).__name__} names the kind {kind!r:.80}; a kind is made "
+            f"classifier {type(classifier).__name__} sets the kind {kind!r:.80}; a kind consists "
             "of letters, digits, '-', '_' and '.'"
         )
     columns = {str(name).removeprefix(f"{TABLE}.") for name in classifier.columns}

@@ -1,7 +1,7 @@
-"""What classifiers raise: a traceback for each mistake, afterwards how often it came again.
+"""Exceptions of classifiers: one traceback for each distinct error, and then how often it recurs.
 
-A classifier that fails on one row often fails on every row, and every row is asked about
-between the socket and the replica: a traceback for each would bury the log and slow the loop.
+A classifier that fails on one row often fails on every row, and every row is classified between
+the socket and the replica. A traceback for each would flood the log and slow down the loop.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 LOG = get_logger(__name__)
 
-_MOST_SAID = 100  # different mistakes, before they may be said again
-_FIRST_SUM = 10  # times that a mistake comes again before it is due; then 100, and so on
+_MOST_SAID = 100  # distinct errors that are remembered, before they may be logged again
+_FIRST_SUM = 10  # occurrences before an error is summed up; then 100, and so on
 
 
 class _Mistake(NamedTuple):
-    """The same class of exception by the same way through the classifier."""
+    """The same class of exception raised at the same place."""
 
     kind: str
     error: str
@@ -33,16 +33,16 @@ class _Mistake(NamedTuple):
 
 
 class Failures:
-    """Counts them, and says the first of each mistake; sum_up() says how many followed."""
+    """Counts exceptions, and logs the first of each kind; sum_up() logs how many followed."""
 
     def __init__(self) -> None:
         self.by_kind: Counter[str] = Counter()
-        self.due = False  #: a mistake came again so often that it is time to sum up
+        self.due = False  #: an error recurred so often that it is time to sum up
         self._unsaid: dict[_Mistake, int] = {}
         self._sum_at: dict[_Mistake, int] = {}
 
     def add(self, kind: str, interface: Interface, error: BaseException) -> None:
-        """A classifier raised; called while the exception is being handled."""
+        """Count an exception of a classifier; called while it is being handled."""
         self.by_kind[kind] += 1
         mistake = _mistake(kind, error)
         unsaid = self._unsaid.get(mistake)
@@ -64,7 +64,7 @@ class Failures:
         )
 
     def sum_up(self) -> None:
-        """Say how often the mistakes came again since this was said last."""
+        """Log how often each error has recurred since this was last logged."""
         self.due = False
         for mistake, unsaid in self._unsaid.items():
             if unsaid:
@@ -81,7 +81,7 @@ class Failures:
 
 
 def _mistake(kind: str, error: BaseException) -> _Mistake:
-    first = last = error.__traceback__  # its first frame is ours, which asked
+    first = last = error.__traceback__  # its first frame is the caller in this package
     while last is not None and last.tb_next is not None:
         if last is error.__traceback__:
             first = last.tb_next

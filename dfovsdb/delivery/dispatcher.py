@@ -109,18 +109,18 @@ class Dispatcher:
         message = Facts(datetime.now(UTC), facts)
         with self._lock:
             self._store(facts)
-            to_ring = [worker for worker in self._workers if worker.inbox.feed(message)]
+            to_ring = [worker for worker in self._workers if worker.queue.feed(message)]
         for worker in to_ring:
-            worker.inbox.bell.ring()
+            worker.queue.bell.ring()
 
     def publish_sync(self, facts: Sequence[Fact]) -> None:
         """Publish the difference that a snapshot made, and start a sync of every sink."""
         with self._lock:
             self._store(facts)
             self._synced = True
-            to_ring = [worker for worker in self._workers if worker.inbox.sync()]
+            to_ring = [worker for worker in self._workers if worker.queue.sync()]
         for worker in to_ring:
-            worker.inbox.bell.ring()
+            worker.queue.bell.ring()
 
     def _store(self, facts: Sequence[Fact]) -> None:
         ports = self._ports
@@ -138,12 +138,12 @@ class Dispatcher:
     def replay(self) -> None:
         """Resend the full state to every sink."""
         for worker in self._workers:
-            worker.inbox.request_replay()
+            worker.queue.request_replay()
 
     def reopen(self) -> None:
         """Let every sink reopen its files."""
         for worker in self._workers:
-            worker.inbox.request_reopen()
+            worker.queue.request_reopen()
 
     def attach(self, name: str, sink: Sink) -> Worker:
         """Add a sink while running; it receives all ports in a first sync."""
@@ -151,7 +151,7 @@ class Dispatcher:
         with self._lock:
             self._workers += (worker,)
             if self._synced:
-                worker.inbox.sync()
+                worker.queue.sync()
         worker.start()
         return worker
 
@@ -159,7 +159,7 @@ class Dispatcher:
         """Remove a sink that attach() added; what it has not received is dropped."""
         with self._lock:
             self._workers = tuple(w for w in self._workers if w is not worker)
-        worker.inbox.request_stop(time.monotonic())
+        worker.queue.request_stop(time.monotonic())
 
     def stop(self, timeout: float) -> bool:
         """Let every worker deliver what is left, close its sink and end, within the timeout.
@@ -170,7 +170,7 @@ class Dispatcher:
         well = True
         deadline = time.monotonic() + timeout
         for worker in self._workers:
-            worker.inbox.request_stop(deadline)
+            worker.queue.request_stop(deadline)
         for worker in self._workers:
             ended = worker.join(deadline + _GRACE - time.monotonic())
             if left := worker.undelivered():
@@ -184,15 +184,15 @@ class Dispatcher:
             self._state.close()
         return well
 
-    def _worker(self, name: str, sink: Sink, told: SinkView) -> Worker:
-        inbox = WorkQueue(
+    def _worker(self, name: str, sink: Sink, view: SinkView) -> Worker:
+        queue = WorkQueue(
             lock=self._lock,
             cut=self._ports.copy,
             resync=self._resync,
             queue_limit=self._queue_limit,
         )
-        context = SinkContext(self._host, self._epoch, inbox.request_replay, self._condition)
-        return Worker(name, sink, inbox, told, context)
+        context = SinkContext(self._host, self._epoch, queue.request_replay, self._condition)
+        return Worker(name, sink, queue, view, context)
 
 
 _GRACE = 0.2  # seconds after the deadline for a sink's close()

@@ -1,7 +1,7 @@
-"""Turns facts and cuts into events, and offers them until they are accepted or refused.
+"""Turns facts into events, and offers them until they are accepted or refused.
 
-Events are what differs from the told view, which changes only by delivery. So a sink sees a
-legal sequence whatever was dropped, refused, retried or replayed.
+Events are the differences to the view of the sink, which changes only by delivery. Therefore a
+sink receives a valid sequence of events, whatever was discarded, refused, retried or resent.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ BATCH = 500  #: events in one emit_many at most
 
 
 class Emitter:
-    """Tells one sink; for the worker's thread.
+    """Makes the events of one sink and offers them; for the worker's thread.
 
-    :param told: what the sink has accepted, perhaps before this process began.
+    :param view: what the sink has accepted, perhaps before this process began.
     """
 
-    def __init__(self, destination: SinkGuard, told: SinkView, host: str) -> None:
-        self._destination = destination
-        self._sink = destination.sink
-        self._told = told
+    def __init__(self, guard: SinkGuard, view: SinkView, host: str) -> None:
+        self._guard = guard
+        self._sink = guard.sink
+        self._view = view
         self._host = host
         self._one_by_one = type(self._sink).emit_many is Sink.emit_many
         self._seq = 0
         self._origin: Origin = "update"
         self._replaying = False
-        #: Events on their way, each port once, so that a refusal harms no other event.
+        #: Events to be offered, each port once, so that a refusal affects no other event.
         self._batch: dict[str, PortEvent] = {}
 
-    def tell_facts(self, messages: Sequence[Facts]) -> None:
-        """Tell what some messages changed.
+    def emit_facts(self, messages: Sequence[Facts]) -> None:
+        """Offer the events of the changes of some messages.
 
         :raises Stopped: the deadline of stop has passed, and something is left.
         """
@@ -57,21 +57,21 @@ class Emitter:
             self._add(self._selected(facts), time)
         self._flush()
 
-    def tell_cut(self, tell: FullUpdate) -> None:
-        """Tell how a cut differs, in the bracket that its origin asks for.
+    def emit_update(self, update: FullUpdate) -> None:
+        """Offer the difference to a copy of all ports, between the markers of its origin.
 
         :raises Stopped: the deadline of stop has passed, and something is left.
         """
-        self._begin(tell.origin, replaying=tell.replaying)
-        if tell.origin != "catchup":
-            self._mark("sync_started", tell.time, None)
-        cut = selected(self._sink, tell.cut)
-        facts: list[Fact] = [(uuid, None) for uuid in self._told if uuid not in cut]
+        self._begin(update.origin, replaying=update.replaying)
+        if update.origin != "catchup":
+            self._mark("sync_started", update.time, None)
+        cut = selected(self._sink, update.cut)
+        facts: list[Fact] = [(uuid, None) for uuid in self._view if uuid not in cut]
         facts.extend(cut.items())
-        self._add(facts, tell.time)
+        self._add(facts, update.time)
         self._flush()
-        if tell.origin != "catchup":
-            self._mark("sync_finished", tell.time, len(cut))
+        if update.origin != "catchup":
+            self._mark("sync_finished", update.time, len(cut))
 
     def _begin(self, origin: Origin, *, replaying: bool) -> None:
         self._origin = origin
@@ -79,19 +79,20 @@ class Emitter:
         self._batch = {}
 
     def _add(self, facts: Sequence[Fact], time: datetime) -> None:
-        """Add the events of one message, or of one cut, to the batch."""
-        for uuid, now in lifecycle.steps(facts, self._told.get):
+        """Add the events of one message, or of a full update, to the batch."""
+        for uuid, now in lifecycle.steps(facts, self._view.get):
             if uuid in self._batch or len(self._batch) >= BATCH:
                 self._flush()
-            telling = self._telling(uuid, now)
-            if telling is None:
+            following = self._next_event(uuid, now)
+            if following is None:
                 continue
-            if telling.action == "offline" and now is not None:
-                continue  # it was just refused; the port is told when it next changes
+            if following.action == "offline" and now is not None:
+                # its departure was just refused; the port is offered when it next changes
+                continue
             self._batch[uuid] = PortEvent(
-                action=telling.action,
-                port=telling.port,
-                previous=telling.previous,
+                action=following.action,
+                port=following.port,
+                previous=following.previous,
                 origin=self._origin,
                 seq=self._next_seq(),
                 time=time,
@@ -105,14 +106,14 @@ class Emitter:
             return facts
         return [(uuid, now if now is not None and wants(now) else None) for uuid, now in facts]
 
-    def _telling(self, uuid: str, now: Port | None) -> NextEvent | None:
-        told = self._told.get(uuid)
-        if uuid not in self._told.doubtful:
-            return lifecycle.next_event(told, now, replaying=self._replaying)
-        # What it was told last is not known for sure, so it is told even what seems equal.
+    def _next_event(self, uuid: str, now: Port | None) -> NextEvent | None:
+        delivered = self._view.get(uuid)
+        if uuid not in self._view.doubtful:
+            return lifecycle.next_event(delivered, now, replaying=self._replaying)
+        # What the sink received last is uncertain, so it is sent even what seems equal.
         in_bracket = self._origin not in ("update", "catchup")
-        telling = lifecycle.next_event(told, now, replaying=in_bracket)
-        return telling if telling or now is None else NextEvent("updated", now, told)
+        following = lifecycle.next_event(delivered, now, replaying=in_bracket)
+        return following if following or now is None else NextEvent("updated", now, delivered)
 
     def _mark(self, action: SyncAction, time: datetime, ports: int | None) -> None:
         marker = SyncMarker(
@@ -125,7 +126,7 @@ class Emitter:
         )
         call = self._sink.sync_started if action == "sync_started" else self._sink.sync_finished
         try:
-            self._destination.deliver(call, marker)
+            self._guard.deliver(call, marker)
         except Refused as refused:
             self._refused(marker, refused)
 
@@ -137,7 +138,7 @@ class Emitter:
         if not self._batch:
             return
         events, self._batch = tuple(self._batch.values()), {}
-        self._told.offering(events)
+        self._view.offering(events)
         if self._one_by_one:
             self._offer_each(events)
         else:
@@ -146,41 +147,41 @@ class Emitter:
     def _offer_batch(self, events: Sequence[PortEvent]) -> None:
         try:
             while events:
-                down = self._destination.attempt(self._sink.emit_many, events)
+                down = self._guard.attempt(self._sink.emit_many, events)
                 arrived = _arrived(down, len(events))
                 self._accepted(events[:arrived])
                 events = events[arrived:]
                 if down:
-                    self._destination.back_off()
+                    self._guard.back_off()
         except Refused as refused:
             batch = counted(len(events), "event")
             LOG.warning(
                 "sink %s refused a batch of %s (%r); offering them one by one",
-                self._destination.name,
+                self._guard.name,
                 batch,
                 refused.error,
             )
             self._offer_each(events)
 
     def _offer_each(self, events: Sequence[PortEvent]) -> None:
-        attempt, emit = self._destination.attempt, self._sink.emit
+        attempt, emit = self._guard.attempt, self._sink.emit
         for event in events:
             try:
                 while (down := attempt(emit, event)) and not _arrived(down, 1):
-                    self._destination.back_off()
+                    self._guard.back_off()
             except Refused as refused:
-                self._told.refused(event)
+                self._view.refused(event)
                 self._refused(event, refused)
             else:
                 self._accepted((event,))
 
     def _accepted(self, events: Sequence[PortEvent]) -> None:
-        self._told.accepted(events)
-        self._destination.counters["delivered"] += len(events)
+        self._view.accepted(events)
+        self._guard.counters["delivered"] += len(events)
 
     def _refused(self, what: PortEvent | SyncMarker, refused: Refused) -> None:
-        self._destination.counters["refused"] += 1
-        LOG.error("sink %s refused %s", self._destination.name, what, exc_info=refused.error)
+        self._guard.counters["refused"] += 1
+        LOG.error("sink %s refused %s", self._guard.name, what, exc_info=refused.error)
 
 
 def selected(sink: Sink, ports: Mapping[str, Port]) -> Mapping[str, Port]:
@@ -190,7 +191,7 @@ def selected(sink: Sink, ports: Mapping[str, Port]) -> Mapping[str, Port]:
 
 
 def _arrived(down: SinkUnavailable | None, offered: int) -> int:
-    """How many events arrived. A number that cannot be right is none: repeat, never lose."""
+    """Return how many events arrived. An invalid number counts as none: repeat, never lose."""
     if down is None:
         return offered
     if isinstance(down.delivered, int) and 0 <= down.delivered <= offered:

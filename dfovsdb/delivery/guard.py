@@ -1,6 +1,6 @@
-"""A sink behind its contract: outages are waited out, any other exception is a refusal.
+"""A sink behind its contract: outages are waited out, and any other exception is a refusal.
 
-This file knows neither ports nor events: it calls what it is handed.
+This file knows neither ports nor events: it calls the functions that it is given.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ LOG = get_logger(__name__)
 T = TypeVar("T")
 
 RETRY_FIRST = 0.1  #: seconds after the first SinkUnavailable
-RETRY_MAX = 15.0  #: seconds between two tries at most
-LONGEST_RETRY_AFTER = 300.0  #: seconds, where the destination asks for a longer wait
+RETRY_MAX = 15.0  #: seconds between two attempts at most
+LONGEST_RETRY_AFTER = 300.0  #: seconds, if the destination asks for a longer wait
 
 
 class Refused(Exception):
-    """The sink raised something else than SinkUnavailable: `error`."""
+    """The sink raised something other than SinkUnavailable: `error`."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(str(error))
@@ -38,35 +38,35 @@ class Stopped(Exception):
 
 
 class SinkGuard:
-    """Calls one sink, and keeps the score of it; for the worker's thread.
+    """Calls one sink, and counts the results; for the worker's thread.
 
-    :param inbox: says when to stop waiting.
+    :param queue: tells when to stop waiting.
     """
 
-    def __init__(self, name: str, sink: Sink, inbox: WorkQueue) -> None:
+    def __init__(self, name: str, sink: Sink, queue: WorkQueue) -> None:
         self.name = name
         self.sink = sink
         self.counters: Counter[str] = Counter()  #: delivered, refused, outages, errors
         self.available = True  #: False during an outage
         self.opened = False  #: open() has returned
-        self.times: Histogram | None = None  #: of deliveries, where somebody measures them
-        self._inbox = inbox
+        self.times: Histogram | None = None  #: of deliveries, if they are measured
+        self._queue = queue
         self._down_since = 0.0
         self._wait = RETRY_FIRST
-        self._retry_after: float | None = None  # seconds, where the destination says so
+        self._retry_after: float | None = None  # seconds, if the destination has asked for them
 
     def deliver(self, call: Callable[[T], object], what: T) -> None:
-        """Call until the sink takes it.
+        """Call until the sink accepts.
 
-        :raises Refused: it raised something else than SinkUnavailable.
+        :raises Refused: it raised something other than SinkUnavailable.
         :raises Stopped: the deadline of stop has passed.
         """
         while self.attempt(call, what):
             self.back_off()
 
     def attempt(self, call: Callable[[T], object], what: T) -> SinkUnavailable | None:
-        """Call once; what it raised where the destination is down. Raises as deliver()."""
-        if self._inbox.overdue():
+        """Call once; return the exception if the destination is down. Raises as deliver() does."""
+        if self._queue.overdue():
             raise Stopped
         if self.times is None or not self.opened:
             return self._call(call, what)
@@ -77,30 +77,30 @@ class SinkGuard:
         return down
 
     def back_off(self) -> bool:
-        """Wait until it is time for another attempt; a request to reopen is answered.
+        """Wait until it is time for another attempt; a request to reopen is served in between.
 
-        :returns: False where the worker is asked to stop.
+        :returns: False if the worker is asked to stop.
         """
         wait = self._wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-        why = self._inbox.pause(wait if self._retry_after is None else self._retry_after)
+        why = self._queue.pause(wait if self._retry_after is None else self._retry_after)
         if why == "reopen" and self.opened:
-            self.ask("reopen", self.sink.reopen)  # which may be the cure
+            self.ask("reopen", self.sink.reopen)  # which may end the outage
         self._wait = RETRY_FIRST if why else min(self._wait * 2, RETRY_MAX)
-        return why != "stop" and not self._inbox.stopping
+        return why != "stop" and not self._queue.stopping
 
     def reopen(self) -> None:
-        """Have the sink open its files again; where that is an outage, until it can.
+        """Let the sink reopen its files; if that is an outage, retry until it succeeds.
 
-        Waiting for an event to be offered would leave a quiet host in it long after its end.
-        At a stop, what is left is offered all the same.
+        Waiting for the next event instead would leave a quiet host in the outage after its cause
+        is gone. When stopping, remaining events are offered nevertheless.
         """
         while self.ask("reopen", self.sink.reopen) and self.back_off():
             pass
 
     def ask(self, name: str, call: Callable[[], object]) -> SinkUnavailable | None:
-        """Call once what delivers nothing: an error is logged and counted.
+        """Call once a method that delivers nothing; an error is logged and counted.
 
-        :returns: what it raised where the destination is down.
+        :returns: the exception if the destination is down.
         """
         try:
             return self._call(call, proves=name != "close")
@@ -114,7 +114,7 @@ class SinkGuard:
     ) -> SinkUnavailable | None:
         """Call once.
 
-        :param proves: that it returns says that the destination is there.
+        :param proves: whether returning shows that the destination is up.
         """
         down: SinkUnavailable | None = None
         try:
@@ -139,10 +139,10 @@ class SinkGuard:
     def _went_down(self, down: SinkUnavailable) -> None:
         if self.available:
             self.available = False
-            self._down_since = self._inbox.bell.now()
+            self._down_since = self._queue.bell.now()
             self.counters["outages"] += 1
             LOG.warning(
-                "sink %s is unavailable: %s; what it misses is offered again", self.name, down
+                "sink %s is unavailable: %s; undelivered events are offered again", self.name, down
             )
 
     def _came_back(self) -> None:
@@ -151,12 +151,12 @@ class SinkGuard:
         LOG.info(
             "sink %s is available again, after %.1f s",
             self.name,
-            self._inbox.bell.now() - self._down_since,
+            self._queue.bell.now() - self._down_since,
         )
 
 
 def _seconds(retry_after: object) -> float | None:
-    """Return the seconds that a sink asks for, in bounds; None where they cannot be meant."""
+    """Return the seconds that a sink asks for, within bounds; None if the value is invalid."""
     if not isinstance(retry_after, int | float) or not 0 <= retry_after < float("inf"):
         return None
     return min(float(retry_after), LONGEST_RETRY_AFTER)

@@ -8,7 +8,7 @@ from dfovsdb.model import Port, PortEvent
 
 
 class SinkView:
-    """In memory: what the sink has accepted, by uuid. It iterates over the uuids."""
+    """In memory: what the sink has accepted, by uuid. Iterating yields the uuids."""
 
     def __init__(self) -> None:
         self._ports: dict[str, Port] = {}
@@ -20,14 +20,14 @@ class SinkView:
         return iter(self._ports)
 
     def ports(self) -> dict[str, Port]:
-        """A copy; from any thread."""
+        """Return a copy; from any thread."""
         return self._ports.copy()
 
     def offering(self, events: Sequence[PortEvent]) -> None:
-        """These events are about to be offered."""
+        """Record that these events are about to be offered."""
 
     def accepted(self, events: Sequence[PortEvent]) -> None:
-        """The sink has these events."""
+        """Record that the sink has accepted these events."""
         ports = self._ports
         for event in events:
             if event.action == "offline":
@@ -38,15 +38,15 @@ class SinkView:
             self.doubtful.difference_update(event.port.uuid for event in events)
 
     def refused(self, event: PortEvent) -> None:
-        """The sink refused this event: what it was told before stays."""
+        """Record that the sink refused this event: its last accepted state stays."""
 
     @property
     def behind(self) -> bool:
-        """Whether what is kept of it lacks something that could not be written."""
+        """Return whether the stored view is incomplete because something could not be written."""
         return False
 
     def mend(self) -> None:
-        """Write what could not be written before, where there is anything."""
+        """Write what could not be written before."""
 
     def settle(self) -> None:
-        """Nothing more will be told."""
+        """End: nothing more will be delivered."""

@@ -1,8 +1,8 @@
-"""The told view: the ports that one sink has been told and has accepted.
+"""The stored views of the sinks: the ports that each sink has accepted, in a file of state_dir.
 
-In memory, or kept in a file of state_dir so that departures are told after a restart too.
-There a port is marked before an offer and settled after it was accepted: a crash between the
-two leaves it doubtful, and a doubtful port is told again. So a crash may repeat, never lose.
+Because of this file, departures are delivered after a restart too. A port is marked before an
+offer and confirmed after it was accepted. A crash between the two leaves the port doubtful, and a
+doubtful port is sent again. So a crash may repeat an event, but never lose one.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from dfovsdb.text.escape import counted
 LOG = get_logger(__name__)
 
 FILE_NAME = "told.sqlite"
-#: "dfov": a file of ours (sqlite.org/pragma.html#pragma_application_id)
+#: "dfov": identifies files of dfovsdb (sqlite.org/pragma.html#pragma_application_id)
 _APPLICATION_ID = 0x6466_6F76
 _VERSION = 1
 _FILES = ("", "-wal", "-shm", "-journal")  # of one database (sqlite.org/tempfiles.html)
-#: Primary result codes (sqlite.org/rescode.html) that say nothing against the file itself.
+#: Primary result codes (sqlite.org/rescode.html) that say nothing about the file itself.
 _IN_THE_WAY = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -42,21 +42,21 @@ _IN_THE_WAY = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_NOMEM,
 }
-_RETRY = 4.0  # seconds before another try to write after the disk refused
-_CLOSE = 0.2  # seconds that closing waits for a disk that hangs
+_RETRY = 4.0  # seconds before another attempt to write after the disk refused
+_CLOSE = 0.2  # seconds that closing waits for a hanging disk
 
 #: SQL, and the rows of parameters to run it with.
 Statement = tuple[str, Sequence[tuple[object, ...]]]
 
 
 def check_folder(state_dir: str | os.PathLike[str]) -> None:
-    """See whether a ViewStore could be kept there; nothing is made, opened or locked.
+    """Check whether a ViewStore can be kept there; nothing is created, opened or locked.
 
-    :raises ConfigurationError: it could not.
+    :raises ConfigurationError: it cannot.
     """
     folder = Path(state_dir)
     try:
-        os.stat(folder / ".")  # which is none of a file
+        os.stat(folder / ".")  # a path that fails for a file
         for path in (folder, *(file for file in folder.glob(f"{FILE_NAME}*"))):
             mode = os.R_OK | os.W_OK | (os.X_OK if path == folder else 0)
             if not os.access(path, mode, effective_ids=True):
@@ -66,12 +66,12 @@ def check_folder(state_dir: str | os.PathLike[str]) -> None:
 
 
 class ViewStore:
-    """The SQLite file under state_dir that keeps the told views of all sinks of one process.
+    """The SQLite file under state_dir with the views of all sinks of one process.
 
-    It outlives the process, not a loss of power: what was written in the last seconds before
-    one may be gone, as the price of not waiting for the disk twice for every event.
+    It survives the process, but not a loss of power: what was written in the last seconds before
+    one may be missing. This is the price for not waiting for the disk twice for every event.
 
-    :raises ConfigurationError: the folder is not there, cannot be written, or is in use.
+    :raises ConfigurationError: the folder does not exist, cannot be written to, or is in use.
     """
 
     def __init__(self, state_dir: str | os.PathLike[str]) -> None:
@@ -85,7 +85,7 @@ class ViewStore:
             raise _unusable(self._path.parent, error) from None
 
     def view(self, sink: str, host: str) -> StoredSinkView:
-        """The told view of one sink instance on one host.
+        """Return the view of one sink instance on one host.
 
         :raises ConfigurationError: the disk cannot be read.
         """
@@ -101,14 +101,14 @@ class ViewStore:
         return StoredSinkView(self, sink, host)
 
     def close(self) -> None:
-        """Close the file. A sink that was left behind may still come back; that is not kept."""
+        """Close the file. Whatever an abandoned sink still accepts is not stored."""
         self._closed = True
         if self._lock.acquire(timeout=_CLOSE):
             self._db.close()
             self._lock.release()
 
     def load(self, sink: str, host: str) -> Iterator[tuple[Port, bool]]:
-        """The ports kept for a sink, and whether each is doubtful."""
+        """Yield the stored ports of a sink, and whether each is doubtful."""
         with self._lock:
             rows = self._db.execute(
                 "SELECT uuid, port, doubtful FROM told WHERE sink = ? AND host = ?", (sink, host)
@@ -133,7 +133,7 @@ class ViewStore:
             )
 
     def write(self, statements: Sequence[Statement]) -> bool:
-        """Run statements in one transaction; False where the disk refuses, said once."""
+        """Run statements in one transaction; return False if the disk refuses, logged once."""
         with self._lock:
             if self._closed or (self._retry_at and time.monotonic() < self._retry_at):
                 return False
@@ -144,7 +144,7 @@ class ViewStore:
             except sqlite3.Error as error:
                 if self._retry_at is None:
                     LOG.warning(
-                        "%s cannot be written: %s; going on without it, and trying again",
+                        "%s cannot be written: %s; continuing without it, and trying again later",
                         self._path,
                         error,
                     )
@@ -187,7 +187,8 @@ class ViewStore:
         db = sqlite3.connect(self._path, timeout=1, check_same_thread=False)
         db.text_factory = bytes  # a damaged file may have text that is not UTF-8
         try:
-            db.execute("PRAGMA locking_mode = EXCLUSIVE")  # two would spoil each other's views
+            # two processes would corrupt each other's views
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
             (application,) = db.execute("PRAGMA application_id").fetchone()
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -207,7 +208,8 @@ class ViewStore:
                 "PRIMARY KEY (sink, host, uuid)) WITHOUT ROWID"
             )
             db.execute("SELECT sink, host, uuid, doubtful, port FROM told LIMIT 1")
-            db.execute("UPDATE told SET doubtful = doubtful WHERE 0")  # may we write at all?
+            # check that writing is possible at all
+            db.execute("UPDATE told SET doubtful = doubtful WHERE 0")
             db.commit()
         except BaseException:
             db.close()
@@ -216,10 +218,10 @@ class ViewStore:
 
 
 class StoredSinkView(SinkView):
-    """The same, kept in a ViewStore.
+    """A view that is kept in a ViewStore too.
 
-    The file has of each port what the sink was told, or, of one that it does not know yet,
-    what it is being offered. While an offer is open the port is doubtful.
+    For each port the file has what the sink has accepted, or, if it has accepted nothing yet, what
+    it is being offered. While an offer is open the port is doubtful.
     """
 
     _PUT = "INSERT OR REPLACE INTO told (sink, host, uuid, doubtful, port) VALUES (?, ?, ?, ?, ?)"
@@ -231,20 +233,20 @@ class StoredSinkView(SinkView):
         self._state = state
         self._key = (sink, host)
         self._offered: dict[str, Port] = {}
-        self._behind = False  # the file lacks something that could not be written
+        self._behind = False  # something could not be written to the file
         for port, doubtful in state.load(sink, host):
             self._ports[port.uuid] = port
             if doubtful:
                 self.doubtful.add(port.uuid)
 
     def offering(self, events: Sequence[PortEvent]) -> None:
-        """A port is recorded before its online is offered."""
+        """Record a port before its online is offered."""
         offered = {event.port.uuid: event.port for event in events}
         self._offered |= offered
         self._save(offered)
 
     def accepted(self, events: Sequence[PortEvent]) -> None:
-        """A port is removed after its offline was accepted."""
+        """Remove a port after its offline was accepted."""
         super().accepted(events)
         self._settled(events)
 
@@ -260,7 +262,7 @@ class StoredSinkView(SinkView):
             self._save(())
 
     def settle(self) -> None:
-        """Write what the disk refused before, a last time."""
+        """Write what the disk has refused before, for the last time."""
         if self._behind:
             self._state.retry_now()
             self._save(())
@@ -273,7 +275,7 @@ class StoredSinkView(SinkView):
 
     def _save(self, uuids: Iterable[str]) -> None:
         statements: list[Statement] = []
-        if self._behind:  # write everything, so that the file is true again
+        if self._behind:  # write everything, so that the file is correct again
             statements.append((self._DELETE_ALL, [self._key]))
             uuids = self._ports.keys() | self._offered.keys()
         put: list[tuple[object, ...]] = []
@@ -290,7 +292,7 @@ class StoredSinkView(SinkView):
 
 
 def _is_in_the_way(error: Exception) -> bool:
-    """Say whether the error says nothing against the file itself."""
+    """Return whether the error says nothing about the file itself."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _IN_THE_WAY
 
 
@@ -299,7 +301,7 @@ def _unusable(folder: Path, error: Exception) -> ConfigurationError:
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
         words += "another process uses it"
     elif not folder.exists():
-        words += f"make it, for this user to write: mkdir -p {shlex.quote(str(folder))}"
+        words += f"create it, writable for this user: mkdir -p {shlex.quote(str(folder))}"
     else:
-        words += f"name a folder that uid {os.geteuid()} can write to"
+        words += f"use a folder that uid {os.geteuid()} can write to"
     return ConfigurationError(words)

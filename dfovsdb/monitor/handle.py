@@ -407,7 +407,7 @@ def _named(sinks: Sequence[Sink] | Mapping[str, Sink]) -> Mapping[str, Sink]:
     """The sinks by instance name; those that were given none are named after their class."""
     for sink in sinks.values() if isinstance(sinks, Mapping) else sinks:
         if not isinstance(sink, Sink):
-            raise ConfigurationError(f"{sink!r:.80} is no sink: it must be an instance of Sink")
+            raise ConfigurationError(f"{sink!r:.80} is not a sink: it must be an instance of Sink")
     if isinstance(sinks, Mapping):
         return sinks
     named: dict[str, Sink] = {}

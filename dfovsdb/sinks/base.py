@@ -53,7 +53,7 @@ class Sink(abc.ABC):
     options: ClassVar[Sequence[cfg.Opt]] = ()
     #: Seconds without anything to deliver after which poll() is called, None for never.
     poll_interval: float | None = None
-    #: Which ports it receives; None is all. A port that it says no to any more goes offline.
+    #: Which ports it receives; None means all. A port for which it becomes false goes offline.
     selection: Callable[[Port], bool] | None = None
 
     def open(self, context: SinkContext) -> None:
@@ -99,12 +99,12 @@ _CALLS = ("open", "emit", "emit_many", "sync_started", "sync_finished", "poll", 
 
 
 def check(sink: object) -> None:
-    """See whether this can be a sink, before it is opened.
+    """Check that this can be a sink, before it is opened.
 
-    :raises ConfigurationError: it cannot, or a call of it would do nothing.
+    :raises ConfigurationError: it cannot, or calling it would do nothing.
     """
     if not isinstance(sink, Sink):
-        raise ConfigurationError(f"{sink!r:.80} is no sink: it must be an instance of Sink")
+        raise ConfigurationError(f"{sink!r:.80} is not a sink: it must be an instance of Sink")
     for name in _CALLS:
         code = getattr(getattr(sink, name, None), "__code__", None)
         if code is not None and code.co_flags & _RUNS_NOTHING:
@@ -116,7 +116,7 @@ def check(sink: object) -> None:
 
 
 class FunctionSink(Sink):
-    """A function of one event as a sink.
+    """Turn a function of one event into a sink.
 
     :raises ConfigurationError: it is a coroutine or generator function.
     """

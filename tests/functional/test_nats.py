@@ -234,7 +234,7 @@ def test_a_server_that_is_not_there_is_waited_for_and_everything_caught_up(
         line = said(caplog, "unavailable")
         assert line == (
             f"sink sink is unavailable: {later.url}: Connection refused; "
-            "what it misses is offered again"
+            "undelivered events are offered again"
         )
         with later:
             agent.settle()

@@ -184,7 +184,7 @@ def test_fixtures_and_matchers_have_types(
 
 def test_sinks_may_be_named() -> None:
     Monitor(SOMEWHERE, sinks={"audit": QueueSink()})
-    with pytest.raises(DfovsdbError, match="is no sink"):
+    with pytest.raises(DfovsdbError, match="is not a sink"):
         Monitor(SOMEWHERE, sinks=[SmallClassifier()])  # type: ignore[list-item]  # no sink
 
 

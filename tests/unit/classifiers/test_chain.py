@@ -101,13 +101,13 @@ def test_columns_that_are_rewritten_all_the_time_are_refused_in_one_line(column:
 
 @pytest.mark.parametrize("kind", ["", None, 5])
 def test_a_classifier_without_a_kind_is_refused(kind: Any) -> None:
-    with pytest.raises(ConfigurationError, match="classifier Says names no kind"):
+    with pytest.raises(ConfigurationError, match="classifier Says does not set kind"):
         Chain([Says(kind, None)])
 
 
 @pytest.mark.parametrize("kind", ["router port", "vm\n", "é", "a/b", 'a"', " "])
 def test_a_kind_that_cannot_be_a_label_or_a_subject_is_refused(kind: str) -> None:
-    with pytest.raises(ConfigurationError, match="a kind is made of letters, digits"):
+    with pytest.raises(ConfigurationError, match="a kind consists of letters, digits"):
         Chain([Says(kind, None)])
 
 
@@ -123,7 +123,7 @@ class Kindless(Classifier):
 
 
 def test_a_class_that_never_names_a_kind_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="classifier Kindless names no kind"):
+    with pytest.raises(ConfigurationError, match="classifier Kindless does not set kind"):
         Chain([Kindless()])
 
 

@@ -155,7 +155,7 @@ class Delivery:
         self.workers = self.dispatcher.workers
         self.bells = [ManualBell() for _ in sinks]
         for worker, bell in zip(self.workers, self.bells, strict=True):
-            worker.inbox.bell = bell
+            worker.queue.bell = bell
         self._open = {worker.name: False for worker in self.workers}
 
     @property

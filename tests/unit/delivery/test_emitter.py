@@ -220,7 +220,7 @@ def test_what_a_port_was_last_known_to_be_is_not_forgotten_by_a_resync() -> None
 def test_a_port_in_doubt_is_told_again_but_online_only_in_a_bracket(bracket: bool) -> None:
     sink = ScriptedSink()
     delivery = told_of(sink, fact("a"), resync="diff")
-    delivery.worker._told.doubtful.add("a")  # as after a crash
+    delivery.worker._view.doubtful.add("a")  # as after a crash
     if bracket:
         delivery.sync(fact("a"))
     else:
@@ -228,4 +228,4 @@ def test_a_port_in_doubt_is_told_again_but_online_only_in_a_bracket(bracket: boo
     delivery.run()
     events = [told for told in sink.accepted if isinstance(told, PortEvent)]
     assert story(events) == ["online a" if bracket else "updated a"]
-    assert delivery.worker._told.doubtful == set()
+    assert delivery.worker._view.doubtful == set()

@@ -95,7 +95,7 @@ def test_reopen_during_an_outage_is_answered_and_the_sink_is_tried_at_once() -> 
 
 def test_a_stop_during_an_outage_tries_at_once_and_then_often_until_the_deadline() -> None:
     sink = ScriptedSink(*[DOWN] * 1000)
-    sink.script[10] = Step("down", meanwhile=lambda: delivery.worker.inbox.request_stop(stop_at))
+    sink.script[10] = Step("down", meanwhile=lambda: delivery.worker.queue.request_stop(stop_at))
     delivery = Delivery(sink)
     delivery.sync()
     stop_at = 2000.0
@@ -108,7 +108,7 @@ def test_a_stop_during_an_outage_tries_at_once_and_then_often_until_the_deadline
 
 def test_a_stop_lets_a_destination_that_is_back_have_everything() -> None:
     sink = ScriptedSink(*[DOWN] * 12)
-    sink.script[11] = Step("down", meanwhile=lambda: delivery.worker.inbox.request_stop(stop_at))
+    sink.script[11] = Step("down", meanwhile=lambda: delivery.worker.queue.request_stop(stop_at))
     delivery = Delivery(sink)
     delivery.sync(fact("a"))
     stop_at = 10_000.0
@@ -187,7 +187,7 @@ def test_a_stop_while_a_sink_cannot_reopen_offers_what_is_left_at_once() -> None
     cannot_reopen(sink, 1000)
     delivery.dispatcher.reopen()
     delivery.publish(fact("a"))
-    delivery.worker.inbox.request_stop(10_000.0)
+    delivery.worker.queue.request_stop(10_000.0)
     delivery.run()
     assert story(sink.accepted)[-1] == "online a"
     assert sink.calls.count("reopen") == 1

@@ -144,7 +144,7 @@ class Life:
             *self.sinks, state_dir=state_dir and str(state_dir), **self._options
         )
         for worker in self.delivery.workers:
-            view = worker._told
+            view = worker._view
             if isinstance(view, StoredSinkView):
                 self._watch(worker, view)
         self.synced = False
@@ -222,7 +222,7 @@ class Life:
     def restart(self) -> None:
         """Stop in good order, with nothing left to tell, and start again."""
         for worker in self.delivery.workers:
-            worker.inbox.request_stop(2000)
+            worker.queue.request_stop(2000)
         try:
             for worker in self.delivery.workers:
                 while self.delivery.step(worker):
@@ -332,7 +332,7 @@ class Delivering(RuleBasedStateMachine):
         if happens == "reopen":
             return life.delivery.dispatcher.reopen
         if happens == "own replay":
-            return life.delivery.workers[number].inbox.request_replay
+            return life.delivery.workers[number].queue.request_replay
         return lambda: life.changes(happens)
 
     @rule(number=st.sampled_from([0, 1]))
@@ -367,8 +367,8 @@ class Delivering(RuleBasedStateMachine):
     @invariant()
     def the_queue_is_bounded(self) -> None:
         for worker in self.life.delivery.workers:
-            assert worker.inbox._queued <= self.queue_limit
-            assert worker.inbox._queued == sum(len(m.facts) for m in worker.inbox._queue)
+            assert worker.queue._queued <= self.queue_limit
+            assert worker.queue._queued == sum(len(m.facts) for m in worker.queue._queue)
 
     def teardown(self) -> None:
         if hasattr(self, "life"):

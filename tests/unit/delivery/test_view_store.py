@@ -147,7 +147,7 @@ def test_a_state_dir_that_cannot_be_used_is_one_line(where: str, tmp_path: Path)
         ViewStore(folder)
     assert str(raised.value).startswith(f"state_dir {str(folder)!r} cannot be used: ")
     assert "\n" not in str(raised.value)
-    make = f"make it, for this user to write: mkdir -p {folder}"
+    make = f"create it, writable for this user: mkdir -p {folder}"
     assert str(raised.value).endswith(make) == (where == "missing")
 
 
@@ -178,7 +178,7 @@ check_folder(sys.argv[1])
 """
     done = otheruser.run(code, str(tmp_path))
     assert f"Permission denied: '{tmp_path / closed}'" in done.stderr
-    assert f"name a folder that uid {otheruser.UID} can write to" in done.stderr
+    assert f"use a folder that uid {otheruser.UID} can write to" in done.stderr
 
 
 def test_a_file_that_another_monitor_uses_is_refused(tmp_path: Path, open_state: Open) -> None:
@@ -365,7 +365,7 @@ def test_the_last_word_of_a_worker_is_what_the_disk_refused_before(
     delivery.publish(*(fact(uuid) for uuid in MANY))
     delivery.run()
     free_the_disk(state)
-    delivery.worker.inbox.request_stop(delivery.bell.now() + 5)
+    delivery.worker.queue.request_stop(delivery.bell.now() + 5)
     delivery.worker.run()
     delivery.close()
     assert kept(open_state().view("sink0", "cmp-17")) == dict.fromkeys(MANY, False)
@@ -381,11 +381,11 @@ def test_a_disk_that_has_room_again_is_written_without_waiting_for_an_event(
     fill_the_disk(state)
     delivery.publish(*(fact(uuid) for uuid in MANY))
     delivery.run()
-    assert delivery.worker._told.behind
+    assert delivery.worker._view.behind
     free_the_disk(state)
     delivery.bell.disk_is_tried = True
     assert delivery.step(delivery.worker)  # nothing came for a while
-    assert not delivery.worker._told.behind
+    assert not delivery.worker._view.behind
     again = open_state(after_a_kill(tmp_path)).view("sink0", "cmp-17")
     assert kept(again) == dict.fromkeys(MANY, False)
 

@@ -35,7 +35,7 @@ class OpensLater(ScriptedSink):
 
 def leave(delivery: Delivery, *, seconds: float) -> None:
     """Stop as the dispatcher does, and run the thread's whole life here."""
-    delivery.worker.inbox.request_stop(delivery.bell.now() + seconds)
+    delivery.worker.queue.request_stop(delivery.bell.now() + seconds)
     delivery.worker.run()
 
 
@@ -151,7 +151,7 @@ def test_at_the_deadline_it_closes_and_knows_what_is_left() -> None:
     delivery.run()
     delivery.publish(gone("a"), fact("c"), fact("b", ofport=9))
     sink.script += [Step(), *[DOWN] * 1000]
-    delivery.worker.inbox.request_stop(delivery.bell.now() + 5)
+    delivery.worker.queue.request_stop(delivery.bell.now() + 5)
     with pytest.raises(Stopped):
         delivery.run()
     assert story(sink.accepted)[-1] == "offline a"
@@ -184,7 +184,7 @@ def test_a_replay_that_is_not_told_to_its_end_counts_whole() -> None:
     delivery.dispatcher.replay()
     assert delivery.worker.undelivered() == 2
     sink.script += [Step(), Step(), *[DOWN] * 1000]
-    delivery.worker.inbox.request_stop(delivery.bell.now() + 5)
+    delivery.worker.queue.request_stop(delivery.bell.now() + 5)
     with pytest.raises(Stopped):
         delivery.run()
     assert delivery.worker.undelivered() == 2
@@ -192,7 +192,7 @@ def test_a_replay_that_is_not_told_to_its_end_counts_whole() -> None:
 
 def test_without_a_first_sync_nothing_counts_as_undelivered() -> None:
     delivery = Delivery(ScriptedSink())
-    delivery.worker._told._ports["a"] = fact("a")[1]  # type: ignore[assignment]  # of a file
+    delivery.worker._view._ports["a"] = fact("a")[1]  # type: ignore[assignment]  # of a file
     assert delivery.worker.undelivered() == 0
 
 
@@ -201,7 +201,7 @@ def test_an_error_of_our_own_is_logged_and_everything_is_told_again(
 ) -> None:
     sink = ScriptedSink()
     delivery = Delivery(sink)
-    told = delivery.worker._told
+    told = delivery.worker._view
 
     def fail_once(_: object) -> None:
         monkeypatch.undo()
@@ -240,7 +240,7 @@ def test_an_error_of_our_own_does_not_lose_a_request_to_reopen(
 
     delivery.sync()
     delivery.run()
-    monkeypatch.setattr(delivery.worker._told, "offering", fail_once)
+    monkeypatch.setattr(delivery.worker._view, "offering", fail_once)
     delivery.publish(fact("a"))
     delivery.run()
     assert sink.calls == ["open", "reopen"]

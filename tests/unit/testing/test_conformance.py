@@ -146,11 +146,11 @@ class Sleeps(Good):
 
 
 CLASSIFIERS: Sequence[tuple[type[Classifier], str, str]] = [
-    (NamesNoKind, "test_it_names_its_kind_and_columns_that_can_be_monitored", "names no kind"),
+    (NamesNoKind, "test_it_names_its_kind_and_columns_that_can_be_monitored", "does not set kind"),
     (
         NamesAKindOfTwoWords,
         "test_it_names_its_kind_and_columns_that_can_be_monitored",
-        "'router port'; a kind is made of letters",
+        "'router port'; a kind consists of letters",
     ),
     (WantsStatistics, "test_it_names_its_kind_and_columns_that_can_be_monitored", "statistics"),
     (OptionNobodyTakes, "test_its_options_are_arguments_of_its_init", "not an argument"),
