@@ -1,4 +1,4 @@
-"""What commands share: the connection argument, the configuration, words on the terminal."""
+"""What commands share: the connection argument, the configuration, output on the terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dfovsdb.sinks.base import Sink
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
-SYNC_TIMEOUT = 10.0  #: seconds that commands that answer at once give the server
+SYNC_TIMEOUT = 10.0  #: seconds that commands with an immediate answer wait for the server
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tables",
         metavar="TABLES",
-        help="what is read: Interface alone, or Interface,Port,Bridge (the default)",
+        help="the tables to read: Interface alone, or Interface,Port,Bridge (the default)",
     )
 
 
@@ -51,7 +51,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="only ports of such a name, a shell pattern; may be repeated",
+        help="only ports whose name matches this shell pattern; may be repeated",
     )
     parser.add_argument(
         "--state",
@@ -72,7 +72,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="only ports on such a bridge, a shell pattern; may be repeated",
+        help="only ports on a bridge whose name matches this shell pattern; may be repeated",
     )
 
 
@@ -90,7 +90,7 @@ def selection(args: argparse.Namespace) -> Selection:
 
 
 def tables(args: argparse.Namespace) -> list[str]:
-    """Return the tables that a command for people reads: all, unless it is told otherwise."""
+    """Return the tables that a command for people reads: all, unless an option says otherwise."""
     from dfovsdb.model import TABLES
 
     if args.tables is None:
@@ -99,7 +99,7 @@ def tables(args: argparse.Namespace) -> list[str]:
 
 
 def seconds(text: str) -> float:
-    """The type of an argument: a finite number of seconds, not below 0."""
+    """Convert an argument: a finite number of seconds, not below 0."""
     value = float(text)
     if not math.isfinite(value) or value < 0:
         raise ValueError(text)
@@ -115,7 +115,7 @@ def configuration(
 
 
 def classifiers(conf: cfg.ConfigOpts, kinds: Sequence[str] = ()) -> list[Classifier]:
-    """The enabled ones, which must offer the kinds that were asked for."""
+    """Return the enabled classifiers, which must offer the requested kinds."""
     from dfovsdb import plugins
     from dfovsdb.selection import check_kinds
 
@@ -125,7 +125,7 @@ def classifiers(conf: cfg.ConfigOpts, kinds: Sequence[str] = ()) -> list[Classif
 
 
 def monitor(args: argparse.Namespace, sinks: Sequence[Sink] = ()) -> Monitor:
-    """A monitor of the server that the arguments or the configuration name."""
+    """Return a monitor of the server that the arguments or the configuration name."""
     from dfovsdb import config
     from dfovsdb.monitor import Monitor
 
@@ -143,10 +143,11 @@ _GLANCE = 0.05  # seconds
 
 
 def wait_answered(monitor: Monitor, timeout: float) -> None:
-    """Wait until the table is read; for who asks what is there now, so no second attempt.
+    """Wait until the tables are read, with a single attempt, for a command that wants an answer
+    now.
 
     :raises ConnectionLost: there is no connection, or it broke.
-    :raises WaitTimeout: there is one, and no answer within so many seconds.
+    :raises WaitTimeout: there is one, but no response within so many seconds.
     """
     from dfovsdb.errors import ConnectionLost, WaitTimeout
 
@@ -170,7 +171,7 @@ def log_to_stderr(args: argparse.Namespace, level: int) -> None:
 
 
 class Terminal:
-    """What standard output is, and so how to write on it."""
+    """Standard output, and how to write on it."""
 
     def __init__(self) -> None:
         self.here = sys.stdout.isatty()
@@ -182,7 +183,7 @@ class Terminal:
     def show(
         self, item: PortEvent | SyncMarker, *, json: bool, selected: int | None = None
     ) -> None:
-        """An event or a marker, as JSON or for people; `selected` as terminal_line() has it."""
+        """Write an event or a marker, as JSON or for people; `selected` as for terminal_line()."""
         from dfovsdb.json_v1 import to_json
         from dfovsdb.text.events import terminal_line
 
@@ -194,11 +195,11 @@ class Terminal:
             )
 
     def write(self, line: str) -> None:
-        """A line of text that is clean."""
+        """Write a line of text that is escaped already."""
         self._write(line.encode(self._encoding, errors="replace"))
 
     def write_json(self, line: bytes) -> None:
-        """A line of JSON, which steers no terminal; elsewhere it is as it is."""
+        """Write a line of JSON, escaped on a terminal and unchanged elsewhere."""
         from dfovsdb.text.escape import clean_json
 
         self._write(clean_json(line) if self.here else line)

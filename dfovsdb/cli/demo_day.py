@@ -19,7 +19,7 @@ from dfovsdb.testing.sandbox import Sandbox, SandboxError
 from dfovsdb.text.escape import counted
 from dfovsdb.text.events import terminal_line
 
-_WAIT = 20.0  # seconds for what the switch does to arrive
+_WAIT = 20.0  # seconds for the effects of the switch to arrive
 _PORT = int(DEFAULT_CONNECTION.rpartition(":")[2])
 
 
@@ -28,8 +28,8 @@ def play(*, pause: float, record: str | None = None) -> bool:
 
     :param pause: seconds between two scenes.
     :param record: file for a recording of the day.
-    :returns: whether the ports that were told are the ports of the switch at the end.
-    :raises SandboxError: Open vSwitch is not there.
+    :returns: whether the reported ports are the ports of the switch at the end.
+    :raises SandboxError: Open vSwitch is not installed.
     """
     with _sandbox() as sandbox:
         screen = _Screen()
@@ -43,7 +43,7 @@ def play(*, pause: float, record: str | None = None) -> bool:
 
 
 def _sandbox() -> Sandbox:
-    """A sandbox on the standard port where that is free, else on another."""
+    """Return a sandbox on the standard port if that is free, otherwise on another."""
     try:
         return Sandbox(port=_PORT).start()
     except SandboxError:
@@ -51,7 +51,7 @@ def _sandbox() -> Sandbox:
 
 
 class _Day:
-    """The script."""
+    """Play the script."""
 
     def __init__(self, sandbox: Sandbox, monitor: Monitor, screen: _Screen, pause: float) -> None:
         self._sandbox = sandbox
@@ -107,17 +107,17 @@ class _Day:
         )
         self._until(lambda p: p.name == "vhu-broken" and p.state == "failed")
 
-        say("It is given up, and the first VM shuts down")
+        say("It is removed, and the first VM shuts down")
         vsctl("del-port", "vhu-broken")
         vsctl("del-port", "tap4aa64e21-d9")
         self._gone("tap4aa64e21-d9")
 
-        say("The database is killed; a tunnel leaves and a VM comes while nobody can see it")
+        say("The database is killed; a tunnel leaves and a VM arrives in the meantime")
         self._sandbox.stop_database(kill=True)
         with self._sandbox.hidden_database():
             self._sandbox.vsctl("--no-wait", "del-port", "gre-host2")
             self._boot("tap91d0c7aa-5e", "91d0c7aa-5e10-4a3c-8f7e-6b1c2d3e4f50", "03", wait=False)
-        say("It is back: everything is told again, and what left is told offline")
+        say("It is back: everything is sent again, and the port that left goes offline")
         self._sandbox.start_database()
         self._ready("tap91d0c7aa-5e")
 
@@ -126,7 +126,7 @@ class _Day:
         self._gone("br-tun")
 
     def settles(self) -> bool:
-        """Whether what was told becomes what the switch has."""
+        """Return whether the reported ports become those of the switch."""
         return self._wait(lambda: self._screen.told == self._monitor.ports())
 
     @staticmethod
@@ -184,7 +184,7 @@ class _Day:
 
 
 class _Screen(Sink):
-    """Prints events between the scenes, and counts."""
+    """Prints events between the scenes, and counts them."""
 
     def __init__(self) -> None:
         self.told: dict[str, Port] = {}
@@ -213,14 +213,14 @@ class _Screen(Sink):
         self._print(marker)
 
     def summary(self, *, settled: bool) -> None:
-        """Say what has happened."""
+        """Print what has happened."""
         counts = self._counts
         left = counted(len(self.told), "port is", "ports are")
         self.scene("The day is over")
         print(
             f"{counts['online']} online, {counts['updated']} updated, {counts['offline']} "
-            f"offline, {counts['syncs']} syncs; {left} left, and what was "
-            f"told {'is' if settled else 'IS NOT'} what the switch has."
+            f"offline, {counts['syncs']} syncs; {left} left. The ports "
+            f"reported are {'exactly' if settled else 'NOT'} those of the switch."
         )
 
     def _print(self, item: PortEvent | SyncMarker) -> None:

@@ -1,4 +1,4 @@
-"""dfovsdb doctor: what usually goes wrong, looked at in order."""
+"""dfovsdb doctor: examine what usually goes wrong, in order."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ _COLOURS = {"fine": "32", "note": "33", "wrong": "31"}
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "doctor",
-        help="what usually goes wrong, and what to do",
-        description="Looks at what usually goes wrong and says for each what is fine or what to "
-        "do. Status 0 where nothing is wrong, 1 where something is.",
+        help="find what usually goes wrong, and say what to do",
+        description="Examines what usually goes wrong, and says for each point whether it is "
+        "fine or what to do. The exit status is 1 if something is wrong, and 0 otherwise.",
     )
     common.add_connection(parser)
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="read the table with ovs.db.idl too, and compare it with what we have read",
+        help="also read the tables with ovs.db.idl, and compare the results",
     )
     parser.add_argument(
         "--timeout",
         type=common.seconds,
         default=5.0,
         metavar="S",
-        help="seconds for each answer, and for ovs-vswitchd to take a port (default: %(default)s)",
+        help="seconds to wait for each response, and for ovs-vswitchd to accept a port (default: "
+        "%(default)s)",
     )
     parser.set_defaults(command=doctor)
 

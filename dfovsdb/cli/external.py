@@ -1,11 +1,11 @@
-"""Commands that installed packages offer: found by the entry points `dfovsdb.commands`.
+"""Commands of other installed packages, found by the entry points `dfovsdb.commands`.
 
-Each names a module with `add(commands)`, as the modules beside this one; it is imported to know
-its arguments, so it imports a library only in what it does. No name of a command is known here.
+Each entry point names a module with `add(commands)`, like the modules beside this one. The module
+is imported to learn its arguments, so it should import a library only to run. This file knows no
+name of a command.
 
 The standard library finds entry points in 0.03 s, stevedore in 0.2 s, and `dfovsdb run` needs
-neither: so cli.py asks here only where somebody asks for help, or for a command that is not its
-own.
+neither. Therefore this file is used only if help is requested, or a command that is not built in.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no other na
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
-    """Add every command that is installed; one that cannot be used says why when it is called.
+    """Add every installed command; one that cannot be used says why when it is called.
 
-    A command of ours wins over another of its name.
+    A built-in command takes precedence over another with its name.
     """
     for name, offers in _offered():
         if name not in commands.choices:

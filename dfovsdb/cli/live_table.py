@@ -1,6 +1,6 @@
-"""The table of ports that `watch --live` shows: what is kept, and how it looks.
+"""The table of ports that `watch --live` shows: its contents and its appearance.
 
-The only module that imports rich. Time is an argument, in seconds that only rise.
+This is the only module that imports rich. Time is an argument, in seconds that only rise.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from dfovsdb.sinks.base import Sink
 from dfovsdb.text.escape import clean, counted
 from dfovsdb.text.events import port_facts
 
-MOMENT = 3.0  #: seconds for which a change is highlighted, and a port that left still shown
+MOMENT = 3.0  #: seconds for which a change is highlighted, and a departed port still shown
 _RATE_OVER = 10.0  # seconds
-_AROUND = 4  # lines that are not ports: two of the head, one of the table, one of the foot
+_AROUND = 4  # lines without a port: two of the head, one of the table, one of the foot
 
 _STYLES: dict[Action, str] = {"online": "bold green", "updated": "bold yellow", "offline": "red"}
 _STATES = {"ready": "", "pending": "yellow", "failed": "red", "gone": "red"}
@@ -36,9 +36,9 @@ class _Row(NamedTuple):
 
 
 class LiveTable(Sink):
-    """Keeps the ports that it is told, and when each changed; read by another thread.
+    """Keeps the ports that it receives, and when each changed; another thread reads it.
 
-    :param selection: which ports to keep.
+    :param selection: the ports to keep.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class LiveTable(Sink):
             return
         now = self._clock()
         with self._lock:
-            if event.action == "online" and self._syncing:  # known news; nothing to highlight
+            if event.action == "online" and self._syncing:  # not a change; nothing to highlight
                 now -= MOMENT
             else:
                 self._events.append(now)
@@ -71,9 +71,9 @@ class LiveTable(Sink):
         self._syncing = False
 
     def render(self, head: str, width: int, height: int) -> RenderableType:
-        """What the terminal shows.
+        """Return what the terminal shows.
 
-        :param head: of the first line: which server, and how it is with it; clean text.
+        :param head: the first line: the server, and the state of the connection; escaped text.
         """
         now = self._clock()
         with self._lock:
@@ -82,7 +82,7 @@ class LiveTable(Sink):
         there = [row.port for row in rows if row.action != "offline"]
         shown = _those_that_fit(rows, max(1, height - _AROUND))
         left = len(rows) - len(shown)
-        foot = f"and {left:,} more; what changed last is shown" if left else ""
+        foot = f"and {left:,} more; those that changed last are shown" if left else ""
         return Group(
             _line(head, "bold", width),
             _line(f"{_counts(there)}   {events / _RATE_OVER:.1f} events/s", "", width),
@@ -103,7 +103,7 @@ class LiveTable(Sink):
 
 
 def _those_that_fit(rows: list[_Row], number: int) -> list[_Row]:
-    """All, in an order that stays; where they are too many, those that changed last."""
+    """Return all ports in a stable order; if there are too many, those that changed last."""
     if len(rows) > number:
         rows = heapq.nlargest(number, rows, key=lambda row: (row.changed, row.port.uuid))
     return sorted(rows, key=lambda row: (row.port.kind, row.port.name, row.port.uuid))

@@ -1,4 +1,6 @@
-"""The command line: its parser, its errors and its exit status. What is done is in commands/."""
+"""The parser of the command line, its errors and its exit status. The commands are in modules of
+their own.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,12 @@ from dfovsdb.version import __version__
 #: In the order of the help.
 COMMANDS = (run, watch, replay, ports, doctor, plugins, new_plugin, sandbox)
 
-#: Options of the program itself, and what they take.
+#: Options of the program itself, and whether they take a value.
 _OPTIONS = {"--config-file": "FILE", "--config-dir": "DIR", "--debug": ""}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0 done, 1 failed, 2 wrong use."""
+    """Run a command; return the exit status: 0 done, 1 failed, 2 wrong use."""
     from dfovsdb.errors import ConfigurationError, DfovsdbError
 
     parser = _parser(argv)
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = " ".join(str(error).split())
         print(f"dfovsdb: {clean(words, longest=2000)}", file=sys.stderr)
         return WRONG_USE if isinstance(error, ConfigurationError) else FAILED
-    except BrokenPipeError:  # who read our output has left
+    except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except KeyboardInterrupt:
@@ -48,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _unknown(args: Sequence[str], command: str) -> str:
-    """What to say of arguments that a command does not have; some are the program's own."""
+    """Return an error about arguments that a command does not have; some belong to the program."""
     for arg in args:
         option = arg.partition("=")[0]
         if option in _OPTIONS:
@@ -58,14 +60,14 @@ def _unknown(args: Sequence[str], command: str) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """A parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(WRONG_USE, f"{self.prog}: {message}; see `{self.prog} --help`\n")
 
 
 def _parser(argv: Sequence[str] | None = ()) -> argparse.ArgumentParser:
-    """The parser; it knows the commands of other packages where the arguments may need them."""
+    """Return the parser; it has the commands of other packages if the arguments may need them."""
     parser: argparse.ArgumentParser = _Parser(
         prog="dfovsdb",
         description="The ports of an Open vSwitch host as events.",
@@ -93,21 +95,23 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="configuration; without it ~/.dfovsdb, ~, /etc/dfovsdb and /etc are searched "
-        "for dfovsdb.conf",
+        help="configuration file; by default dfovsdb.conf is searched "
+        "in ~/.dfovsdb, ~, /etc/dfovsdb and /etc",
     )
     parser.add_argument(
         "--config-dir",
         metavar="DIR",
         action="append",
         default=[],
-        help="read every *.conf of a folder, after the files",
+        help="also read every *.conf file in this folder, after the files",
     )
-    parser.add_argument("--debug", action="store_true", help="log more, and show tracebacks")
+    parser.add_argument(
+        "--debug", action="store_true", help="log more, and show tracebacks of errors"
+    )
 
 
 def _command(argv: Sequence[str] | None) -> str | None:
-    """The command that the arguments name, whichever it is; None where they name none."""
+    """Return the command in the arguments, whichever it is; None if there is none."""
     parser = _Parser(prog="dfovsdb", add_help=False)
     _add_options(parser)
     parser.add_argument("command", nargs="?")

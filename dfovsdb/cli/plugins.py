@@ -1,4 +1,4 @@
-"""dfovsdb plugins: what is installed, and what is enabled."""
+"""dfovsdb plugins: list what is installed, and what is enabled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dfovsdb.cli import common
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "plugins",
-        help="every installed classifier and sink",
+        help="list the installed classifiers and sinks",
         description="Lists every installed classifier and sink, which are enabled, in what "
         "order, and from which package; and why an enabled one cannot be used.",
     )

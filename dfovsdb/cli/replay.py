@@ -1,4 +1,4 @@
-"""dfovsdb replay: the events that a recording gives."""
+"""dfovsdb replay: print the events of a recording."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from dfovsdb.cli import common
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "replay",
-        help="the events that a recording gives",
+        help="print the events of a recording",
         description="Prints the events of a file that `dfovsdb watch --record` has written, as "
         "the configured classifiers see them, without any server.",
     )
-    parser.add_argument("file", metavar="FILE", help="a recording")
-    parser.add_argument("--json", action="store_true", help="JSON version 1, one object a line")
+    parser.add_argument(
+        "file", metavar="FILE", help="a file that `dfovsdb watch --record` has written"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON version 1, one object on each line"
+    )
     parser.set_defaults(command=replay)
 
 

@@ -1,4 +1,6 @@
-"""dfovsdb sandbox and dfovsdb demo: a throw-away Open vSwitch, to try and to look at."""
+"""dfovsdb sandbox and dfovsdb demo: a throw-away Open vSwitch for experiments, and a
+demonstration.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from dfovsdb.cli import common
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "sandbox",
-        help="a private, real Open vSwitch",
+        help="start a private, real Open vSwitch",
         description="Starts ovsdb-server and ovs-vswitchd in a private directory (no root, no "
         "kernel module), prints their connection, and ends with Ctrl-C.",
     )
@@ -21,12 +23,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
     parser = commands.add_parser(
         "demo",
-        help="a scripted day of a host, on a sandbox",
-        description="Plays a day of a host on a sandbox and shows the events it makes.",
+        help="play a day of a host on a private switch",
+        description="Plays a day of a host on a private switch, and prints the events.",
     )
-    parser.add_argument(
-        "--fast", action="store_true", help="without the pauses that make it readable"
-    )
+    parser.add_argument("--fast", action="store_true", help="without pauses between the scenes")
     parser.set_defaults(command=demo)
 
 

@@ -19,9 +19,9 @@ def write(name: str, parent: Path) -> Path:
     """Write the folder `dfovsdb-NAME`: a classifier, a sink, their tests and a configuration.
 
     :param name: of the kind and of the sink, a lower-case word.
-    :param parent: the folder in which the new one is made.
+    :param parent: the folder in which the new one is created.
     :returns: the new folder.
-    :raises ConfigurationError: the name will not do, is taken, or the folder is there.
+    :raises ConfigurationError: the name is invalid or taken, or the folder exists.
     """
     word = name.removeprefix("dfovsdb-")
     _check(word)
@@ -36,7 +36,7 @@ def write(name: str, parent: Path) -> Path:
         folder.mkdir()
         _copy(resources.files("dfovsdb") / "etc" / "new-plugin", folder, names)
     except FileExistsError:
-        raise ConfigurationError(f"{folder} is there already: choose another name") from None
+        raise ConfigurationError(f"{folder} already exists: choose another name") from None
     except OSError as error:
         raise ConfigurationError(f"{folder} cannot be written: {error.strerror}") from None
     return folder
@@ -45,7 +45,7 @@ def write(name: str, parent: Path) -> Path:
 def _check(word: str) -> None:
     if not _NAME.fullmatch(word):
         raise ConfigurationError(
-            f"{word!r:.80} will not do as a name: use lower-case letters and digits, as in "
+            f"{word!r:.80} is not a valid name: use lower-case letters and digits, as in "
             "edge or edge-router"
         )
     for finder in (plugins.CLASSIFIERS, plugins.SINKS):

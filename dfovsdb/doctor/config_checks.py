@@ -1,6 +1,7 @@
-"""Whether `dfovsdb run` would start with this configuration, looked at without starting anything.
+"""Checks whether `dfovsdb run` would start with this configuration, without starting anything.
 
-As the doctor does, and for it; what a sink finds out when it is opened is not known here.
+The checks look as the doctor does, and for it. What a sink finds out when it is opened is not
+known here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dfovsdb.text.escape import clean
 
 
 def examine(conf: cfg.ConfigOpts) -> Iterator[Finding]:
-    """What the start would refuse, and the names that it would warn of."""
+    """Check what the start would refuse, and the names that it would warn about."""
     yield from options_are_read(conf)
     yield from sinks_can_be_built(conf)
     if conf.dfovsdb.state_dir:
@@ -38,12 +39,14 @@ def options_are_read(conf: cfg.ConfigOpts) -> Iterator[Finding]:
         yield Finding("wrong" if mistaken else "note", "options", clean(words, 1000))
     if not names:
         files = ", ".join(map(clean, opts.files(conf)))
-        words = f"every name is known in {files}" if files else "no file is read: the defaults"
+        words = (
+            f"every name is known in {files}" if files else "no file is read; the defaults apply"
+        )
         yield Finding("fine", "options", words)
 
 
 def sinks_can_be_built(conf: cfg.ConfigOpts) -> Iterator[Finding]:
-    """They are installed and take their options; none is opened."""
+    """The plugins are installed and accept their options; none is opened."""
     try:
         built = plugins.SINKS.build(conf.dfovsdb.sinks, conf)
     except DfovsdbError as error:
@@ -56,20 +59,20 @@ def sinks_can_be_built(conf: cfg.ConfigOpts) -> Iterator[Finding]:
 
 
 def state_dir_is_usable(state_dir: str) -> Finding:
-    """The folder is there and its files may be written; nothing is made or locked."""
+    """The folder exists and its files may be written; nothing is created or locked."""
     try:
         view_store.check_folder(state_dir)
     except DfovsdbError as error:
         return Finding("wrong", "state_dir", clean(str(error), 1000))
-    return Finding("fine", "state_dir", f"{clean(state_dir)} is there and may be written to")
+    return Finding("fine", "state_dir", f"{clean(state_dir)} exists and may be written to")
 
 
 def port_is_free(listen: str) -> Finding:
-    """[metrics] can listen there, or one of us does already: the agent that runs."""
+    """[metrics] can listen there, or dfovsdb already does: the running agent."""
     try:
         web()
         held = is_held_by_us(listen)
     except DfovsdbError as error:
         return Finding("wrong", "metrics", clean(str(error), 1000))
-    words = "a dfovsdb listens there: the agent that runs?" if held else "it is free"
+    words = "dfovsdb already listens there: probably the running agent" if held else "it is free"
     return Finding("fine", "metrics", f"[metrics] listen = {clean(listen)}: {words}")

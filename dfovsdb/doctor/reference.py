@@ -1,7 +1,7 @@
-"""The reference: the same ports, read by ovs.db.idl, the client that Open vSwitch ships.
+"""The reference: the same ports, read by ovs.db.idl, the client library of Open vSwitch.
 
-It shares the classifiers with dfovsdb and nothing else: not the socket, the decoding, the
-replica, the lifecycle or the delivery.
+It shares the classifiers with dfovsdb and nothing else: not the socket, the decoding, the replica,
+the lifecycle or the delivery.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from dfovsdb.model import CORE_COLUMNS, TABLE, Interface, Port
 from dfovsdb.ovsdb.surroundings import BRIDGE_COLUMNS, PORT_COLUMNS
 from dfovsdb.plugins import default_classifiers
 
-with warnings.catch_warnings():  # ovs.poller imports eventlet where it is installed, which warns
+with warnings.catch_warnings():  # ovs.poller imports eventlet if it is installed, which warns
     warnings.simplefilter("ignore")
     import ovs.db.idl
     import ovs.poller
 
-#: Facts that the switch forgets when the database restarts; dfovsdb keeps the last known.
+#: Facts that the switch forgets when the database restarts; dfovsdb keeps the last known ones.
 EPHEMERAL = ("admin_state", "link_state", "mac_in_use")
 
 
@@ -35,8 +35,8 @@ class Reference:
 
     :param connection: `tcp:HOST:PORT` or `unix:PATH`.
     :param schema: path of the server's schema.
-    :param tables: what is read; from Port and Bridge the surroundings of each row are computed
-        afresh, whenever somebody asks.
+    :param tables: the tables to read; from Port and Bridge the surroundings of each row are
+        computed again at each request.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class Reference:
         self._idl.close()
 
     def refresh(self, timeout: float = 20) -> None:
-        """Read until there is something and nothing more to read.
+        """Read until there is something, and then nothing more to read.
 
-        :raises TimeoutError: the server does not answer.
+        :raises TimeoutError: the server does not respond.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -83,10 +83,10 @@ class Reference:
             if self._idl.has_ever_connected() and self._idl.change_seqno == before:
                 return
             if time.monotonic() > deadline:
-                raise TimeoutError("the reference client was not served")
+                raise TimeoutError("the reference client received nothing")
 
     def ports(self) -> dict[str, Port]:
-        """The ports by uuid, as of the last refresh()."""
+        """Return the ports by uuid, as of the last refresh()."""
         rows = [_interface(row) for row in self._idl.tables[TABLE].rows.values()]
         patches = {(row.name, row.options.get("peer")) for row in rows if row.type == "patch"}
         surroundings = self._surroundings() if self._surrounded else {}
@@ -102,7 +102,7 @@ class Reference:
         return ports
 
     def _surroundings(self) -> dict[str, dict[str, Any]]:
-        """Return what the rows of Port and Bridge say of each Interface, by its uuid."""
+        """Return what the rows of Port and Bridge say about each Interface, by its uuid."""
         bridges = {
             port.uuid: bridge.name
             for bridge in self._idl.tables["Bridge"].rows.values()
@@ -124,7 +124,7 @@ class Reference:
 
 
 def differences(ours: dict[str, Port], theirs: dict[str, Port]) -> list[str]:
-    """What differs, a line each; facts that are unknown to the reference aside."""
+    """Return what differs, one line for each difference, except facts unknown to the reference."""
     lines = [f"only here: {ours[uuid]}" for uuid in ours.keys() - theirs.keys()]
     lines += [f"only there: {theirs[uuid]}" for uuid in theirs.keys() - ours.keys()]
     for uuid in ours.keys() & theirs.keys():
@@ -139,7 +139,7 @@ def differences(ours: dict[str, Port], theirs: dict[str, Port]) -> list[str]:
 
 
 def _unknown(mine: dict[str, Any], other: dict[str, Any]) -> set[str]:
-    """Return the facts that the switch has forgotten, of which dfovsdb keeps the last known."""
+    """Return the facts that the switch has forgotten and dfovsdb still knows."""
     if mine["ofport"] != other["ofport"] or any(other[name] is not None for name in EPHEMERAL):
         return set()
     if (mine["state"], other["state"]) == ("gone", "ready"):

@@ -1,8 +1,8 @@
-"""What usually goes wrong between an Open vSwitch and us, looked at in order.
+"""What usually goes wrong between an Open vSwitch and dfovsdb, examined in order.
 
-A check is a function of a Context that yields findings; CHECKS is the list of them. One that
-raises StopExamination ends the examination: what comes after it could only repeat it.
-Nothing here changes a database: what is asked reads.
+A check is a function of a Context that yields findings; CHECKS is the list of them. A check that
+raises StopExamination ends the examination, because later checks could only repeat the problem.
+Nothing here changes a database: all requests only read.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _POLL = 0.05  # seconds
 
 
 class Finding(NamedTuple):
-    """What a check has seen, in one line, and what to do about it."""
+    """What a check has found, in one line, and what to do about it."""
 
     level: Level
     subject: str
@@ -56,7 +56,7 @@ class Finding(NamedTuple):
 
 
 class StopExamination(Exception):
-    """There is no point in looking further: the finding that says why."""
+    """Further checks are pointless: the finding that says why."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.words)
@@ -64,10 +64,11 @@ class StopExamination(Exception):
 
 
 class Context:
-    """One server, and what was learned of it so far.
+    """One server, and what is known about it so far.
 
-    :param options: of the connection, as Monitor takes them.
-    :param timeout: seconds that the server has for each answer, and ovs-vswitchd for a port.
+    :param options: of the connection, as for a Monitor.
+    :param timeout: seconds to wait for each response of the server, and for ovs-vswitchd to accept
+        a port.
     """
 
     def __init__(
@@ -89,32 +90,32 @@ class Context:
         self.monitor = Monitor(connection, classifiers=[self.everything], **self.options)
 
     def rows(self) -> list[Interface]:
-        """Every row of the table, by name."""
+        """Return every row of the table, by name."""
         rows = (port.interface for port in self.monitor.ports().values())
         return sorted((row for row in rows if row is not None), key=lambda row: row.name)
 
     @functools.cached_property
     def claims(self) -> list[tuple[Interface, Port | None]]:
-        """Every row with the port that a classifier makes of it, as it was when first asked."""
+        """Return every row with the port that a classifier makes of it, as of the first call."""
         return [(row, self.chain.port(row, None)) for row in self.rows()]
 
     @property
     def ports(self) -> list[Port]:
-        """Every row that a classifier claims."""
+        """Return every row that a classifier claims."""
         return [port for _, port in self.claims if port is not None]
 
     @functools.cached_property
     def tls(self) -> Tls | None:
-        """What secures the connection, as a Monitor makes it of the same options."""
+        """Return what secures the connection, as a Monitor makes it from the same options."""
         if self.address.method != "ssl":
             return None
         files = (self.options.get(f"ssl_{name}_file") for name in ("key", "cert", "ca_cert"))
         return Tls(*files, check_hostname=self.options.get("ssl_check_hostname", True))
 
     def ask(self, method: str, params: list[Any]) -> Any:
-        """One request on a connection of its own; its result.
+        """Make one request on a connection of its own; return its result.
 
-        :raises ConnectionLost: there is no answer.
+        :raises ConnectionLost: there is no response.
         """
         decoder = jsonrpc.Decoder(256 << 20)
         deadline = time.monotonic() + self.timeout
@@ -132,7 +133,7 @@ class Context:
 
 
 def examine(case: Context, *, verify: bool = False) -> Iterator[Finding]:
-    """Run the checks, in order, as far as it makes sense."""
+    """Run the checks in order, as far as they make sense."""
     try:
         for check in (*CHECKS, equals_the_reference) if verify else CHECKS:
             yield from check(case)
@@ -148,7 +149,7 @@ def examine(case: Context, *, verify: bool = False) -> Iterator[Finding]:
 
 
 def socket_may_be_opened(case: Context) -> Iterator[Finding]:
-    """A unix socket is there, and this user may connect to it."""
+    """There is a unix socket, and this user may connect to it."""
     if case.address.method != "unix":
         return
     path, me = Path(case.address.host), _user(os.geteuid())
@@ -159,7 +160,7 @@ def socket_may_be_opened(case: Context) -> Iterator[Finding]:
         words = f"{path}: {error.strerror} (as {me})"
         raise StopExamination(Finding("wrong", "socket", words, remedy)) from None
     if not stat.S_ISSOCK(mode.st_mode):
-        raise StopExamination(Finding("wrong", "socket", f"{path} is no socket"))
+        raise StopExamination(Finding("wrong", "socket", f"{path} is not a socket"))
     with socket.socket(socket.AF_UNIX) as client:
         if code := client.connect_ex(str(path)):
             user, group = _user(mode.st_uid), _group(mode.st_gid)
@@ -174,11 +175,13 @@ def socket_may_be_opened(case: Context) -> Iterator[Finding]:
                 )
             words += f"{os.strerror(code)} (as {me})"
             raise StopExamination(Finding("wrong", "socket", words, remedy))
-    yield Finding("fine", "socket", f"{path} is there and may be opened by {me}, who runs this")
+    yield Finding(
+        "fine", "socket", f"{path} exists and may be opened by {me}, the user who runs this"
+    )
 
 
 def server_answers(case: Context) -> Iterator[Finding]:
-    """It is an ovsdb-server, and has the database."""
+    """The server is an ovsdb-server, and has the database."""
     began = time.monotonic()
     try:
         databases = case.ask("list_dbs", [])
@@ -186,7 +189,8 @@ def server_answers(case: Context) -> Iterator[Finding]:
         remedy = (
             ""
             if error.reason == "connect"
-            else "is it an ovsdb-server, and does it live? `ovs-appctl -t ovsdb-server version`"
+            else "check that it is an ovsdb-server and that it is running: "
+            "`ovs-appctl -t ovsdb-server version`"
         )
         raise StopExamination(
             Finding("wrong", "server", clean(str(error), 1000), remedy)
@@ -195,14 +199,14 @@ def server_answers(case: Context) -> Iterator[Finding]:
     yield Finding("fine", "server", f"{case.address} answers within {milliseconds:.0f} ms")
     if DATABASE not in (databases or ()):
         names = ", ".join(clean(str(name)) for name in databases or ()) or "none"
-        words = f"there is no database {DATABASE}; there is {names}"
+        words = f"there is no database {DATABASE}; the server has {names}"
         raise StopExamination(
             Finding("wrong", "database", words, "connect to the ovsdb-server of Open vSwitch")
         )
 
 
 def columns_are_there(case: Context) -> Iterator[Finding]:
-    """The schema has what is monitored."""
+    """The schema contains what is monitored."""
     case.schema = case.ask("get_schema", [DATABASE]) or {}
     tables = case.schema.get("tables", {})
     if TABLE not in tables:
@@ -211,18 +215,20 @@ def columns_are_there(case: Context) -> Iterator[Finding]:
     yield Finding("fine", "database", f"{DATABASE} {version} has a table {TABLE}")
     wanted = {*CORE_COLUMNS, *case.chain.extra_columns}
     missing = sorted(wanted - tables[TABLE]["columns"].keys())
-    words = f"it lacks {', '.join(missing)}"
+    words = f"it does not have {', '.join(missing)}"
     if REQUIRED_COLUMNS.intersection(missing):
-        remedy = "no port can be told without them: is this the database of an Open vSwitch?"
+        remedy = "these columns are required: is this a database of Open vSwitch?"
         raise StopExamination(Finding("wrong", "columns", words, remedy))
     if missing:
-        yield Finding("note", "columns", words, "they are taken as empty; an older Open vSwitch")
+        yield Finding(
+            "note", "columns", words, "they count as empty; this is an older Open vSwitch"
+        )
     else:
-        yield Finding("fine", "columns", f"all {len(wanted)} that are monitored are there")
+        yield Finding("fine", "columns", f"all {len(wanted)} monitored columns exist")
 
 
 def table_is_read(case: Context) -> Iterator[Finding]:
-    """The monitor that everyone else uses gets the table."""
+    """The server answers the monitor request with the tables."""
     case.monitor.start()
     if not case.monitor.wait_synced(case.timeout):
         words = case.monitor.trouble or f"not read within {case.timeout:g} s"
@@ -234,14 +240,14 @@ def table_is_read(case: Context) -> Iterator[Finding]:
 
 
 def switch_lives(case: Context) -> Iterator[Finding]:
-    """ovs-vswitchd is there, and gives new interfaces their OpenFlow port."""
+    """ovs-vswitchd is running, and gives new interfaces their OpenFlow port."""
     remedy = "start it; on Debian and Ubuntu `systemctl restart openvswitch-switch`"
     process = _vswitchd(case)
     if process == "gone":
-        yield Finding("wrong", "ovs-vswitchd", "its process is not there", remedy)
+        yield Finding("wrong", "ovs-vswitchd", "its process does not exist", remedy)
     elif process == "stopped":
-        words = "its process is stopped (SIGSTOP, or a debugger holds it)"
-        remedy = "let it go on: `kill -CONT PID`"
+        words = "its process is stopped (by SIGSTOP or a debugger)"
+        remedy = "let it continue: `kill -CONT PID`"
         yield Finding("wrong", "ovs-vswitchd", words, remedy)
     at_fault = process in ("gone", "stopped")
     deadline = time.monotonic() + case.timeout
@@ -263,13 +269,15 @@ def classifiers_claim(case: Context) -> Iterator[Finding]:
         yield Finding("fine", "classifier", f"{clean(classifier.kind)}: {counts[classifier.kind]}")
     for kind, errors in case.chain.failures.by_kind.items():
         words = f"{clean(kind)} failed on {counted(errors, 'row')}"
-        yield Finding("wrong", "classifier", words, "its log line has the row and the traceback")
+        yield Finding(
+            "wrong", "classifier", words, "the log line contains the row and the traceback"
+        )
     if not case.classifiers:
         yield Finding("wrong", "classifier", "none is enabled", "set [dfovsdb] classifiers")
 
 
 def unclaimed_rows(case: Context) -> Iterator[Finding]:
-    """What nobody claims, and what it lacks."""
+    """Which interfaces no classifier claims, and what they would need."""
     unclaimed = [row for row, port in case.claims if port is None]
     for row in unclaimed[:_MOST]:
         near = (
@@ -277,7 +285,7 @@ def unclaimed_rows(case: Context) -> Iterator[Finding]:
             for classifier in case.classifiers
             if (why := _nearly(classifier, row))
         )
-        words = f"{clean(row.name)} (type {clean(row.type or 'system')}) is of no kind"
+        words = f"no classifier claims {clean(row.name)} (type {clean(row.type or 'system')})"
         yield Finding("note", "unclaimed", words, "; ".join(near))
     if more := len(unclaimed) - _MOST:
         if more > 0:
@@ -290,7 +298,7 @@ def ports_failed(case: Context) -> Iterator[Finding]:
     for port in failed[:_MOST]:
         words = f"{clean(port.kind)} {clean(port.name)}: {clean(port.error or 'no reason given')}"
         show = f"`ovs-vsctl list Interface {shlex.quote(clean(port.name))}`"
-        remedy = f"put that right and it is taken; {show} has all of it"
+        remedy = f"correct this, and the switch will open it; {show} shows all of it"
         yield Finding("wrong", "failed port", words, remedy)
     if (more := len(failed) - _MOST) > 0:
         yield Finding("wrong", "failed port", f"and {more} more")
@@ -299,7 +307,7 @@ def ports_failed(case: Context) -> Iterator[Finding]:
 
 
 def iface_ids_are_unique(case: Context) -> Iterator[Finding]:
-    """No VIF is on two interfaces, but while it migrates."""
+    """No VIF is on two interfaces, except while it migrates."""
     rows: dict[str, list[Interface]] = defaultdict(list)
     for row in case.rows():
         if iface_id := row.external_ids.get("iface-id"):
@@ -309,9 +317,11 @@ def iface_ids_are_unique(case: Context) -> Iterator[Finding]:
         words = f"{clean(iface_id)} is on {_names(same)}"
         active = [row for row in same if row.external_ids.get("iface-status") != "inactive"]
         if len(active) > 1:
-            yield Finding("wrong", "iface-id", words, "remove it from those that are left over")
+            yield Finding(
+                "wrong", "iface-id", words, "remove it from the interfaces that are left over"
+            )
         else:
-            yield Finding("note", "iface-id", words, "one is active: a live migration?")
+            yield Finding("note", "iface-id", words, "one is active: perhaps a live migration")
     if not several:
         yield Finding("fine", "iface-id", "none is on two interfaces")
 
@@ -330,7 +340,9 @@ CHECKS: tuple[Callable[[Context], Iterable[Finding]], ...] = (
 
 
 def equals_the_reference(case: Context) -> Iterator[Finding]:
-    """Our replica and that of ovs.db.idl, which shares nothing with it but the classifier."""
+    """The replica of dfovsdb equals that of ovs.db.idl, which shares only the classifiers with
+    it.
+    """
     from dfovsdb.doctor.reference import Reference, differences
     from dfovsdb.doctor.tls_proxy import TlsProxy
 
@@ -343,7 +355,7 @@ def equals_the_reference(case: Context) -> Iterator[Finding]:
         file.flush()
         reference = stack.enter_context(Reference(connection, Path(file.name), [case.everything]))
         deadline = time.monotonic() + case.timeout
-        while True:  # both read a switch that goes on changing
+        while True:  # both read a switch that keeps changing
             try:
                 reference.refresh(case.timeout)
             except TimeoutError as error:
@@ -354,7 +366,7 @@ def equals_the_reference(case: Context) -> Iterator[Finding]:
                 break
     if different:
         words = f"{counted(len(different), 'difference')} to ovs.db.idl"
-        yield Finding("wrong", "verify", words, "this is a mistake of dfovsdb: report it, please")
+        yield Finding("wrong", "verify", words, "this is a bug in dfovsdb: please report it")
         for line in different[:_MOST]:
             yield Finding("wrong", "verify", clean(line, 500))
     else:
@@ -363,7 +375,7 @@ def equals_the_reference(case: Context) -> Iterator[Finding]:
 
 
 class _Everything(Classifier):
-    """Claims every row, with all that it holds, so that all of it is compared."""
+    """Claims every row, with everything that it contains, so that all of it is compared."""
 
     kind = "interface"
 
@@ -381,7 +393,7 @@ class _Everything(Classifier):
 
 
 def _user(uid: int) -> str:
-    """The name of a user, or the number where there is none."""
+    """Return the name of a user, or the number if there is none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -396,12 +408,12 @@ def _group(gid: int) -> str:
 
 
 def _vswitchd(case: Context) -> Process | None:
-    """By the pid files beside the socket; None where they do not tell."""
+    """Return the state of the process according to its pid file; None if it cannot be told."""
     if case.address.method != "unix":
         return None
     folder = Path(case.address.host).parent
     if _process(folder / "ovsdb-server.pid") == "gone":
-        return None  # another layout, or processes that we cannot see
+        return None  # another layout, or processes that this user cannot see
     return _process(folder / "ovs-vswitchd.pid")
 
 
@@ -410,12 +422,14 @@ def _process(pid_file: Path) -> Process:
         facts = Path("/proc", str(int(pid_file.read_text())), "stat").read_text()
     except (OSError, ValueError):
         return "gone"
-    state = facts.rpartition(")")[2].split()[0]  # proc(5); the name before it may hold anything
+    state = facts.rpartition(")")[2].split()[0]  # proc(5); the name before it may contain anything
     return "gone" if state in "ZX" else "stopped" if state in "Tt" else "runs"
 
 
 def _nearly(classifier: Classifier, row: Interface) -> str | None:
-    """What a row lacks to be of a kind, as its classifier says it; it is somebody's code."""
+    """Return what a row would need to be of a kind, according to the classifier, which is
+    third-party code.
+    """
     try:
         words = classifier.nearly(row)
         return words and str(words)

@@ -1,6 +1,6 @@
-"""A unix socket that leads to a server over TLS, for a client that checks less than we do.
+"""A unix socket that leads to a server over TLS, for a client that checks less than dfovsdb does.
 
-Bytes go through as they are; nothing here knows what they say.
+Bytes are passed on unchanged; nothing here knows their meaning.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Self
 from dfovsdb.ovsdb.address import Address
 from dfovsdb.tls import Tls
 
-_SLOWEST = 5.0  # seconds for the server to shake hands, and to take what is sent
+_SLOWEST = 5.0  # seconds for the TLS handshake of the server, and for it to accept what is sent
 
 
 class TlsProxy:
@@ -34,7 +34,7 @@ class TlsProxy:
 
     @property
     def connection(self) -> str:
-        """Where a client connects to."""
+        """Return the address for the client."""
         return f"unix:{self._folder.name}/db.sock"
 
     def __enter__(self) -> Self:
@@ -47,7 +47,7 @@ class TlsProxy:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(OSError):  # it is closed already where the server has failed
+        with contextlib.suppress(OSError):  # it is closed already if the server has failed
             self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join(_SLOWEST)
         self._folder.cleanup()
@@ -66,7 +66,7 @@ class TlsProxy:
 
 
 def _join(client: socket.socket, server: ssl.SSLSocket) -> None:
-    """Hand bytes over in both directions until one of them ends."""
+    """Pass bytes on in both directions until one side ends."""
     with selectors.DefaultSelector() as selector:
         for end in (client, server):
             selector.register(end, selectors.EVENT_READ)
@@ -79,7 +79,7 @@ def _join(client: socket.socket, server: ssl.SSLSocket) -> None:
                 server.sendall(data)
             if server in readable or server.pending():
                 server.setblocking(False)
-                with contextlib.suppress(ssl.SSLWantReadError):  # no whole record yet
+                with contextlib.suppress(ssl.SSLWantReadError):  # not a whole record yet
                     if not (data := server.recv(1 << 16)):
                         return
                     client.sendall(data)

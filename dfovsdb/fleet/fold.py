@@ -1,26 +1,26 @@
-"""How the log is read: what was there twice counts once, and what it says in the end.
+"""How the log is read: repeated messages count once, and what all messages add up to.
 
-No I/O: it is fed the messages of the log, in their order.
+No I/O: it receives the messages of the log in their order.
 """
 
 from __future__ import annotations
 
 from dfovsdb.model import Port, PortEvent, SyncMarker
 
-#: An agent offers a batch again, 500 events at most (and its markers); what lies this far back
-#: was there before.
+#: An agent offers a batch again, 500 events at most (and its markers); an older message
+#: is a repetition.
 _BACK = 2000
 
 
 class Seen:
-    """Knows messages again by their ids, `HOST:EPOCH:SEQ`."""
+    """Recognizes repeated messages by their ids, `HOST:EPOCH:SEQ`."""
 
     def __init__(self) -> None:
         self._highest: dict[str, int] = {}  # by HOST:EPOCH
         self._recent: dict[str, set[int]] = {}
 
     def __call__(self, message_id: str) -> bool:
-        """Whether it was seen before; now it is. What has no id of ours never was."""
+        """Return whether this id was seen before, and remember it. Other ids count as new."""
         source, _, number = message_id.rpartition(":")
         if not source or not number.isdecimal():
             return False
@@ -37,19 +37,19 @@ class Seen:
 
 
 class Fold:
-    """The ports of every host, as the log says them: `ports[host][uuid]`.
+    """The ports of every host according to the log: `ports[host][uuid]`.
 
-    A port that left while its agent was dead is not told offline: it is missing from the next
-    sync. So the end of a sync in which every port was told removes those that were not.
+    A port that left while its agent was down is not reported offline: it is missing from the next
+    sync. Therefore the end of a sync that contained every port removes all others.
     """
 
     def __init__(self) -> None:
         self.ports: dict[str, dict[str, Port]] = {}
-        self._in_sync: dict[str, set[str]] = {}  # by host: what was told since it began
+        self._in_sync: dict[str, set[str]] = {}  # by host: the ports of the sync in progress
         self._seen = Seen()
 
     def add(self, item: PortEvent | SyncMarker, message_id: str) -> bool:
-        """Take a message; False where it was there before, and so changes nothing."""
+        """Add a message; return False if it is a repetition, and so changes nothing."""
         if self._seen(message_id):
             return False
         ports = self.ports.setdefault(item.host, {})

@@ -1,4 +1,4 @@
-"""What the fleet keeps, read: where a VIF is, ports, hosts, and the log. Coroutines."""
+"""Reads what the fleet stores: where a VIF is, ports, hosts, and the log. Coroutines."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ from dfovsdb.sinks.nats.subjects import PREFIX, name_of, token
 T = TypeVar("T")
 
 _RETRY = 1.0  # seconds after a connection was lost
-INBOX = "_INBOX.fleet"  #: where answers come; no host's agent has this one
+INBOX = "_INBOX.fleet"  #: where responses arrive; no agent of a host has this prefix
 
 
 class Claim(NamedTuple):
-    """A host says that a VIF is on a port of it."""
+    """The claim of a host that a VIF is on one of its ports."""
 
     host: str
     port: Port
-    fresh: bool  #: the host's agent is heard of
-    sequence: int  #: in the bucket: a higher one was said later
+    fresh: bool  #: the agent of the host has a recent heartbeat
+    sequence: int  #: position in the bucket: a higher one was stored later
 
     @property
     def installed(self) -> bool:
-        """Whether OVN says that the flows of the VIF are installed there."""
+        """Return whether OVN says that the flows of the VIF are installed there."""
         return self.port.attributes.get("ovn_installed") == "true"
 
     @property
     def active(self) -> bool:
-        """Whether Nova says that the VIF is in use there, of two hosts that have it."""
+        """Return whether Nova says that the VIF is in use there, if two hosts have it."""
         return self.port.attributes.get("iface_status") == "active"
 
 
 class Host(NamedTuple):
-    """A host that has ever been heard of."""
+    """A host that has ever reported."""
 
     name: str
-    heartbeat: Heartbeat | None  #: None where it is stale
+    heartbeat: Heartbeat | None  #: None if it is stale
     ports: int
     last: datetime | None  #: the last heartbeat, or the last sync
 
@@ -67,8 +67,8 @@ class LogItem(NamedTuple):
 class Fleet:
     """An asynchronous context manager: within it there is a connection.
 
-    :param notice: is told, in one line, what was in the way: a connection that was lost, or a
-        value that no agent can have written.
+    :param notice: receives a line about each problem: a lost connection, or a value that no agent
+        can have written.
     """
 
     def __init__(
@@ -91,13 +91,13 @@ class Fleet:
         await self._link.close()
 
     async def create(self, streams: Streams) -> list[str]:
-        """Make the stream and the buckets, with these settings; their names as streams."""
+        """Create the stream and the buckets with these settings; return their names as streams."""
         return list(await streams.ready(self._link, create=True))
 
     async def where(self, iface_id: str) -> list[Claim]:
-        """Every host that claims a VIF, the one that has it first.
+        """Return every host that claims a VIF, the one that has it first.
 
-        The server looks its keys up; then they, and the heartbeats of the hosts, are read.
+        The server looks up its keys; then they and the heartbeats of the hosts are read.
         """
         vifs, hosts = self._streams.vifs_bucket, self._streams.hosts_bucket
         keys = await self._link.subjects(
@@ -121,7 +121,7 @@ class Fleet:
         return sorted(claims, key=_rank)
 
     async def ports(self, host: str | None = None) -> AsyncIterator[tuple[str, Port]]:
-        """The ports of a host, or of all, with the host's name; in no order."""
+        """Return the ports of a host, or of all, with the name of the host; in no order."""
         keys = ">" if host is None else f"{token(host)}.>"
         async for entry, words in self._entries(self._streams.ports_bucket, keys, values=True):
             port = self._read(entry, decode_port)
@@ -129,7 +129,7 @@ class Fleet:
                 yield _name(words[0]), port
 
     async def hosts(self) -> list[Host]:
-        """Every host that has a heartbeat, ports, or a sync in the log; by name."""
+        """Return every host that has a heartbeat, ports, or a sync in the log; by name."""
         heartbeats: dict[str, Heartbeat] = {}
         async for entry, words in self._entries(self._streams.hosts_bucket, ">", values=True):
             heartbeat = self._read(entry, _decode_heartbeat)
@@ -159,11 +159,11 @@ class Fleet:
     async def log(
         self, since: datetime | None = None, host: str | None = None
     ) -> AsyncGenerator[LogItem, None]:
-        """The events of all hosts, or of one, as they come; without end, each once.
+        """Yield the events of all hosts, or of one, as they arrive, without end, each once.
 
-        A connection that is lost is made again, and the log followed from where it was.
+        A lost connection is made again, and the log followed from where it was.
 
-        :param since: begin with what was stored then; None begins with what is new.
+        :param since: begin with what was stored then; None begins with new events.
         """
         stream, seen = self._streams.stream, Seen()
         subject = f"{PREFIX}.>" if host is None else f"{PREFIX}.{token(host)}.>"
@@ -174,7 +174,7 @@ class Fleet:
         else:
             info = await self._link.stream(stream)
             if info is None:
-                raise NatsError(f"stream {stream} is not there")
+                raise NatsError(f"stream {stream} does not exist")
             start = _from(info.state.last_seq + 1)
         while True:
             try:
@@ -186,28 +186,30 @@ class Fleet:
                     if item is not None and not seen(message_id):
                         yield LogItem(item, entry.value, message_id, entry.sequence)
             except NatsError as error:
-                self._notice(f"{error}; going on as soon as that is over")
+                self._notice(f"{error}; continuing as soon as possible")
                 await self._link.close()
                 await asyncio.sleep(_RETRY)
 
     def _read(self, entry: Entry, decode: Callable[[bytes], T]) -> T | None:
-        """What an agent has written; None, and a notice, where somebody else wrote it."""
+        """Return what an agent has written; None, with a notice, if something else wrote it."""
         try:
             return decode(entry.value)
         except ValueError as error:  # of msgspec, too
-            self._notice(f"{entry.subject}, message {entry.sequence}, is not of an agent: {error}")
+            self._notice(
+                f"{entry.subject}, message {entry.sequence}, was not written by an agent: {error}"
+            )
             return None
 
     async def _entries(
         self, bucket: str, keys: str, *, values: bool
     ) -> AsyncIterator[tuple[Entry, list[str]]]:
-        """The values of a bucket, with the words of their keys."""
+        """Return the values of a bucket, with the tokens of their keys."""
         prefix = key_subject(bucket, "")
         async for entry in self._link.last(
             bucket_stream(bucket), key_subject(bucket, keys), values=values
         ):
             words = entry.subject.removeprefix(prefix).split(".")
-            if _is_value(entry) and MARK not in words:  # what a host keeps for itself
+            if _is_value(entry) and MARK not in words:  # lists that a host keeps for itself
                 yield entry, words
 
 
@@ -220,9 +222,9 @@ def _from(sequence: int) -> api.ConsumerConfig:
 def _rank(claim: Claim) -> tuple[bool, bool, bool, bool, bool, bool, int]:
     """Order claims by what the platform says is true.
 
-    OVN's ovn-installed comes first, then Nova's iface-status, then whether the agent is heard of;
-    then the VIF's own row before patch ports and before the second row of an emulated device, a
-    ready one before others, and who said it last.
+    OVN's ovn-installed comes first, then Nova's iface-status, then whether the agent has a recent
+    heartbeat; then the VIF's own row before patch ports and before the second row of an emulated
+    device, a ready one before others, and the latest claim.
     """
     port = claim.port
     return (
@@ -241,7 +243,7 @@ def _is_value(entry: Entry) -> bool:
 
 
 def _name(word: str) -> str:
-    """A host's name; the token itself, where it was too long to be kept."""
+    """Return the name of a host; the token itself if the name was too long to be kept."""
     name = name_of(word)
     return word if name is None else name
 

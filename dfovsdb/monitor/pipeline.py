@@ -1,6 +1,6 @@
 """From messages to facts: the replica says which rows differ, the chain which ports they are.
 
-No I/O, no clock: the loop of a monitor reads with it, and so does a replay of a recording.
+No I/O, no clock: both the loop of a monitor and the playing of a recording use it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dfovsdb.ovsdb.session import Changes, Snapshot
 
 
 class Pipeline:
-    """Publishes what messages mean."""
+    """Publishes the facts of messages."""
 
     def __init__(self, chain: Chain, dispatcher: Dispatcher) -> None:
         self._chain = chain
@@ -25,13 +25,13 @@ class Pipeline:
 
     @property
     def rows(self) -> int:
-        """How many rows the replica holds."""
+        """Return how many rows the replica has."""
         return len(self._table.rows)
 
     def apply(self, message: Snapshot | Changes) -> None:
-        """Apply a message and publish its facts; a snapshot has the whole table told.
+        """Apply a message and publish its facts; a snapshot starts a sync of every sink.
 
-        :raises ProtocolError: it does not fit; no row was changed.
+        :raises ProtocolError: it cannot be applied; no row was changed.
         """
         if isinstance(message, Snapshot):
             self._dispatcher.publish_sync(self._facts(self._table.replace(*message)))
@@ -41,14 +41,16 @@ class Pipeline:
             self._chain.failures.sum_up()
 
     def forget(self) -> None:
-        """Hold the rows of which the sinks know, whatever the replica made of them since."""
+        """Restore the rows that the sinks know, whatever the replica has changed since."""
         ports = self._dispatcher.ports()
         self._table = Replica(
             {uuid: port.interface for uuid, port in ports.items() if port.interface}
         )
 
     def _facts(self, deltas: Sequence[RowDelta]) -> list[Fact]:
-        """What the deltas say of ports; of rows that were and are no port, nothing."""
+        """Yield the facts of the deltas about ports; none about rows that were not and are not
+        ports.
+        """
         facts: list[Fact] = []
         for uuid, _old, new in deltas:
             last = self._dispatcher.last(uuid)

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class _Waiting(Sink, abc.ABC, Generic[T]):
-    """Keeps the ports of which a predicate is true, until a future is fulfilled."""
+    """Keeps the ports for which a predicate is true, until a future is fulfilled."""
 
     def __init__(self, predicate: Callable[[Port], bool]) -> None:
         self._predicate = predicate
@@ -47,7 +47,7 @@ class _Waiting(Sink, abc.ABC, Generic[T]):
         self._decide()
 
     def fail(self, error: Exception) -> None:
-        """Have the future raise this."""
+        """Let the future raise this."""
         self._settle(lambda: self.future.set_exception(error))
 
     def _note(self, event: PortEvent) -> None:
@@ -58,11 +58,12 @@ class _Waiting(Sink, abc.ABC, Generic[T]):
 
     @abc.abstractmethod
     def _decide(self) -> None:
-        """Fulfil the future, where it is time to."""
+        """Fulfil the future if it is time to."""
 
     @staticmethod
     def _settle(settle: Callable[[], None]) -> None:
-        with contextlib.suppress(InvalidStateError):  # who waited has given up meanwhile
+        # the waiting caller has given up in the meantime
+        with contextlib.suppress(InvalidStateError):
             settle()
 
 
@@ -106,7 +107,7 @@ def _rank(port: Port) -> tuple[bool, bool, bool]:
 
 
 class WaitUntilGone(_Waiting[None]):
-    """Fulfils its future when no port fits."""
+    """Fulfils its future when no port matches."""
 
     def _decide(self) -> None:
         if not self._fitting:

@@ -1,1 +1,1 @@
-"""How the agent is observed: metrics, health over HTTP, systemd."""
+"""Observation of the agent: metrics, health over HTTP, systemd."""

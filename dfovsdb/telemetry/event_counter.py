@@ -1,7 +1,7 @@
-"""An internal sink that counts: events, and how long ports take until they can be used.
+"""An internal sink that counts events, and how long ports take until they can be used.
 
-It is told like any other sink, on a thread of its own, so it costs the loop nothing but a
-place in the list of workers. After falling behind it counts what it is told then.
+It receives events like any other sink, on a thread of its own, so it costs the loop only a place
+in the list of workers. After falling behind it counts the events that it then receives.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _Waits = defaultdict[str, Histogram]
 class EventCounter(Sink):
     """Counts events by action and kind, and two waits by kind, in seconds.
 
-    A wait is measured only where its beginning was seen: a port that was there already when
-    the table was read, or that came back with a reconnect, counts in neither.
+    A wait is measured only if its beginning was seen: a port that was already present when the
+    table was read, or that returned with a reconnect, is not counted.
     """
 
     def __init__(self) -> None:

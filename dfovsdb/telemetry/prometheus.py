@@ -1,7 +1,7 @@
-"""Metrics in the form of Prometheus. The only module that imports prometheus_client.
+"""Metrics in the format of Prometheus. This is the only module that imports prometheus_client.
 
-Everything is read when it is asked for; nothing is labelled by port. What is counted by kind
-begins at 0, so that the first of a kind is an increase.
+Everything is read at the time of a request; nothing is labelled by port. What is counted by kind
+begins at 0, so that the first event of a kind is an increase.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from dfovsdb.version import __version__
 class Metrics:
     """All metrics of one monitor and of this process.
 
-    :param status: gives the monitor's status.
+    :param status: returns the status of the monitor.
     :param observer: attached to the monitor.
     """
 
@@ -41,7 +41,7 @@ class Metrics:
         ProcessCollector(registry=self._registry)
 
     def text(self) -> bytes:
-        """The text format, version 0.0.4."""
+        """Return the text format, version 0.0.4."""
         return generate_latest(self._registry)
 
 
@@ -55,7 +55,7 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         status = self._status()
-        yield InfoMetricFamily("dfovsdb", "This dfovsdb.", {"version": __version__})
+        yield InfoMetricFamily("dfovsdb", "Version of dfovsdb.", {"version": __version__})
         yield from _connection(status)
         yield from _ports(status)
         yield from _sinks(status)
@@ -68,12 +68,12 @@ class _Collector(Collector):
         )
         yield _waits(
             "dfovsdb_insert_to_ready_seconds",
-            "From the first sight of a row to its OpenFlow port number.",
+            "Time from the first sight of a row to its OpenFlow port number.",
             self._observer.to_ready,
         )
         yield _waits(
             "dfovsdb_insert_to_ovn_installed_seconds",
-            "From the first sight of a row to external_ids:ovn-installed.",
+            "Time from the first sight of a row to external_ids:ovn-installed.",
             self._observer.to_ovn_installed,
         )
 
@@ -87,19 +87,23 @@ def _connection(status: Status) -> Iterator[Metric]:
     )
     if status.message_age is not None:
         yield GaugeMetricFamily(
-            "dfovsdb_last_message_age_seconds", "Since the server was heard.", status.message_age
+            "dfovsdb_last_message_age_seconds",
+            "Time since the last message of the server.",
+            status.message_age,
         )
     yield _counter(
         "dfovsdb_reconnects",
-        "Connections and attempts that ended, by reason.",
+        "Connections and connection attempts that ended, by reason.",
         ("reason",),
         {(reason,): status.losses.get(reason, 0) for reason in get_args(LossReason)},
     )
-    yield CounterMetricFamily("dfovsdb_syncs", "Times that the table was read.", status.syncs)
+    yield CounterMetricFamily(
+        "dfovsdb_syncs", "Number of times that the tables were read.", status.syncs
+    )
     if status.sync_seconds is not None:
         yield GaugeMetricFamily(
             "dfovsdb_sync_duration_seconds",
-            "From the connection to the whole table, the last time.",
+            "Time from the connection to the complete tables, at the last sync.",
             status.sync_seconds,
         )
 
@@ -141,7 +145,7 @@ _SINK_COUNTERS = (
     ),
     _Fact(
         "catchups",
-        "Times that a sink fell behind and its queue was dropped for a cut.",
+        "Number of times that a sink fell behind and received the present state instead.",
         lambda s: s.counters["catchups"],
     ),
 )

@@ -1,4 +1,4 @@
-"""NextEvent the service manager how we do: sd_notify(3), without its library."""
+"""Report the status to the service manager: sd_notify(3), without its library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ _LONGEST = 1000  # characters of a status
 
 
 def notify(*assignments: str) -> None:
-    """Send `READY=1`, `STATUS=…`, `WATCHDOG=1`, `STOPPING=1`; nothing where nobody listens."""
+    """Send `READY=1`, `STATUS=…`, `WATCHDOG=1`, `STOPPING=1`; do nothing without a service
+    manager.
+    """
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path.startswith(("/", "@")):
         return
@@ -25,11 +27,11 @@ def notify(*assignments: str) -> None:
         try:
             sender.sendto("\n".join(assignments).encode(), address)
         except OSError as error:
-            LOG.debug("the service manager cannot be told: %s", error)
+            LOG.debug("the service manager cannot be notified: %s", error)
 
 
 def watchdog_interval() -> float | None:
-    """Seconds within which WATCHDOG=1 is expected (sd_watchdog_enabled(3)), None for never."""
+    """Return the seconds within which WATCHDOG=1 is expected (sd_watchdog_enabled(3)), or None."""
     usec, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
     with contextlib.suppress(ValueError):
         if int(usec) > 0 and (not pid or int(pid) == os.getpid()):
@@ -38,7 +40,7 @@ def watchdog_interval() -> float | None:
 
 
 def report(status: Status) -> None:
-    """The status in words, and the watchdog's due: only where the loop turns."""
+    """Send the status as text, and the watchdog's signal if the monitor thread responds."""
     ports = counted(sum(status.ports.values()), "port")
     problems = "; ".join(status.problems())
     words = f"{ports}; {problems}" if problems else ports

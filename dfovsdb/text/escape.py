@@ -1,7 +1,7 @@
-"""Make text harmless for a line of a log or a terminal. Imports nothing of dfovsdb.
+"""Make text harmless for a line of a log or a terminal. This module imports nothing of dfovsdb.
 
-Names, ids and errors come from the database and may hold anything. What could break a line or
-control a terminal is shown escaped.
+Names, ids and errors come from the database and may contain anything. What could break a line or
+control a terminal is escaped.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-_LONGEST = 200  # characters of one value that a line shows
+_LONGEST = 200  # characters of one value in a line
 
 
 def clean(text: str, longest: int = _LONGEST) -> str:

@@ -1,7 +1,7 @@
 """Events as text for people: log lines and the terminal. Nothing here knows a kind.
 
-Names, ids and errors come from the database and may hold anything; what could break a line
-or steer a terminal is shown escaped.
+Names, ids and errors come from the database and may contain anything. What could break a line or
+control a terminal is escaped.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _AMBIGUOUS = frozenset(' ="')
 
 
 def event_line(event: PortEvent) -> str:
-    """`online KIND tap4aa64e21-d9 ofport=5 iface_id=…`; a change as `ofport=2->5`."""
+    """Return `online KIND tap4aa64e21-d9 ofport=5 iface_id=…`; a change as `ofport=2->5`."""
     port = event.port
     return f"{event.action} {clean(port.kind)} {_value(port.name)} {_details(event)}".rstrip()
 
 
 def marker_line(marker: SyncMarker) -> str:
-    """`sync_finished origin=initial ports=7`."""
+    """Return `sync_finished origin=initial ports=7`."""
     ports = "" if marker.ports is None else f" ports={marker.ports}"
     return f"{marker.action} origin={marker.origin}{ports}"
 
@@ -40,10 +40,10 @@ def terminal_line(
     width: int | None = None,
     selected: int | None = None,
 ) -> str:
-    """A line for people: aligned, coloured; a rule where a sync begins and ends.
+    """Return a line for people: aligned, coloured; a rule where a sync begins and ends.
 
-    :param selected: how many of the ports of a complete sync were asked for, None for all.
-    :param width: columns of the terminal, where the line ends with `…`; None cuts nothing.
+    :param selected: how many ports of a complete sync were selected, None for all.
+    :param width: columns of the terminal, at which the line ends with `…`; None cuts nothing.
     """
     if isinstance(item, SyncMarker):
         of = "" if selected is None else f"{selected:,} of "
@@ -68,9 +68,9 @@ def terminal_line(
 def port_table(
     ports: Sequence[Port], *, colour: bool = False, width: int | None = None
 ) -> Iterator[str]:
-    """Lines of a table: a header, a line for each port, and how many there are.
+    """Yield the lines of a table: a header, a line for each port, and a line with the total.
 
-    :param width: columns of the terminal, where a line ends with `…`; None cuts nothing.
+    :param width: columns of the terminal, at which a line ends with `…`; None cuts nothing.
     """
     rows = [_row(port) for port in ports]
     widths = [
@@ -86,7 +86,7 @@ def port_table(
 
 
 def port_facts(port: Port) -> str:
-    """What a table has no column of its own for: why it failed, and its attributes."""
+    """Return what has no column of its own in a table: why a port failed, and its attributes."""
     return " ".join([*_error(port), *_place(port), *_attributes(port)])
 
 
@@ -158,7 +158,7 @@ def _change(old: Any, new: Any) -> str:
 
 
 def _value(value: Any) -> str:
-    """One word; in quotes where it could be taken for several, or for another field."""
+    """Return one word; in quotes if it could be mistaken for several, or for another field."""
     if value is None or value == ():
         return "none"
     if isinstance(value, tuple):

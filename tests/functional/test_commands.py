@@ -568,7 +568,7 @@ def test_a_sandbox_that_is_killed_leaves_nothing(
 def test_the_demo_plays_to_its_end() -> None:
     done = run("demo", "--fast")
     assert done.returncode == 0, done.stderr
-    assert "what was told is what the switch has." in done.stdout.splitlines()[-1]
+    assert "The ports reported are exactly those of the switch." in done.stdout.splitlines()[-1]
     for kind in ("bridge", "vm", "tunnel", "patch"):
         assert re.search(rf"online   {kind} ", done.stdout)
         assert re.search(rf"offline  {kind} ", done.stdout)

@@ -64,7 +64,7 @@ def test_a_switch_that_is_well_has_nothing_wrong_and_status_0(ovs_sandbox: Sandb
     assert not [line for line in lines[:-1] if not line.startswith("fine")]
     me = pwd.getpwuid(os.geteuid()).pw_name
     for words in (
-        f"is there and may be opened by {me}, who runs this",
+        f"exists and may be opened by {me}, the user who runs this",
         "log can be built; it was not opened",
         "bridge: 1",
         "vm: 1",
@@ -94,7 +94,7 @@ def test_a_file_that_is_no_socket_and_a_socket_without_a_server_are_told_apart(
 ) -> None:
     file = tmp_path / "file"
     file.touch()
-    assert "is no socket" in findings(f"unix:{file}")[0].words
+    assert "is not a socket" in findings(f"unix:{file}")[0].words
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "left"))
     (found,) = findings(f"unix:{tmp_path}/left")
@@ -153,7 +153,7 @@ def test_a_database_of_another_program_is_told(tmp_path: Path) -> None:
     file.write_text(json.dumps(schema))
     with Sandbox(vswitchd=False, schema=file) as box:
         found = findings(box.connection)
-    assert found[-1][:3] == ("wrong", "columns", "it lacks ofport")
+    assert found[-1][:3] == ("wrong", "columns", "it does not have ofport")
 
 
 def test_columns_that_an_old_schema_lacks_are_named(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_columns_that_an_old_schema_lacks_are_named(tmp_path: Path) -> None:
     file.write_text(json.dumps(schema))
     with Sandbox(vswitchd=False, schema=file) as box:
         (found,) = of(findings(box.connection, timeout=2), "columns")
-    assert found[:3] == ("note", "columns", "it lacks error")
+    assert found[:3] == ("note", "columns", "it does not have error")
 
 
 @pytest.mark.parametrize("kill", [True, False])
@@ -240,8 +240,8 @@ def test_rows_that_nobody_claims_say_what_they_lack(ovs_sandbox: Sandbox) -> Non
         finding.words: finding for finding in of(findings(ovs_sandbox.connection), "unclaimed")
     }
     tap, router = (
-        found["tap0 (type internal) is of no kind"],
-        found["qr-1 (type dummy) is of no kind"],
+        found["no classifier claims tap0 (type internal)"],
+        found["no classifier claims qr-1 (type dummy)"],
     )
     assert tap.level == "note"
     assert "bridge: its name is not among names" in tap.remedy
@@ -258,7 +258,7 @@ def test_failed_ports_and_iface_ids_on_two_rows_are_wrong(ovs_sandbox: Sandbox) 
     assert failed.level == "wrong"
     assert "vm eth9: could not open network device eth9" in failed.words
     assert failed.remedy.startswith(
-        "put that right and it is taken; `ovs-vsctl list Interface eth9`"
+        "correct this, and the switch will open it; `ovs-vsctl list Interface eth9`"
     )
     (twice,) = of(found, "iface-id")
     assert twice[:3] == ("wrong", "iface-id", "v0 is on tap0, tap1")
@@ -415,7 +415,7 @@ def test_the_port_of_the_agent_that_runs_is_not_wrong(tmp_path: Path) -> None:
         listen = web.url.rpartition(":")[2]
         metrics = start_points("[metrics]", f"listen = {listen}", tmp_path=tmp_path)[-1]
     assert metrics.level == "fine"
-    assert metrics.words.endswith("a dfovsdb listens there: the agent that runs?")
+    assert metrics.words.endswith("dfovsdb already listens there: probably the running agent")
 
 
 class Broken(Classifier):

@@ -190,7 +190,7 @@ def test_ports_are_a_filtered_json_list(ovs_sandbox: Sandbox, watched: Watched) 
         400,
         (
             "kind=router: no enabled classifier offers it; "
-            "there are bridge, patch, service, tunnel, uplink, vm\n"
+            "available: bridge, patch, service, tunnel, uplink, vm\n"
         ),
     )
     assert watched.get("/nosuch")[0] == 404

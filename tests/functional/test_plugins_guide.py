@@ -91,7 +91,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Package:
         capture_output=True,
         check=True,
     )
-    assert done.stdout == "dfovsdb-edge/ is written; its README.md says how to go on\n"
+    assert done.stdout == "dfovsdb-edge/ was created; its README.md describes the next steps\n"
     return Package(folder / "dfovsdb-edge", tmp_path_factory.mktemp("site"))
 
 
@@ -251,7 +251,7 @@ def test_a_generated_configuration_has_a_place_for_the_connection(
 
 @pytest.mark.parametrize("name", ["", "Dhcp", "1st", "a b", "../x", "a--b", "-a"])
 def test_a_name_that_will_not_do_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="will not do as a name"):
+    with pytest.raises(ConfigurationError, match="is not a valid name"):
         scaffold.write(name, tmp_path)
     assert not any(tmp_path.iterdir())
 
@@ -263,7 +263,7 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     scaffold.write("edge", tmp_path)
-    with pytest.raises(ConfigurationError, match="dfovsdb-edge is there already"):
+    with pytest.raises(ConfigurationError, match="dfovsdb-edge already exists"):
         scaffold.write("dfovsdb-edge", tmp_path)
 
 

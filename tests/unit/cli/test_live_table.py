@@ -117,7 +117,7 @@ def test_of_two_thousand_ports_those_that_changed_last_are_shown() -> None:
     assert len(lines) == 24
     assert "2,000 ports  vm 2,000" in lines[1]
     assert [line for line in lines if "tap0777" in line]
-    assert lines[-1] == "and 1,980 more; what changed last is shown"
+    assert lines[-1] == "and 1,980 more; those that changed last are shown"
 
 
 @given(st.text(max_size=300), st.integers(20, 200), st.integers(6, 60))
