@@ -37,11 +37,11 @@ def harmless(error: BaseException, depth: int = 0) -> BaseException:
     """An exception that prints like the original, with its traceback and causes, but escaped."""
     kind = type(error)
     try:
-        words = clean(str(error), _LONGEST)
+        text = clean(str(error), _LONGEST)
     except Exception as broken:  # noqa: BLE001 - the __str__ of somebody's exception
-        words = f"<no text: {type(broken).__name__}>"
+        text = f"<no text: {type(broken).__name__}>"
     names = {"__module__": kind.__module__, "__qualname__": clean(kind.__qualname__)}
-    twin = type(clean(kind.__name__), (Exception,), names)(words)
+    twin = type(clean(kind.__name__), (Exception,), names)(text)
     twin.__traceback__ = error.__traceback__
     if depth < _DEEPEST:
         if error.__cause__ is not None:

@@ -127,7 +127,7 @@ class _Day:
 
     def settles(self) -> bool:
         """Return whether the reported ports become those of the switch."""
-        return self._wait(lambda: self._screen.told == self._monitor.ports())
+        return self._wait(lambda: self._screen.ports == self._monitor.ports())
 
     @staticmethod
     def _patch(bridge: str, name: str, peer: str) -> tuple[str, ...]:
@@ -168,7 +168,7 @@ class _Day:
         self._monitor.wait_for(predicate, timeout=_WAIT)
 
     def _gone(self, name: str) -> None:
-        if not self._wait(lambda: all(p.name != name for p in self._screen.told.copy().values())):
+        if not self._wait(lambda: all(p.name != name for p in self._screen.ports.copy().values())):
             raise DfovsdbError(f"{name} does not go offline")
 
     @staticmethod
@@ -178,31 +178,31 @@ class _Day:
             time.sleep(0.01)
         return done
 
-    def _scene(self, words: str) -> None:
+    def _scene(self, text: str) -> None:
         time.sleep(self._pause)
-        self._screen.scene(words)
+        self._screen.scene(text)
 
 
 class _Screen(Sink):
     """Prints events between the scenes, and counts them."""
 
     def __init__(self) -> None:
-        self.told: dict[str, Port] = {}
+        self.ports: dict[str, Port] = {}
         self._counts: Counter[str] = Counter()
         self._terminal = sys.stdout.isatty()
         self._colour = self._terminal and "NO_COLOR" not in os.environ
         self._columns = shutil.get_terminal_size().columns if self._terminal else None
 
-    def scene(self, words: str) -> None:
+    def scene(self, text: str) -> None:
         """Announce what happens next."""
-        print(f"\n\x1b[1m{words}\x1b[0m" if self._colour else f"\n{words}", flush=True)
+        print(f"\n\x1b[1m{text}\x1b[0m" if self._colour else f"\n{text}", flush=True)
 
     def emit(self, event: PortEvent) -> None:
         self._counts[event.action] += 1
         if event.action == "offline":
-            del self.told[event.port.uuid]
+            del self.ports[event.port.uuid]
         else:
-            self.told[event.port.uuid] = event.port
+            self.ports[event.port.uuid] = event.port
         self._print(event)
 
     def sync_started(self, marker: SyncMarker) -> None:
@@ -215,7 +215,7 @@ class _Screen(Sink):
     def summary(self, *, settled: bool) -> None:
         """Print what has happened."""
         counts = self._counts
-        left = counted(len(self.told), "port is", "ports are")
+        left = counted(len(self.ports), "port is", "ports are")
         self.scene("The day is over")
         print(
             f"{counts['online']} online, {counts['updated']} updated, {counts['offline']} "

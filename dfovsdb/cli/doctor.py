@@ -50,12 +50,12 @@ def doctor(args: argparse.Namespace) -> int:
     )
     terminal = common.Terminal()
     wrong = 0
-    for level, subject, words, remedy in itertools.chain(
+    for level, subject, text, remedy in itertools.chain(
         config_checks.examine(conf), examine(case, verify=args.verify)
     ):
         wrong += level == "wrong"
         shown = f"\x1b[{_COLOURS[level]}m{level:<5}\x1b[0m" if terminal.colour else f"{level:<5}"
-        terminal.write(f"{shown}  {subject:<12}  {words}")
+        terminal.write(f"{shown}  {subject:<12}  {text}")
         if remedy:
             terminal.write(f"{'':<19}  -> {remedy}")
     terminal.write(f"{wrong} wrong" if wrong else "nothing is wrong")

@@ -38,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if args.debug:
             traceback.print_exception(harmless(error))
-        words = " ".join(str(error).split())
-        print(f"dfovsdb: {clean(words, longest=2000)}", file=sys.stderr)
+        text = " ".join(str(error).split())
+        print(f"dfovsdb: {clean(text, longest=2000)}", file=sys.stderr)
         return WRONG_USE if isinstance(error, ConfigurationError) else FAILED
     except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

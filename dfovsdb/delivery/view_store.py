@@ -297,11 +297,11 @@ def _is_in_the_way(error: Exception) -> bool:
 
 
 def _unusable(folder: Path, error: Exception) -> ConfigurationError:
-    words = f"state_dir {str(folder)!r} cannot be used: {error}; "
+    text = f"state_dir {str(folder)!r} cannot be used: {error}; "
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
-        words += "another process uses it"
+        text += "another process uses it"
     elif not folder.exists():
-        words += f"create it, writable for this user: mkdir -p {shlex.quote(str(folder))}"
+        text += f"create it, writable for this user: mkdir -p {shlex.quote(str(folder))}"
     else:
-        words += f"use a folder that uid {os.geteuid()} can write to"
-    return ConfigurationError(words)
+        text += f"use a folder that uid {os.geteuid()} can write to"
+    return ConfigurationError(text)

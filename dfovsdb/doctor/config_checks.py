@@ -35,14 +35,14 @@ def options_are_read(conf: cfg.ConfigOpts) -> Iterator[Finding]:
     except DfovsdbError as error:
         yield Finding("wrong", "options", clean(str(error), 1000))
         return
-    for words, mistaken in names:
-        yield Finding("wrong" if mistaken else "note", "options", clean(words, 1000))
+    for text, mistaken in names:
+        yield Finding("wrong" if mistaken else "note", "options", clean(text, 1000))
     if not names:
         files = ", ".join(map(clean, opts.files(conf)))
-        words = (
+        text = (
             f"every name is known in {files}" if files else "no file is read; the defaults apply"
         )
-        yield Finding("fine", "options", words)
+        yield Finding("fine", "options", text)
 
 
 def sinks_can_be_built(conf: cfg.ConfigOpts) -> Iterator[Finding]:
@@ -74,5 +74,5 @@ def port_is_free(listen: str) -> Finding:
         held = is_held_by_us(listen)
     except DfovsdbError as error:
         return Finding("wrong", "metrics", clean(str(error), 1000))
-    words = "dfovsdb already listens there: probably the running agent" if held else "it is free"
-    return Finding("fine", "metrics", f"[metrics] listen = {clean(listen)}: {words}")
+    text = "dfovsdb already listens there: probably the running agent" if held else "it is free"
+    return Finding("fine", "metrics", f"[metrics] listen = {clean(listen)}: {text}")

@@ -157,14 +157,14 @@ def socket_may_be_opened(case: Context) -> Iterator[Finding]:
         mode = path.stat()
     except OSError as error:
         remedy = connect_help.remedy(case.address, error.errno or 0).removeprefix(": ")
-        words = f"{path}: {error.strerror} (as {me})"
-        raise StopExamination(Finding("wrong", "socket", words, remedy)) from None
+        text = f"{path}: {error.strerror} (as {me})"
+        raise StopExamination(Finding("wrong", "socket", text, remedy)) from None
     if not stat.S_ISSOCK(mode.st_mode):
         raise StopExamination(Finding("wrong", "socket", f"{path} is not a socket"))
     with socket.socket(socket.AF_UNIX) as client:
         if code := client.connect_ex(str(path)):
             user, group = _user(mode.st_uid), _group(mode.st_gid)
-            words = f"{path} belongs to {user}:{group}, mode {mode.st_mode & 0o777:04o}: "
+            text = f"{path} belongs to {user}:{group}, mode {mode.st_mode & 0o777:04o}: "
             remedy = connect_help.remedy(case.address, code).removeprefix(": ")
             if code == errno.EACCES:
                 as_user = "" if mode.st_uid == 0 else f"run as {user}, or "
@@ -173,8 +173,8 @@ def socket_may_be_opened(case: Context) -> Iterator[Finding]:
                     f"`chgrp GROUP {path}; chmod 0770 {path}`; or {LISTEN} and connect to "
                     f"tcp:127.0.0.1:6640 ({OPEN_TO_ALL})"
                 )
-            words += f"{os.strerror(code)} (as {me})"
-            raise StopExamination(Finding("wrong", "socket", words, remedy))
+            text += f"{os.strerror(code)} (as {me})"
+            raise StopExamination(Finding("wrong", "socket", text, remedy))
     yield Finding(
         "fine", "socket", f"{path} exists and may be opened by {me}, the user who runs this"
     )
@@ -199,9 +199,9 @@ def server_answers(case: Context) -> Iterator[Finding]:
     yield Finding("fine", "server", f"{case.address} answers within {milliseconds:.0f} ms")
     if DATABASE not in (databases or ()):
         names = ", ".join(clean(str(name)) for name in databases or ()) or "none"
-        words = f"there is no database {DATABASE}; the server has {names}"
+        text = f"there is no database {DATABASE}; the server has {names}"
         raise StopExamination(
-            Finding("wrong", "database", words, "connect to the ovsdb-server of Open vSwitch")
+            Finding("wrong", "database", text, "connect to the ovsdb-server of Open vSwitch")
         )
 
 
@@ -215,13 +215,13 @@ def columns_are_there(case: Context) -> Iterator[Finding]:
     yield Finding("fine", "database", f"{DATABASE} {version} has a table {TABLE}")
     wanted = {*CORE_COLUMNS, *case.chain.extra_columns}
     missing = sorted(wanted - tables[TABLE]["columns"].keys())
-    words = f"it does not have {', '.join(missing)}"
+    text = f"it does not have {', '.join(missing)}"
     if REQUIRED_COLUMNS.intersection(missing):
         remedy = "these columns are required: is this a database of Open vSwitch?"
-        raise StopExamination(Finding("wrong", "columns", words, remedy))
+        raise StopExamination(Finding("wrong", "columns", text, remedy))
     if missing:
         yield Finding(
-            "note", "columns", words, "they count as empty; this is an older Open vSwitch"
+            "note", "columns", text, "they count as empty; this is an older Open vSwitch"
         )
     else:
         yield Finding("fine", "columns", f"all {len(wanted)} monitored columns exist")
@@ -231,8 +231,8 @@ def table_is_read(case: Context) -> Iterator[Finding]:
     """The server answers the monitor request with the tables."""
     case.monitor.start()
     if not case.monitor.wait_synced(case.timeout):
-        words = case.monitor.trouble or f"not read within {case.timeout:g} s"
-        raise StopExamination(Finding("wrong", "table", clean(words, 1000)))
+        text = case.monitor.trouble or f"not read within {case.timeout:g} s"
+        raise StopExamination(Finding("wrong", "table", clean(text, 1000)))
     rows = len(case.rows())
     yield Finding("fine", "table", f"read: {counted(rows, 'interface')}")
     if not rows:
@@ -246,16 +246,16 @@ def switch_lives(case: Context) -> Iterator[Finding]:
     if process == "gone":
         yield Finding("wrong", "ovs-vswitchd", "its process does not exist", remedy)
     elif process == "stopped":
-        words = "its process is stopped (by SIGSTOP or a debugger)"
+        text = "its process is stopped (by SIGSTOP or a debugger)"
         remedy = "let it continue: `kill -CONT PID`"
-        yield Finding("wrong", "ovs-vswitchd", words, remedy)
+        yield Finding("wrong", "ovs-vswitchd", text, remedy)
     at_fault = process in ("gone", "stopped")
     deadline = time.monotonic() + case.timeout
     while pending := [row for row in case.rows() if row.ofport is None]:
         if at_fault or time.monotonic() > deadline:
             waiting = counted(len(pending), "interface waits", "interfaces wait")
-            words = f"{waiting} for it: {_names(pending)}"
-            yield Finding("wrong", "ovs-vswitchd", words, "" if at_fault else remedy)
+            text = f"{waiting} for it: {_names(pending)}"
+            yield Finding("wrong", "ovs-vswitchd", text, "" if at_fault else remedy)
             return
         time.sleep(_POLL)
     if not at_fault:
@@ -268,9 +268,9 @@ def classifiers_claim(case: Context) -> Iterator[Finding]:
     for classifier in case.classifiers:
         yield Finding("fine", "classifier", f"{clean(classifier.kind)}: {counts[classifier.kind]}")
     for kind, errors in case.chain.failures.by_kind.items():
-        words = f"{clean(kind)} failed on {counted(errors, 'row')}"
+        text = f"{clean(kind)} failed on {counted(errors, 'row')}"
         yield Finding(
-            "wrong", "classifier", words, "the log line contains the row and the traceback"
+            "wrong", "classifier", text, "the log line contains the row and the traceback"
         )
     if not case.classifiers:
         yield Finding("wrong", "classifier", "none is enabled", "set [dfovsdb] classifiers")
@@ -285,8 +285,8 @@ def unclaimed_rows(case: Context) -> Iterator[Finding]:
             for classifier in case.classifiers
             if (why := _nearly(classifier, row))
         )
-        words = f"no classifier claims {clean(row.name)} (type {clean(row.type or 'system')})"
-        yield Finding("note", "unclaimed", words, "; ".join(near))
+        text = f"no classifier claims {clean(row.name)} (type {clean(row.type or 'system')})"
+        yield Finding("note", "unclaimed", text, "; ".join(near))
     if more := len(unclaimed) - _MOST:
         if more > 0:
             yield Finding("note", "unclaimed", f"and {more} more")
@@ -296,10 +296,10 @@ def ports_failed(case: Context) -> Iterator[Finding]:
     """What the switch could not open, and why."""
     failed = [port for port in case.ports if port.state == "failed"]
     for port in failed[:_MOST]:
-        words = f"{clean(port.kind)} {clean(port.name)}: {clean(port.error or 'no reason given')}"
+        text = f"{clean(port.kind)} {clean(port.name)}: {clean(port.error or 'no reason given')}"
         show = f"`ovs-vsctl list Interface {shlex.quote(clean(port.name))}`"
         remedy = f"correct this, and the switch will open it; {show} shows all of it"
-        yield Finding("wrong", "failed port", words, remedy)
+        yield Finding("wrong", "failed port", text, remedy)
     if (more := len(failed) - _MOST) > 0:
         yield Finding("wrong", "failed port", f"and {more} more")
     if not failed:
@@ -314,14 +314,14 @@ def iface_ids_are_unique(case: Context) -> Iterator[Finding]:
             rows[iface_id].append(row)
     several = {iface_id: same for iface_id, same in rows.items() if len(same) > 1}
     for iface_id, same in list(several.items())[:_MOST]:
-        words = f"{clean(iface_id)} is on {_names(same)}"
+        text = f"{clean(iface_id)} is on {_names(same)}"
         active = [row for row in same if row.external_ids.get("iface-status") != "inactive"]
         if len(active) > 1:
             yield Finding(
-                "wrong", "iface-id", words, "remove it from the interfaces that are left over"
+                "wrong", "iface-id", text, "remove it from the interfaces that are left over"
             )
         else:
-            yield Finding("note", "iface-id", words, "one is active: perhaps a live migration")
+            yield Finding("note", "iface-id", text, "one is active: perhaps a live migration")
     if not several:
         yield Finding("fine", "iface-id", "none is on two interfaces")
 
@@ -365,8 +365,8 @@ def equals_the_reference(case: Context) -> Iterator[Finding]:
             if not different or time.monotonic() > deadline:
                 break
     if different:
-        words = f"{counted(len(different), 'difference')} to ovs.db.idl"
-        yield Finding("wrong", "verify", words, "this is a bug in dfovsdb: please report it")
+        text = f"{counted(len(different), 'difference')} to ovs.db.idl"
+        yield Finding("wrong", "verify", text, "this is a bug in dfovsdb: please report it")
         for line in different[:_MOST]:
             yield Finding("wrong", "verify", clean(line, 500))
     else:
@@ -408,7 +408,7 @@ def _group(gid: int) -> str:
 
 
 def _vswitchd(case: Context) -> Process | None:
-    """Return the state of the process according to its pid file; None if it cannot be told."""
+    """Return the state of the process according to its pid file; None if it is unknown."""
     if case.address.method != "unix":
         return None
     folder = Path(case.address.host).parent
@@ -431,8 +431,8 @@ def _nearly(classifier: Classifier, row: Interface) -> str | None:
     third-party code.
     """
     try:
-        words = classifier.nearly(row)
-        return words and str(words)
+        text = classifier.nearly(row)
+        return text and str(text)
     except Exception as error:  # noqa: BLE001 - said in its place
         return f"nearly() raised {error!r}"
 

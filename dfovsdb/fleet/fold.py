@@ -54,11 +54,11 @@ class Fold:
             return False
         ports = self.ports.setdefault(item.host, {})
         if isinstance(item, SyncMarker):
-            told = self._in_sync.pop(item.host, None)
+            listed = self._in_sync.pop(item.host, None)
             if item.action == "sync_started":
                 self._in_sync[item.host] = set()
-            elif told is not None and len(told) >= (item.ports or 0):
-                self.ports[item.host] = {uuid: ports[uuid] for uuid in ports if uuid in told}
+            elif listed is not None and len(listed) >= (item.ports or 0):
+                self.ports[item.host] = {uuid: ports[uuid] for uuid in ports if uuid in listed}
         elif item.action == "offline":
             ports.pop(item.port.uuid, None)
         else:

@@ -123,21 +123,21 @@ class Fleet:
     async def ports(self, host: str | None = None) -> AsyncIterator[tuple[str, Port]]:
         """Return the ports of a host, or of all, with the name of the host; in no order."""
         keys = ">" if host is None else f"{token(host)}.>"
-        async for entry, words in self._entries(self._streams.ports_bucket, keys, values=True):
+        async for entry, tokens in self._entries(self._streams.ports_bucket, keys, values=True):
             port = self._read(entry, decode_port)
             if port is not None:
-                yield _name(words[0]), port
+                yield _name(tokens[0]), port
 
     async def hosts(self) -> list[Host]:
         """Return every host that has a heartbeat, ports, or a sync in the log; by name."""
         heartbeats: dict[str, Heartbeat] = {}
-        async for entry, words in self._entries(self._streams.hosts_bucket, ">", values=True):
+        async for entry, tokens in self._entries(self._streams.hosts_bucket, ">", values=True):
             heartbeat = self._read(entry, _decode_heartbeat)
             if heartbeat is not None:
-                heartbeats[words[0]] = heartbeat
+                heartbeats[tokens[0]] = heartbeat
         counts: Counter[str] = Counter()
-        async for _, words in self._entries(self._streams.ports_bucket, ">", values=False):
-            counts[words[0]] += 1
+        async for _, tokens in self._entries(self._streams.ports_bucket, ">", values=False):
+            counts[tokens[0]] += 1
         synced = await self._link.subjects(self._streams.stream, f"{PREFIX}.*.sync")
         known = heartbeats.keys() | counts.keys() | {name.split(".")[2] for name in synced}
         syncs = {
@@ -208,9 +208,9 @@ class Fleet:
         async for entry in self._link.last(
             bucket_stream(bucket), key_subject(bucket, keys), values=values
         ):
-            words = entry.subject.removeprefix(prefix).split(".")
-            if _is_value(entry) and MARK not in words:  # lists that a host keeps for itself
-                yield entry, words
+            tokens = entry.subject.removeprefix(prefix).split(".")
+            if _is_value(entry) and MARK not in tokens:  # lists that a host keeps for itself
+                yield entry, tokens
 
 
 def _from(sequence: int) -> api.ConsumerConfig:

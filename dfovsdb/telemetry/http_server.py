@@ -82,23 +82,23 @@ class Web:
             return 200, {"Content-Type": _METRICS}, self._metrics.text()
         if parts.path == "/healthz":
             alive = self._monitor.alive
-            return _words(
+            return _plain(
                 200 if alive else 503, "ok" if alive else "the monitor thread is not responding"
             )
         if parts.path == "/readyz":
             problems = self._monitor.status().problems()
-            return _words(503 if problems else 200, "\n".join(problems) or "ok")
+            return _plain(503 if problems else 200, "\n".join(problems) or "ok")
         if parts.path == "/ports":
             return self._ports(parse_qs(parts.query, keep_blank_values=True))
-        return _words(404, "there are /metrics, /healthz, /readyz and /ports")
+        return _plain(404, "there are /metrics, /healthz, /readyz and /ports")
 
     def _ports(self, query: Mapping[str, Sequence[str]]) -> _Answer:
         if unknown := query.keys() - {"kind", "state", "name"}:
-            return _words(400, f"no filter {min(unknown)!a}: there are kind, state and name")
+            return _plain(400, f"no filter {min(unknown)!a}: there are kind, state and name")
         try:
             check_kinds(query.get("kind", ()), self._monitor.kinds, "kind=")
         except ConfigurationError as error:
-            return _words(400, str(error))
+            return _plain(400, str(error))
         selection = Selection(
             kinds=query.get("kind", ()), states=query.get("state", ()), names=query.get("name", ())
         )
@@ -142,5 +142,5 @@ class _Handler(BaseHTTPRequestHandler):
         LOG.debug(format, *args)
 
 
-def _words(status: int, text: str) -> _Answer:
+def _plain(status: int, text: str) -> _Answer:
     return status, {"Content-Type": _TEXT}, f"{text}\n".encode()

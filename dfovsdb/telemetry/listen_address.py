@@ -51,12 +51,10 @@ def address(listen: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
 
 def cannot(listen: str, error: OSError) -> ConfigurationError:
     """What to raise where it cannot be listened there."""
-    words = f"[metrics] listen = {listen}: {error.strerror}"
+    text = f"[metrics] listen = {listen}: {error.strerror}"
     if error.errno == errno.EADDRINUSE:
-        words += (
-            f"; run `ss -ltnp 'sport = :{address(listen)[1][1]}'` to see which process uses it"
-        )
-    return ConfigurationError(words)
+        text += f"; run `ss -ltnp 'sport = :{address(listen)[1][1]}'` to see which process uses it"
+    return ConfigurationError(text)
 
 
 def is_held_by_us(listen: str) -> bool:

@@ -161,13 +161,13 @@ _SINK_GAUGES = (
 
 
 def _sinks(status: Status) -> Iterator[Metric]:
-    for name, words, read in _SINK_COUNTERS:
-        counter = CounterMetricFamily(f"dfovsdb_sink_{name}", words, None, ("sink",))
+    for name, text, read in _SINK_COUNTERS:
+        counter = CounterMetricFamily(f"dfovsdb_sink_{name}", text, None, ("sink",))
         for sink in status.sinks:
             counter.add_metric((sink.name,), read(sink))
         yield counter
-    for name, words, read in _SINK_GAUGES:
-        gauge = GaugeMetricFamily(f"dfovsdb_sink_{name}", words, None, ("sink",))
+    for name, text, read in _SINK_GAUGES:
+        gauge = GaugeMetricFamily(f"dfovsdb_sink_{name}", text, None, ("sink",))
         for sink in status.sinks:
             gauge.add_metric((sink.name,), read(sink))
         yield gauge
@@ -182,15 +182,15 @@ def _sinks(status: Status) -> Iterator[Metric]:
     yield deliveries
 
 
-def _counter(name: str, words: str, labels: tuple[str, ...], counts: Mapping[Any, int]) -> Metric:
-    family = CounterMetricFamily(name, words, None, labels)
+def _counter(name: str, text: str, labels: tuple[str, ...], counts: Mapping[Any, int]) -> Metric:
+    family = CounterMetricFamily(name, text, None, labels)
     for values, count in sorted(dict(counts).items()):
         family.add_metric(values, count)
     return family
 
 
-def _waits(name: str, words: str, waits: Mapping[str, Histogram]) -> Metric:
-    family = HistogramMetricFamily(name, words, labels=("kind",))
+def _waits(name: str, text: str, waits: Mapping[str, Histogram]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=("kind",))
     for kind, durations in sorted(dict(waits).items()):
         _add(family, kind, durations.read())
     return family

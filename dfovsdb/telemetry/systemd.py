@@ -43,5 +43,5 @@ def report(status: Status) -> None:
     """Send the status as text, and the watchdog's signal if the monitor thread responds."""
     ports = counted(sum(status.ports.values()), "port")
     problems = "; ".join(status.problems())
-    words = f"{ports}; {problems}" if problems else ports
-    notify(f"STATUS={clean(words, _LONGEST)}", *(["WATCHDOG=1"] if status.alive else []))
+    text = f"{ports}; {problems}" if problems else ports
+    notify(f"STATUS={clean(text, _LONGEST)}", *(["WATCHDOG=1"] if status.alive else []))

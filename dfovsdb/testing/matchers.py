@@ -15,7 +15,7 @@ from dfovsdb.model import PORT_FACTS, Action, Port, PortEvent, SyncMarker
 from dfovsdb.testing.capture import CaptureSink
 from dfovsdb.text.events import event_line, marker_line
 
-Told = PortEvent | SyncMarker
+Received = PortEvent | SyncMarker
 if TYPE_CHECKING:
     _Matcher = Matcher[Any]
 else:
@@ -34,12 +34,12 @@ class _Is(_Matcher):
     def __init__(self, name: str | None = None, **facts: Any) -> None:
         self._facts = facts if name is None else {"name": name, **facts}
 
-    def match(self, event: Told) -> Mismatch | None:
+    def match(self, event: Received) -> Mismatch | None:
         """Return None if the event matches."""
         wrong = list(self._wrong(event))
         return Mismatch(f"{_line(event)}: {', '.join(wrong)}") if wrong else None
 
-    def _wrong(self, event: Told) -> Iterator[str]:
+    def _wrong(self, event: Received) -> Iterator[str]:
         if not isinstance(event, PortEvent) or event.action != self.action:
             yield f"not {self.action}"
             return
@@ -86,9 +86,9 @@ class EndsAs(_Matcher):
         known = ports.values() if isinstance(ports, Mapping) else ports
         self._ports = {port.uuid: port for port in known}
 
-    def match(self, told: CaptureSink | Iterable[Told]) -> Mismatch | None:
+    def match(self, received: CaptureSink | Iterable[Received]) -> Mismatch | None:
         """Return None if they do; otherwise which ports differ, and the transcript."""
-        items = list(told.items if isinstance(told, CaptureSink) else told)
+        items = list(received.items if isinstance(received, CaptureSink) else received)
         ports = fold(items)
         wrong = [
             _difference(self._ports.get(uuid), ports.get(uuid))
@@ -103,10 +103,10 @@ class EndsAs(_Matcher):
         return f"EndsAs({', '.join(sorted(port.name for port in self._ports.values()))})"
 
 
-def fold(told: Iterable[Told]) -> dict[str, Port]:
+def fold(received: Iterable[Received]) -> dict[str, Port]:
     """Return by uuid the ports that a receiver of these events holds to be present."""
     ports: dict[str, Port] = {}
-    for item in told:
+    for item in received:
         if isinstance(item, SyncMarker):
             continue
         if item.action == "offline":
@@ -129,5 +129,5 @@ def _difference(expected: Port | None, found: Port | None) -> str:
     return f"{expected.name}: {news}"
 
 
-def _line(item: Told) -> str:
+def _line(item: Received) -> str:
     return event_line(item) if isinstance(item, PortEvent) else marker_line(item)

@@ -47,10 +47,10 @@ def terminal_line(
     """
     if isinstance(item, SyncMarker):
         of = "" if selected is None else f"{selected:,} of "
-        words = (
+        text = (
             "begins" if item.ports is None else f"is complete, {of}{counted(item.ports, 'port')}"
         )
-        title = f"── {item.origin} sync {words} "
+        title = f"── {item.origin} sync {text} "
         rule = min(width or _RULE, _RULE)
         return _painted(title + "─" * max(0, rule - len(title)), _DIM, colour=colour)
     port = item.port

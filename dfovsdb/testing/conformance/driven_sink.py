@@ -26,7 +26,7 @@ class Call(NamedTuple):
     """One call of the sink that has returned, or raised."""
 
     method: str
-    told: Sequence[PortEvent | SyncMarker]
+    items: Sequence[PortEvent | SyncMarker]
     thread: int
     error: BaseException | None
 
@@ -123,7 +123,7 @@ class DrivenSink:
     def failures(self) -> list[str]:
         """Return what the sink raised that is not an outage."""
         return [
-            f"{call.method}() raised {call.error!r} of {call.told}"[:500]
+            f"{call.method}() raised {call.error!r} of {call.items}"[:500]
             for call in self.calls
             if call.error is not None and not isinstance(call.error, SinkUnavailable)
         ]
@@ -134,10 +134,10 @@ class DrivenSink:
         """
         taken: list[str] = []
         for call in self.of("emit", "emit_many"):
-            count = len(call.told) if call.error is None else getattr(call.error, "delivered", 0)
+            count = len(call.items) if call.error is None else getattr(call.error, "delivered", 0)
             taken += [
                 f"{event.action} {event.port.name}"
-                for event in call.told[:count]
+                for event in call.items[:count]
                 if isinstance(event, PortEvent)
             ]
         return taken
@@ -171,9 +171,9 @@ class DrivenSink:
             if self._depth:  # the sink calls itself, as an inherited emit_many() does
                 method(*args)
                 return
-            told = _told(name, args)
-            self._count_as_refused(name, told)
-            before = [to_json(one) for one in told]
+            items = _items(name, args)
+            self._count_as_refused(name, items)
+            before = [to_json(one) for one in items]
             self._in_call = name
             self._depth += 1
             error: BaseException | None = None
@@ -187,25 +187,25 @@ class DrivenSink:
                 self._in_call = None
                 self.changed += [
                     old.decode()
-                    for old, one in zip(before, told, strict=True)
+                    for old, one in zip(before, items, strict=True)
                     if to_json(one) != old
                 ]
-                self.calls.append(Call(name, told, threading.get_ident(), error))
+                self.calls.append(Call(name, items, threading.get_ident(), error))
             if name in _TELLING and self.lost_answers:
                 self.lost_answers -= 1
                 raise SinkUnavailable("the acknowledgement is lost")
 
         return call
 
-    def _count_as_refused(self, name: str, told: Sequence[PortEvent | SyncMarker]) -> None:
-        names = {one.port.name for one in told if isinstance(one, PortEvent)}
+    def _count_as_refused(self, name: str, items: Sequence[PortEvent | SyncMarker]) -> None:
+        names = {one.port.name for one in items if isinstance(one, PortEvent)}
         if name == "emit_many" and (self.refuse_batches or names & self.refused_names):
             raise ValueError("this batch counts as refused")
         if name == "emit" and names & self.refused_names:
             raise ValueError("this event counts as refused")
 
 
-def _told(name: str, args: Sequence[Any]) -> Sequence[PortEvent | SyncMarker]:
+def _items(name: str, args: Sequence[Any]) -> Sequence[PortEvent | SyncMarker]:
     if name not in _TELLING:
         return ()
     return tuple(args[0]) if name == "emit_many" else args

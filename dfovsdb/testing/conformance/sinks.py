@@ -100,8 +100,8 @@ class SinkConformance:
         self._needs("arrived")
         with self._driven() as (sink, driven):
             scenario.play(driven)
-        told, arrived = driven.accepted(), self._arrived(sink)
-        assert arrived == told, f"sent: {told}, arrived: {arrived}"
+        sent, arrived = driven.accepted(), self._arrived(sink)
+        assert arrived == sent, f"sent: {sent}, arrived: {arrived}"
 
     def test_the_destination_ends_with_the_ports_of_the_switch(self) -> None:
         self._needs("arrived", "believes")
