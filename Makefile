@@ -1,25 +1,25 @@
-# Everything below works on a fresh clone: what is missing is fetched into the project's folder
+# Everything below works on a fresh clone: what is missing is downloaded into the project's folder
 # (.venv/, .venv-bench/, .ovs/, .nats/, .rabbitmq/, .service-tools/, .cache/), never into the
 # system.
 
 ARGS =
-# Tests run in several processes; ARGS="-n 0" is for one, such as for a debugger.
+# Tests run in several processes; ARGS="-n 0" uses one, for example for a debugger.
 PARALLEL = -n auto
-# What `make bench` writes.
+# The files that `make bench` writes.
 BENCH = --json build/bench/benchmark.json --plot build/bench/benchmark.png
 
 .DEFAULT_GOAL := help
 .PHONY: help run sandbox unit check test soak lint docs bench bench-fleet generate pictures wheel deb pyz clean
 
-help:  ## say what there is to make
+help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
 	    while IFS='|' read -r target text; do printf '%-17s %s\n' "$$target" "$$text"; done
 
-run:  ## set up, then watch a throw-away Open vSwitch: dfovsdb demo
+run:  ## set up, then play a day of a host on a private Open vSwitch
 	@tools/python-env.sh run
 	@tools/openvswitch.sh .venv/bin/dfovsdb demo $(ARGS)
 
-sandbox:  ## set up, then a throw-away Open vSwitch to try things on, until Ctrl-C
+sandbox:  ## set up, then run a private Open vSwitch for experiments, until Ctrl-C
 	@tools/python-env.sh run
 	@tools/openvswitch.sh .venv/bin/dfovsdb sandbox
 
@@ -27,7 +27,7 @@ unit:  ## set up, then run the tests that need no server, in a minute
 	@tools/python-env.sh test
 	@.venv/bin/python -m pytest $(PARALLEL) tests/unit $(ARGS)
 
-check: lint unit  ## what to run after each change: lint and unit
+check: lint unit  ## set up, then run lint and unit: do this after each change
 
 test:  ## set up, then run all tests (ARGS="-k vm" for some of them)
 	@$(if $(ARGS),:,echo "All tests, in parallel, with real servers: about 4 minutes on two" \
@@ -36,7 +36,7 @@ test:  ## set up, then run all tests (ARGS="-k vm" for some of them)
 	@tools/openvswitch.sh tools/nats-server.sh tools/rabbitmq.sh tools/service-tools.sh \
 	    .venv/bin/python -m pytest $(PARALLEL) $(ARGS)
 
-soak:  ## set up, then minutes of random churn and faults (ARGS="--seed 1 --seconds 300")
+soak:  ## set up, then test with random changes and faults (ARGS="--seed 1 --seconds 300")
 	@tools/python-env.sh test
 	@tools/openvswitch.sh .venv/bin/python -m tests.soak $(ARGS)
 
@@ -46,11 +46,11 @@ lint:  ## set up, then check style and types
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 
-bench:  ## set up, then compare with the peers; QUICK=1 in two minutes, ARGS="churn" some of it
+bench:  ## set up, then compare with the alternatives (QUICK=1: two minutes; ARGS="churn": a part)
 	@tools/python-env.sh bench
 	@tools/openvswitch.sh .venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(BENCH) $(ARGS)
 
-bench-fleet:  ## set up, then a thousand hosts and NATS (docs/fleet.md); QUICK=1 in a minute
+bench-fleet:  ## set up, then simulate a thousand hosts with NATS, docs/fleet.md (QUICK=1: a minute)
 	@tools/python-env.sh test
 	@tools/nats-server.sh tools/openvswitch.sh .venv/bin/python -m benchmarks.fleet \
 	    $(if $(QUICK),--quick) --json build/bench/fleet.json $(ARGS)
@@ -60,14 +60,14 @@ docs:  ## set up, then build the reference into docs/_build/html
 	@.venv/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo docs/_build/html/index.html
 
-generate:  ## write the generated files under docs/ anew: sample configuration, JSON Schema
+generate:  ## write the generated files under docs/: sample configuration, JSON Schema
 	@tools/python-env.sh test
 	@.venv/bin/oslo-config-generator --namespace dfovsdb --namespace oslo.log \
 	    --output-file docs/dfovsdb.conf.sample
 	@.venv/bin/python -c 'import json; from dfovsdb.json_v1 import json_schema; \
 	    print(json.dumps(json_schema(), indent=2))' >docs/events.schema.json
 
-pictures:  ## take the pictures of docs/operating.md anew, of what the commands really print
+pictures:  ## take the pictures of docs/operating.md again, from real output of the commands
 	@tools/python-env.sh test
 	@tools/openvswitch.sh .venv/bin/python tools/pictures.py docs/pictures
 
@@ -83,13 +83,13 @@ deb:  ## build dist/dfovsdb_VERSION_ARCH.deb, for hosts with the Python of this 
 	@tools/python-env.sh test
 	@tools/deb.sh
 
-pyz:  ## build dist/dfovsdb.pyz, one file to run where nothing is to be installed
+pyz:  ## build dist/dfovsdb.pyz, a single file that runs without installation
 	@tools/python-env.sh test
 	@mkdir -p dist && .venv/bin/pex -q --constraints constraints.txt -o dist/dfovsdb.pyz \
 	    -c dfovsdb --python-shebang '/usr/bin/env python3' '.[http,nats,webhook,dragonflow,tui]'
 	@rm -rf build/lib build/bdist.* dfovsdb.egg-info && ls dist/dfovsdb.pyz
 
-clean:  ## remove everything that was set up or built here
+clean:  ## remove everything that was set up or built in the clone
 	rm -rf .venv .venv-bench .ovs .nats .rabbitmq .service-tools .cache build dist docs/_build \
 	    *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -141,7 +141,7 @@ def _churn(
         yield Sample(work, peer.name, "changes a second", "/s", count / (done - began))
         if seen["events"] and peer is not BARE:
             told = seen["events"] - (0 if peer is BEFORE else _initial(peer, writer, rows)) - 1
-            yield Sample(work, peer.name, "changes told", "%", 100 * told / count)
+            yield Sample(work, peer.name, "changes delivered", "%", 100 * told / count)
 
 
 def _initial(peer: Peer, writer: Writer, rows: int) -> int:

@@ -1,1 +1,1 @@
-"""A complete third-party package for dfovsdb: copy it, rename it, change what it says."""
+"""A complete third-party package for dfovsdb: copy it, rename it, adapt it."""

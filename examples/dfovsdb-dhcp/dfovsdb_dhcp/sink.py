@@ -1,4 +1,4 @@
-"""A new destination: a file that always lists the ports that are there."""
+"""A new destination: a file that always lists the present ports."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from dfovsdb import Port, PortEvent, Sink, SinkUnavailable
 class PortListSink(Sink):
     """Keeps `kind name ofport` of every port in a file, replaced as a whole."""
 
-    options = (cfg.StrOpt("path", required=True, help="The file to keep."),)
+    options = (cfg.StrOpt("path", required=True, help="The file to write."),)
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
