@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, Literal, Self, TypeVar, overload
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from typing import Literal, Self, TypeVar, Unpack, overload
 
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.config import DEFAULT_CONNECTION
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.monitor import handle as threaded
-from dfovsdb.watching import BatchSink
+from dfovsdb.monitor.options import ConnectionOptions, MonitorOptions
+from dfovsdb.monitor.queue_sink import BatchSink
+from dfovsdb.selection import Selection
 
 _BATCHES = 16  # items that may wait for the coroutine; behind them the worker's queue is bounded
 
@@ -30,8 +32,10 @@ def watch(
     once: bool = ...,
     timeout: float | None = ...,
     markers: Literal[False] = ...,
+    kinds: Collection[str] = ...,
+    names: Collection[str] = ...,
     classifiers: Sequence[Classifier] | None = ...,
-    **options: Any,
+    **options: Unpack[ConnectionOptions],
 ) -> AsyncGenerator[PortEvent, None]: ...
 
 
@@ -42,8 +46,10 @@ def watch(
     once: bool = ...,
     timeout: float | None = ...,
     markers: bool,
+    kinds: Collection[str] = ...,
+    names: Collection[str] = ...,
     classifiers: Sequence[Classifier] | None = ...,
-    **options: Any,
+    **options: Unpack[ConnectionOptions],
 ) -> AsyncGenerator[PortEvent | SyncMarker, None]: ...
 
 
@@ -53,8 +59,10 @@ def watch(
     once: bool = False,
     timeout: float | None = None,
     markers: bool = False,
+    kinds: Collection[str] = (),
+    names: Collection[str] = (),
     classifiers: Sequence[Classifier] | None = None,
-    **options: Any,
+    **options: Unpack[ConnectionOptions],
 ) -> AsyncGenerator[PortEvent | SyncMarker, None]:
     """Yield events, as dfovsdb.watch() does; its arguments and errors are the same.
 
@@ -62,6 +70,8 @@ def watch(
     continues, close the generator: `async with contextlib.aclosing(watch(…)) as events:`.
     """
     sink = _LoopSink()
+    if kinds or names:
+        sink.selection = Selection(kinds=kinds, names=names)
     monitor = threaded.Monitor(
         connection, classifiers=classifiers, sinks={"watch": sink}, **options
     )
@@ -110,7 +120,7 @@ class Monitor:
     An asynchronous context manager. Methods that do not wait are plain methods.
     """
 
-    def __init__(self, connection: str, **options: Any) -> None:
+    def __init__(self, connection: str, **options: Unpack[MonitorOptions]) -> None:
         self._monitor = threaded.Monitor(connection, **options)
         self.ports = self._monitor.ports
         self.replay = self._monitor.replay
@@ -142,6 +152,27 @@ class Monitor:
     def trouble(self) -> str:
         """Return why there is no connection, in one line; empty while there is one."""
         return self._monitor.trouble
+
+    async def events(
+        self,
+        *,
+        kinds: Collection[str] = (),
+        names: Collection[str] = (),
+        markers: bool = False,
+    ) -> AsyncGenerator[PortEvent | SyncMarker, None]:
+        """Yield the events of this monitor, as dfovsdb.Monitor.events() does."""
+        sink = _LoopSink()
+        if kinds or names:
+            sink.selection = Selection(kinds=kinds, names=names)
+        sink.connect(asyncio.get_running_loop())
+        with self._monitor.ends(sink), self._monitor.attached("events", sink):
+            try:
+                while batch := await sink.next():
+                    for event in batch:
+                        if markers or isinstance(event, PortEvent):
+                            yield event
+            finally:
+                sink.release()
 
     async def wait_synced(self, timeout: float | None = None) -> bool:
         """Wait until the tables have been read; return False if the seconds have passed."""
@@ -214,6 +245,14 @@ class _LoopSink(BatchSink):
     def release(self) -> None:
         """Stop handing over batches, and release a worker that waits."""
         self._released = True
+        self._room.release()
+
+    def end(self) -> None:
+        """Have the one who listens leave: an empty batch is the end."""
+        self._released = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._batches.put_nowait, ())
         self._room.release()
 
     def put(self, batch: Sequence[PortEvent | SyncMarker]) -> None:

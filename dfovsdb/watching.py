@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import abc
 import queue
+import threading
 import time
-from collections.abc import Generator, Sequence
-from typing import Any, Literal, overload
+from collections.abc import Collection, Generator, Sequence
+from typing import Literal, Unpack, overload
 
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.config import DEFAULT_CONNECTION
 from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.monitor import Monitor
-from dfovsdb.sinks.base import Sink
+from dfovsdb.monitor.options import ConnectionOptions
+from dfovsdb.monitor.queue_sink import Batch, QueueSink
+from dfovsdb.selection import Selection
 
-# items that may wait for the body of the loop; behind them the worker's queue is bounded
-_BATCHES = 16
+_GLANCE = 0.2  # seconds between two looks at a stop_event
 
 
 @overload
@@ -24,9 +25,12 @@ def watch(
     *,
     once: bool = ...,
     timeout: float | None = ...,
+    kinds: Collection[str] = ...,
+    names: Collection[str] = ...,
+    stop_event: threading.Event | None = ...,
     markers: Literal[False] = ...,
     classifiers: Sequence[Classifier] | None = ...,
-    **options: Any,
+    **options: Unpack[ConnectionOptions],
 ) -> Generator[PortEvent, None, None]: ...
 
 
@@ -36,9 +40,12 @@ def watch(
     *,
     once: bool = ...,
     timeout: float | None = ...,
+    kinds: Collection[str] = ...,
+    names: Collection[str] = ...,
+    stop_event: threading.Event | None = ...,
     markers: bool,
     classifiers: Sequence[Classifier] | None = ...,
-    **options: Any,
+    **options: Unpack[ConnectionOptions],
 ) -> Generator[PortEvent | SyncMarker, None, None]: ...
 
 
@@ -47,36 +54,52 @@ def watch(
     *,
     once: bool = False,
     timeout: float | None = None,
+    kinds: Collection[str] = (),
+    names: Collection[str] = (),
+    stop_event: threading.Event | None = None,
     markers: bool = False,
     classifiers: Sequence[Classifier] | None = None,
-    **options: Any,
+    **options: Unpack[ConnectionOptions],
 ) -> Generator[PortEvent | SyncMarker, None, None]:
-    """Yield events without end, or until the first sync is complete.
+    """Yield events for ever, until the first sync is complete, or until the event is set.
 
-    While there is no connection it waits. A slow body of the loop receives the latest state, not
-    every state in between. Leaving the loop, or closing the generator, ends the monitor.
+    While there is no connection it waits. A body that is slow receives the latest state, not
+    every state between. Leaving the loop, or closing the generator, ends the monitor.
 
     :param once: end after the first sync.
     :param timeout: seconds for the first sync.
+    :param kinds: only ports of these kinds.
+    :param names: only ports whose names are like one of these shell patterns.
+    :param stop_event: another thread sets it to end the loop.
     :param markers: yield SyncMarkers too.
     :param classifiers: None means the default ones.
-    :param options: everything else that Monitor takes.
+    :param options: everything else that Monitor takes, but for sinks and state_dir.
     :raises WaitTimeout: the first sync took longer than the timeout.
     :raises ConfigurationError: the connection or an option cannot be used.
     """
-    sink = _QueueSink()
+    sink = QueueSink()
+    if kinds or names:
+        sink.selection = Selection(kinds=kinds, names=names)
     monitor = Monitor(connection, classifiers=classifiers, sinks={"watch": sink}, **options)
-    return _events(monitor, sink, once=once, timeout=timeout, markers=markers)
+    return _events(
+        monitor, sink, once=once, timeout=timeout, stop_event=stop_event, markers=markers
+    )
 
 
 def _events(
-    monitor: Monitor, sink: _QueueSink, *, once: bool, timeout: float | None, markers: bool
+    monitor: Monitor,
+    sink: QueueSink,
+    *,
+    once: bool,
+    timeout: float | None,
+    stop_event: threading.Event | None,
+    markers: bool,
 ) -> Generator[PortEvent | SyncMarker, None, None]:
     deadline = None if timeout is None else time.monotonic() + timeout
-    with monitor:
+    with monitor, monitor.ends(sink):
         try:
-            while True:
-                for event in _next_batch(sink, deadline, monitor):
+            while (batch := _next_batch(sink, deadline, monitor, stop_event)) is not None:
+                for event in batch:
                     if isinstance(event, PortEvent) or markers:
                         yield event
                     if isinstance(event, SyncMarker) and event.action == "sync_finished":
@@ -88,51 +111,26 @@ def _events(
 
 
 def _next_batch(
-    sink: _QueueSink, deadline: float | None, monitor: Monitor
-) -> Sequence[PortEvent | SyncMarker]:
-    try:
-        wait = None if deadline is None else max(0.0, deadline - time.monotonic())
-        return sink.batches.get(timeout=wait)
-    except queue.Empty:
-        raise monitor.no_sync() from None
+    sink: QueueSink,
+    deadline: float | None,
+    monitor: Monitor,
+    stop_event: threading.Event | None,
+) -> Batch | None:
+    """Return the next batch; None where the event is set.
 
-
-class BatchSink(Sink):
-    """Puts everything that it receives, in order, where the event loop or a thread takes it."""
-
-    @abc.abstractmethod
-    def put(self, batch: Sequence[PortEvent | SyncMarker]) -> None:
-        """Hand over an item; wait while it is not taken."""
-
-    def emit(self, event: PortEvent) -> None:
-        self.put([event])
-
-    def emit_many(self, events: Sequence[PortEvent]) -> None:
-        self.put(events)
-
-    def sync_started(self, marker: SyncMarker) -> None:
-        self.put([marker])
-
-    def sync_finished(self, marker: SyncMarker) -> None:
-        self.put([marker])
-
-
-class _QueueSink(BatchSink):
-    """Hands batches to another thread, and waits while it is busy."""
-
-    def __init__(self) -> None:
-        self.batches: queue.Queue[Sequence[PortEvent | SyncMarker]] = queue.Queue(_BATCHES)
-        self._released = False
-
-    def release(self) -> None:
-        """Nobody listens any more: let a worker that waits go on."""
-        self._released = True
-        while True:
-            try:
-                self.batches.get_nowait()
-            except queue.Empty:
-                return
-
-    def put(self, batch: Sequence[PortEvent | SyncMarker]) -> None:
-        if not self._released:
-            self.batches.put(batch)
+    :raises WaitTimeout: the deadline has passed.
+    :raises MonitorStopped: the monitor has ended by itself.
+    """
+    while stop_event is None or not stop_event.is_set():
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        wait = left if stop_event is None else min(_GLANCE, _GLANCE if left is None else left)
+        try:
+            batch = sink.batches.get(timeout=wait)
+        except queue.Empty:
+            if left is not None and (wait == left or left == 0):
+                raise monitor.no_sync() from None
+            continue
+        if batch is None:
+            raise monitor.over()
+        return batch
+    return None

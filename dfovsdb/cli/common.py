@@ -1,4 +1,4 @@
-"""What commands share: the connection argument, the configuration, output on the terminal."""
+"""What commands share: the connection argument, the configuration, words on the terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from dfovsdb.sinks.base import Sink
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
-SYNC_TIMEOUT = 10.0  #: seconds that commands with an immediate answer wait for the server
+OTHER = "other"  #: the kind of what no classifier claims, where it is asked for
+SOCKET = "/run/openvswitch/db.sock"  #: of ovsdb-server, where packages of Open vSwitch make it
+SYNC_TIMEOUT = 10.0  #: seconds that commands that answer at once give the server
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +32,8 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
         "connection",
         nargs="?",
         metavar="CONNECTION",
-        help="tcp:, unix: or ssl: (default: [ovsdb] connection, tcp:127.0.0.1:6640)",
+        help="tcp:, unix: or ssl: (default: [ovsdb] connection; without one the socket of Open "
+        "vSwitch on this host, or tcp:127.0.0.1:6640)",
     )
 
 
@@ -38,7 +41,7 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tables",
         metavar="TABLES",
-        help="the tables to read: Interface alone, or Interface,Port,Bridge (the default)",
+        help="what is read: Interface alone, or Interface,Port,Bridge (the default)",
     )
 
 
@@ -51,7 +54,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="only ports whose name matches this shell pattern; may be repeated",
+        help="only ports of such a name, a shell pattern; may be repeated",
     )
     parser.add_argument(
         "--state",
@@ -72,7 +75,15 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="only ports on a bridge whose name matches this shell pattern; may be repeated",
+        help="only ports on such a bridge, a shell pattern; may be repeated",
+    )
+
+
+def add_all(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help=f"interfaces of no kind too, as kind `{OTHER}`",
     )
 
 
@@ -90,7 +101,7 @@ def selection(args: argparse.Namespace) -> Selection:
 
 
 def tables(args: argparse.Namespace) -> list[str]:
-    """Return the tables that a command for people reads: all, unless an option says otherwise."""
+    """Return the tables that a command for people reads: all, unless it is told otherwise."""
     from dfovsdb.model import TABLES
 
     if args.tables is None:
@@ -99,7 +110,7 @@ def tables(args: argparse.Namespace) -> list[str]:
 
 
 def seconds(text: str) -> float:
-    """Convert an argument: a finite number of seconds, not below 0."""
+    """The type of an argument: a finite number of seconds, not below 0."""
     value = float(text)
     if not math.isfinite(value) or value < 0:
         raise ValueError(text)
@@ -114,25 +125,74 @@ def configuration(
     return config.load(args.config_file, args.config_dir, logging_args=logging_args)
 
 
-def classifiers(conf: cfg.ConfigOpts, kinds: Sequence[str] = ()) -> list[Classifier]:
-    """Return the enabled classifiers, which must offer the requested kinds."""
+def classifiers(
+    conf: cfg.ConfigOpts, kinds: Sequence[str] = (), *, everything: bool = False
+) -> list[Classifier]:
+    """Return the enabled ones, which must offer the kinds that were asked for.
+
+    :param everything: let what none of them claims be of the kind `other`.
+    """
     from dfovsdb import plugins
+    from dfovsdb.classifiers.match import MatchClassifier
     from dfovsdb.selection import check_kinds
 
     built = list(plugins.CLASSIFIERS.build(conf.dfovsdb.classifiers, conf).values())
-    check_kinds(kinds, sorted({classifier.kind for classifier in built}), "--kind ")
+    offered = {classifier.kind for classifier in built}
+    if everything:
+        built.append(MatchClassifier(OTHER))
+        offered.update({OTHER}.intersection(kinds))
+    check_kinds(kinds, sorted(offered), "--kind ")
     return built
 
 
-def monitor(args: argparse.Namespace, sinks: Sequence[Sink] = ()) -> Monitor:
+def of_no_kind(count: int) -> str:
+    """Return the line that says how many interfaces are of no kind; empty for none."""
+    if not count:
+        return ""
+    interfaces = "1 interface is" if count == 1 else f"{count} interfaces are"
+    return f"{interfaces} of no kind: see `dfovsdb doctor`, or --all"
+
+
+def connection(args: argparse.Namespace, conf: cfg.ConfigOpts) -> str:
+    """Return the server that the arguments or the configuration name.
+
+    Where neither names one it is the socket of Open vSwitch on this host, where that is there and
+    may be opened, and otherwise the default of the configuration; which one is said.
+
+    :raises ConfigurationError: the argument is empty.
+    """
+    from oslo_config.cfg import Locations
+
+    from dfovsdb.errors import ConfigurationError
+
+    if args.connection is not None:
+        if not args.connection.strip():
+            raise ConfigurationError(
+                "CONNECTION is empty, perhaps of a variable that is not set: name a server, such "
+                f"as unix:{SOCKET}, or leave it out"
+            )
+        return str(args.connection)
+    configured: str = conf.ovsdb.connection
+    location = conf.get_location("connection", "ovsdb")
+    if location is not None and location.location is not Locations.opt_default:
+        return configured
+    if os.access(SOCKET, os.R_OK | os.W_OK):
+        configured = f"unix:{SOCKET}"
+    print(f"dfovsdb: connecting to {configured}, as no CONNECTION is given", file=sys.stderr)
+    return configured
+
+
+def monitor(
+    args: argparse.Namespace, sinks: Sequence[Sink] = (), *, everything: bool = False
+) -> Monitor:
     """Return a monitor of the server that the arguments or the configuration name."""
     from dfovsdb import config
     from dfovsdb.monitor import Monitor
 
     conf = configuration(args)
     return Monitor(
-        args.connection or conf.ovsdb.connection,
-        classifiers=classifiers(conf, args.kind),
+        connection(args, conf),
+        classifiers=classifiers(conf, args.kind, everything=everything),
         sinks=sinks,
         host=conf.dfovsdb.host,
         **{**config.connection_options(conf), "tables": tables(args)},
@@ -143,11 +203,10 @@ _GLANCE = 0.05  # seconds
 
 
 def wait_answered(monitor: Monitor, timeout: float) -> None:
-    """Wait until the tables are read, with a single attempt, for a command that wants an answer
-    now.
+    """Wait until the table is read; for who asks what is there now, so no second attempt.
 
     :raises ConnectionLost: there is no connection, or it broke.
-    :raises WaitTimeout: there is one, but no response within so many seconds.
+    :raises WaitTimeout: there is one, and no answer within so many seconds.
     """
     from dfovsdb.errors import ConnectionLost, WaitTimeout
 
@@ -171,7 +230,7 @@ def log_to_stderr(args: argparse.Namespace, level: int) -> None:
 
 
 class Terminal:
-    """Standard output, and how to write on it."""
+    """What standard output is, and so how to write on it."""
 
     def __init__(self) -> None:
         self.here = sys.stdout.isatty()
@@ -183,7 +242,7 @@ class Terminal:
     def show(
         self, item: PortEvent | SyncMarker, *, json: bool, selected: int | None = None
     ) -> None:
-        """Write an event or a marker, as JSON or for people; `selected` as for terminal_line()."""
+        """An event or a marker, as JSON or for people; `selected` as terminal_line() has it."""
         from dfovsdb.json_v1 import to_json
         from dfovsdb.text.events import terminal_line
 
@@ -195,11 +254,11 @@ class Terminal:
             )
 
     def write(self, line: str) -> None:
-        """Write a line of text that is escaped already."""
+        """A line of text that is clean."""
         self._write(line.encode(self._encoding, errors="replace"))
 
     def write_json(self, line: bytes) -> None:
-        """Write a line of JSON, escaped on a terminal and unchanged elsewhere."""
+        """A line of JSON, which steers no terminal; elsewhere it is as it is."""
         from dfovsdb.text.escape import clean_json
 
         self._write(clean_json(line) if self.here else line)

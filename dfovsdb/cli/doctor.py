@@ -43,7 +43,7 @@ def doctor(args: argparse.Namespace) -> int:
     common.log_to_stderr(args, logging.ERROR)
     conf = common.configuration(args)
     case = Context(
-        args.connection or conf.ovsdb.connection,
+        common.connection(args, conf),
         common.classifiers(conf),
         config.connection_options(conf),
         timeout=args.timeout,

@@ -1,4 +1,4 @@
-"""dfovsdb ports and dfovsdb wait: the present ports, and a future one."""
+"""dfovsdb ports and dfovsdb wait: the ports of now, and one that is to come."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "ports",
-        help="print the present ports",
-        description="Prints the present ports, and ends.",
+        help="the ports that are there now",
+        description="Prints the ports that are there now, and ends.",
     )
     common.add_connection(parser)
     common.add_selection(parser)
     common.add_tables(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON, one port on each line")
+    common.add_all(parser)
+    parser.add_argument("--json", action="store_true", help="JSON, one port a line")
     parser.add_argument(
         "--timeout",
         type=common.seconds,
         default=common.SYNC_TIMEOUT,
         metavar="S",
-        help="seconds to wait for a response of the server; the status is 1 after "
-        "that time (default: %(default)s)",
+        help="seconds for the server to answer, where it takes the connection; status 1 past "
+        "it (default: %(default)s)",
     )
     parser.set_defaults(command=ports)
 
     parser = commands.add_parser(
         "wait",
-        help="wait for a port",
-        description="Waits for a port that matches all the given options, and prints it as JSON.",
+        help="wait until a port is there",
+        description="Waits until there is a port that has everything that is asked for, and "
+        "prints it as JSON.",
     )
     common.add_connection(parser)
     common.add_selection(parser)
@@ -64,7 +66,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         type=common.seconds,
         default=30.0,
         metavar="S",
-        help="seconds to wait; the status is 1 after that time (default: %(default)s)",
+        help="seconds to wait; status 1 past it (default: %(default)s)",
     )
     parser.set_defaults(command=wait)
 
@@ -82,9 +84,10 @@ def ports(args: argparse.Namespace) -> int:
 
     common.log_to_stderr(args, logging.ERROR)
     terminal = common.Terminal()
-    with common.monitor(args) as monitor:
+    with common.monitor(args, everything=args.all) as monitor:
         common.wait_answered(monitor, args.timeout)
         present = monitor.ports().values()
+        unclaimed = monitor.status().rows - len(present)
     selected = sorted(
         filter(common.selection(args), present), key=lambda port: (port.kind, port.name)
     )
@@ -93,6 +96,8 @@ def ports(args: argparse.Namespace) -> int:
             terminal.write_json(encode_port(port))
     else:
         for line in port_table(selected, colour=terminal.colour, width=terminal.width):
+            terminal.write(line)
+        if line := common.of_no_kind(unclaimed):
             terminal.write(line)
     return common.DONE
 
@@ -108,14 +113,16 @@ def wait(args: argparse.Namespace) -> int:
         raise ConfigurationError(
             "wait: say for which port: --iface-id, --name, --kind or --bridge"
         )
-    common.log_to_stderr(args, logging.WARNING)  # print at once what it waits for
+    common.log_to_stderr(args, logging.WARNING)  # what it waits for, at once
     wanted = replace(asked, links=args.link, attributes=dict(args.attribute))
-    with common.monitor(args) as monitor:
+    with common.monitor(args, everything=True) as monitor:
         if args.gone:
-            monitor.wait_gone(wanted, timeout=args.timeout)
+            monitor.wait_gone(lambda port: _has_kind(port) and wanted(port), timeout=args.timeout)
             return common.DONE
         try:
-            port = monitor.wait_for(wanted, timeout=args.timeout)
+            port = monitor.wait_for(
+                lambda port: _has_kind(port) and wanted(port), timeout=args.timeout
+            )
         except WaitTimeout as error:
             other = replace(asked, states=())
             there = [_as_it_is(port) for port in monitor.ports().values() if other(port)]
@@ -125,6 +132,15 @@ def wait(args: argparse.Namespace) -> int:
 
 
 def _as_it_is(port: Port) -> str:
-    """Print the state of a port that was awaited in another state."""
+    """Say how a port is that was waited for in another state."""
+    if not _has_kind(port):
+        return (
+            f"interface {port.name} is there, {port.state}, and of no kind: no classifier claims "
+            "it, see `dfovsdb doctor`"
+        )
     why = f": {port.error}" if port.error else ""
     return f"{port.kind} {port.name} is there, {port.state}{why}"
+
+
+def _has_kind(port: Port) -> bool:
+    return port.kind != common.OTHER

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import queue
 import signal
 import sys
+import threading
+import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
     from dfovsdb.monitor import Monitor
 
+_LOOK = 1.0  # seconds between two looks at whether the monitor is well
 _REPORT = 5.0  # seconds between two reports to the service manager, at most
 
 #: Seconds after which a thread that computes lets the others run. Python's own 0.005 makes every
@@ -74,14 +78,28 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(monitor: Monitor, wanted: Collection[signal.Signals], logger: logging.Logger) -> str:
-    """Report, and answer signals until one says to leave; which one, and whose."""
+    """Report, and answer signals until one says to leave; returns which one, and whose.
+
+    :raises MonitorStopped: the monitor has ended by itself.
+    """
     from dfovsdb.telemetry import systemd
 
     interval = min(_REPORT, (systemd.watchdog_interval() or _REPORT) / 3)
+    signals = _signals(wanted)
+    report_at = 0.0
+    said = ""
     while True:
-        systemd.report(monitor.status())
-        signalled = signal.sigtimedwait(wanted, interval)
-        if signalled is None:
+        if time.monotonic() >= report_at:
+            systemd.report(monitor.status())
+            report_at = time.monotonic() + interval
+        try:
+            signalled = signals.get(timeout=_LOOK)
+        except queue.Empty:
+            if not monitor.running:
+                raise monitor.over() from None
+            if (busy := monitor.busy_classifier) and busy != said:
+                logger.error("%s", busy)
+            said = busy or ""
             continue
         if signalled.si_signo == signal.SIGHUP:
             logger.info("SIGHUP: reopening files; the configuration is not read again")
@@ -92,6 +110,23 @@ def _serve(monitor: Monitor, wanted: Collection[signal.Signals], logger: logging
         else:
             name = signal.Signals(signalled.si_signo).name
             return f"{name} of process {signalled.si_pid}" if signalled.si_pid else name
+
+
+def _signals(wanted: Collection[signal.Signals]) -> queue.SimpleQueue[signal.struct_siginfo]:
+    """Return a queue of the signals that come.
+
+    They are waited for without a timeout: signal.sigtimedwait() that is interrupted after its
+    time has passed, as by SIGSTOP and SIGCONT, returns what was never written (CPython 3.10 to
+    3.13).
+    """
+    signals: queue.SimpleQueue[signal.struct_siginfo] = queue.SimpleQueue()
+
+    def listen() -> None:
+        while True:
+            signals.put(signal.sigwaitinfo(wanted))
+
+    threading.Thread(target=listen, name="dfovsdb-signals", daemon=True).start()
+    return signals
 
 
 def _monitor(conf: cfg.ConfigOpts) -> Monitor:

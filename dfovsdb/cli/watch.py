@@ -1,4 +1,4 @@
-"""dfovsdb watch: print events on the terminal."""
+"""dfovsdb watch: events on the terminal."""
 
 from __future__ import annotations
 
@@ -12,52 +12,51 @@ from dfovsdb.cli import common
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "watch",
-        help="print events; needs no configuration",
+        help="events on the terminal, no configuration needed",
         description="Prints events until Ctrl-C.",
     )
     common.add_connection(parser)
-    parser.add_argument(
-        "--json", action="store_true", help="print JSON version 1, one object on each line"
-    )
+    parser.add_argument("--json", action="store_true", help="JSON version 1, one object a line")
     parser.add_argument("--once", action="store_true", help="end after the first sync")
     parser.add_argument(
         "--timeout",
         type=common.seconds,
         metavar="S",
-        help="seconds to wait for the first sync; the status is 1 after that time",
+        help="seconds for the first sync; status 1 past it",
     )
     parser.add_argument(
         "--live",
         action="store_true",
-        help="show a table that updates in place (needs the extra dfovsdb[tui])",
+        help="a table that updates in place (needs the extra dfovsdb[tui])",
     )
     parser.add_argument(
-        "--record",
-        metavar="FILE",
-        help="record what the server sends in a new file, for `dfovsdb replay`",
+        "--record", metavar="FILE", help="write what the server sends to a new file, for replay"
     )
     common.add_selection(parser)
     common.add_tables(parser)
+    common.add_all(parser)
     parser.set_defaults(command=watch, ends_with_ctrl_c=True)
 
 
 def watch(args: argparse.Namespace) -> int:
     from dfovsdb import config, watching
+    from dfovsdb.cli.unclaimed import Unclaimed as _Unclaimed
     from dfovsdb.model import PortEvent
 
     if args.live:
         return _live(args)
     conf = common.configuration(args)
-    common.log_to_stderr(args, logging.WARNING)  # print at once what it waits for
+    common.log_to_stderr(args, logging.WARNING)  # what it waits for, at once
     terminal = common.Terminal()
     selection = common.selection(args)
-    there: set[str] = set()  # number of selected ports, shown beside the number of all
+    there: set[str] = set()  # of the selected ports, to be counted beside all
+    unclaimed = _Unclaimed()
     events = watching.watch(
-        args.connection or conf.ovsdb.connection,
+        common.connection(args, conf),
         once=args.once,
         timeout=args.timeout,
         markers=True,
-        classifiers=common.classifiers(conf, args.kind),
+        classifiers=[*common.classifiers(conf, args.kind, everything=args.all), unclaimed],
         resync=conf.dfovsdb.resync,
         host=conf.dfovsdb.host,
         record=args.record,
@@ -69,6 +68,9 @@ def watch(args: argparse.Namespace) -> int:
                 continue
             (there.discard if event.action == "offline" else there.add)(event.port.uuid)
         terminal.show(event, json=args.json, selected=len(there) if selection else None)
+        if event.action == "sync_finished" and not args.json:
+            if line := common.of_no_kind(unclaimed.count()):
+                terminal.write(line)
     return common.DONE
 
 
@@ -79,11 +81,9 @@ def _live(args: argparse.Namespace) -> int:
     from dfovsdb.errors import ConfigurationError, needs_extra
 
     if args.json or args.once or args.timeout is not None:
-        raise ConfigurationError(
-            "watch: --live cannot be combined with --json, --once or --timeout"
-        )
+        raise ConfigurationError("watch: --live goes with neither --json, --once nor --timeout")
     if not common.Terminal().here:
-        raise ConfigurationError("watch: --live needs a terminal, and standard output is not one")
+        raise ConfigurationError("watch: --live draws on a terminal, and there is none")
     try:
         from rich.console import Console
         from rich.live import Live
@@ -93,11 +93,11 @@ def _live(args: argparse.Namespace) -> int:
         if (error.name or "").partition(".")[0] != "rich":
             raise
         raise needs_extra("watch: --live", "tui") from None
-    common.log_to_stderr(args, logging.CRITICAL)  # the head of the table shows what is wrong
+    common.log_to_stderr(args, logging.CRITICAL)  # the head of the table says what is wrong
     board = LiveTable(common.selection(args))
     console = Console(highlight=False, markup=False)
     with (
-        common.monitor(args, [board]) as monitor,
+        common.monitor(args, [board], everything=args.all) as monitor,
         Live(console=console, screen=True, auto_refresh=False) as live,
     ):
         while True:

@@ -12,28 +12,37 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from dfovsdb import plugins
-from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.chain import Chain
-from dfovsdb.delivery.dispatcher import Dispatcher
+from dfovsdb.delivery.dispatcher import OPEN_TIMEOUT, Dispatcher
 from dfovsdb.delivery.work_queue import Resync
-from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError, WaitTimeout
+from dfovsdb.delivery.worker import Worker
+from dfovsdb.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    MonitorStopped,
+    ProtocolError,
+    WaitTimeout,
+)
 from dfovsdb.logs import get_logger
-from dfovsdb.model import TABLE, TABLES, Port
+from dfovsdb.model import TABLE, TABLES, Port, PortEvent, SyncMarker
+from dfovsdb.monitor.options import AnySink, MonitorOptions, checked
 from dfovsdb.monitor.outage_log import OutageLog
 from dfovsdb.monitor.pipeline import Pipeline
+from dfovsdb.monitor.queue_sink import BatchSink, QueueSink
 from dfovsdb.monitor.wait_for import WaitForPort, WaitUntilGone
 from dfovsdb.ovsdb.address import Address
 from dfovsdb.ovsdb.session import Session, Snapshot
 from dfovsdb.ovsdb.transport import Transport
-from dfovsdb.sinks.base import Sink
+from dfovsdb.selection import Selection
+from dfovsdb.sinks.base import FunctionSink, Sink, check
 from dfovsdb.status import Status
-from dfovsdb.text.escape import counted
+from dfovsdb.text.escape import clean, counted
 from dfovsdb.tls import Tls
 
 _PULSE = 5.0  # seconds between two turns of the loop at most, so that it is seen to live
@@ -59,63 +68,54 @@ class Monitor:
     :param ssl_ca_cert_file: the CA of the server's certificate; None is what the system trusts.
     :param ssl_check_hostname: the server's certificate must name the host.
     :param record: file to write what the server sends to, see recording.py; it must be new.
-    :param options: of the connection, see Session: `monitor`, `inactivity_probe`,
-        `reconnect_min`, `reconnect_max`, `max_message_size`.
-    :raises ConfigurationError: any of these cannot be used.
+    :param monitor: `auto`, or `rfc7047` for the plain method; this and the next four are of the
+        connection, see Session.
+    :param inactivity_probe: seconds of silence before the server is probed; 0 never probes.
+    :param reconnect_min: seconds, shortest wait before another try.
+    :param reconnect_max: seconds, longest wait.
+    :param max_message_size: bytes.
+    :raises ConfigurationError: any of these is unknown or cannot be used.
     """
 
-    def __init__(
-        self,
-        connection: str,
-        *,
-        classifiers: Sequence[Classifier] | None = None,
-        sinks: Sequence[Sink] | Mapping[str, Sink] = (),
-        tables: Sequence[str] = (TABLE,),
-        resync: Resync = "replay",
-        host: str | None = None,
-        state_dir: str | None = None,
-        queue_limit: int = 1000,
-        stop_timeout: float = 5,
-        ssl_key_file: str | None = None,
-        ssl_cert_file: str | None = None,
-        ssl_ca_cert_file: str | None = None,
-        ssl_check_hostname: bool = True,
-        record: str | os.PathLike[str] | None = None,
-        **options: Any,
-    ) -> None:
-        if resync not in ("replay", "diff"):
-            raise ConfigurationError(f"resync {resync!r}: use replay or diff")
+    def __init__(self, connection: str, **options: Unpack[MonitorOptions]) -> None:
+        values = checked(options)
+        resync: Resync = values["resync"]
+        host: str = values["host"] or socket.gethostname()
+        if not isinstance(connection, str):
+            raise ConfigurationError(f"connection: {connection!r:.80} is not a text")
         self._address = Address.parse(connection)
+        files = [values[f"ssl_{name}_file"] for name in ("key", "cert", "ca_cert")]
         tls = (
-            Tls(ssl_key_file, ssl_cert_file, ssl_ca_cert_file, check_hostname=ssl_check_hostname)
+            Tls(*files, check_hostname=values["ssl_check_hostname"])
             if self._address.method == "ssl"
             else None
         )
-        if self._address.method == "tcp" and (ssl_key_file or ssl_cert_file or ssl_ca_cert_file):
+        if self._address.method == "tcp" and any(files):
             LOG.warning("%s is not secured by TLS, whatever files are set: use ssl:", connection)
+        classifiers = values["classifiers"]
         chain = Chain(plugins.default_classifiers() if classifiers is None else classifiers)
-        host = host or socket.gethostname()
-        options["extra_columns"] = chain.extra_columns
-        options["tables"] = _tables(tables, chain)
-        if options.get("monitor") == "rfc7047" and len(options["tables"]) > 1:
+        tables = _tables(values["tables"], chain)
+        if values["monitor"] == "rfc7047" and len(tables) > 1:
             LOG.warning(
                 "the method `monitor` sends the whole Bridge row at each change of its ports; "
                 "with many ports on a bridge, set monitor = auto or tables = Interface"
             )
-        self._session = _session(record, host, options)
+        of_session = {name: values[name] for name in _OF_SESSION}
+        of_session |= {"extra_columns": chain.extra_columns, "tables": tables}
+        self._session = _session(values["record"], host, of_session)
         self._dispatcher = Dispatcher(
-            _named(sinks),
+            _named(values["sinks"]),
             host=host,
             resync=resync,
-            queue_limit=queue_limit,
-            state_dir=state_dir,
+            queue_limit=values["queue_limit"],
+            state_dir=values["state_dir"],
             condition=lambda: self.condition,
         )
         self._pipeline = Pipeline(chain, self._dispatcher)
         self._chain = chain
         self._tls = tls
         self._transport: Transport | None = None
-        self._stop_timeout = stop_timeout
+        self._stop_timeout: float = values["stop_timeout"]
         self._stopping = False
         self._ended_well = False
         self._synced = threading.Event()
@@ -127,16 +127,43 @@ class Monitor:
         self._syncs = 0
         self._sync_seconds: float | None = None
         self._thread: threading.Thread | None = None
+        self._died: BaseException | None = None  # why the loop ended by itself
+        self._lock = threading.Lock()
+        self._waiting: set[WaitForPort | WaitUntilGone | BatchSink] = set()
 
     # The loop.
 
     def _run(self, transport: Transport) -> None:
-        with transport:
-            while not self._stopping:
-                if lost := self._turn(self._session, transport):
-                    transport.close()
-                    self._is_lost(lost, time.monotonic())
-        self._chain.failures.sum_up()
+        try:
+            with transport:
+                while not self._stopping:
+                    if lost := self._turn(self._session, transport):
+                        transport.close()
+                        self._is_lost(lost, time.monotonic())
+            self._chain.failures.sum_up()
+        except BaseException as error:
+            self._died = error
+            LOG.critical(
+                "the monitor thread ended by itself: no change is seen any more; restart the "
+                "program and report this error",
+                exc_info=error,
+            )
+        finally:
+            self._release_waiters()
+
+    def _release_waiters(self) -> None:
+        with self._lock:
+            waiting = list(self._waiting)
+        for sink in waiting:
+            if isinstance(sink, BatchSink):
+                sink.end()
+            else:
+                sink.fail(self.over())
+        self._synced.set()  # wait_synced() looks at what it means
+
+    def over(self) -> MonitorStopped:
+        """Return what those are raised who wait while the monitor ends."""
+        return MonitorStopped(f"{self._address}: {self.condition}")
 
     def _turn(self, session: Session, transport: Transport) -> ConnectionLost | None:
         """Connect if it is time to, then read once and publish what it means."""
@@ -215,7 +242,9 @@ class Monitor:
         deadline = time.monotonic() + self._stop_timeout
         if self._thread and self._transport:
             self._transport.wake()
-            self._thread.join(self._stop_timeout)
+            if self._thread is not threading.current_thread():
+                self._thread.join(self._stop_timeout)
+        self._release_waiters()
         self._ended_well = self._dispatcher.stop(max(0.0, deadline - time.monotonic()))
         return self._ended_well
 
@@ -238,7 +267,12 @@ class Monitor:
     @property
     def synced(self) -> bool:
         """There is a connection, and ports() is what the table read on it holds."""
-        return self._session.synced and self._unsynced_since is None
+        return self.running and self._session.synced and self._unsynced_since is None
+
+    @property
+    def running(self) -> bool:
+        """It is started, was not stopped, and its loop has not ended by itself."""
+        return self._thread is not None and not self._stopping and self._died is None
 
     @property
     def address(self) -> str:
@@ -248,9 +282,20 @@ class Monitor:
     @property
     def condition(self) -> str:
         """How it is with the server, in one line: `synced`, or what is waited for."""
+        if self._died is not None:
+            return f"ended by itself: {type(self._died).__name__}: {clean(str(self._died))}"
+        if self._stopping:
+            return "stopped"
+        if busy := self._chain.busy():
+            return busy
         if self.trouble:
-            return f"waiting: {self.trouble}"
+            return f"waiting: {clean(self.trouble, 2000)}"
         return "synced" if self._session.synced else "connecting"
+
+    @property
+    def busy_classifier(self) -> str | None:
+        """Which classifier has not answered for more than a second, in one line; or None."""
+        return self._chain.busy()
 
     def wait_synced(self, timeout: float | None = None) -> bool:
         """Wait until the table has been read; the sinks may still be told of it.
@@ -258,7 +303,11 @@ class Monitor:
         :param timeout: seconds, None for as long as it takes.
         :returns: False where the time has passed.
         """
-        return self._synced.wait(timeout)
+        if not self._synced.wait(timeout):
+            return False
+        if not self.running:
+            raise self.over()
+        return True
 
     def wait_for(self, predicate: Callable[[Port], bool], timeout: float | None = None) -> Port:
         """Wait for a port, present or to come, of which the predicate is true.
@@ -292,7 +341,7 @@ class Monitor:
     def gone_waiter(self, predicate: Callable[[Port], bool]) -> Iterator[Future[None]]:
         """Within the context, the future that wait_gone() waits for."""
         sink = WaitUntilGone(predicate)
-        with self.attached("wait_gone", sink):
+        with self.ends(sink), self.attached("wait_gone", sink):
             yield sink.future
 
     def still_there(self, timeout: float | None) -> WaitTimeout:
@@ -303,8 +352,50 @@ class Monitor:
     def waiter(self, predicate: Callable[[Port], bool]) -> Iterator[Future[Port]]:
         """Within the context, the future of the port that wait_for() waits for."""
         sink = WaitForPort(predicate)
-        with self.attached("wait_for", sink):
+        with self.ends(sink), self.attached("wait_for", sink):
             yield sink.future
+
+    @contextlib.contextmanager
+    def ends(self, sink: WaitForPort | WaitUntilGone | BatchSink) -> Iterator[None]:
+        """Within the context, the end of the monitor is the end of the wait."""
+        if self._stopping or self._died is not None:
+            raise self.over()
+        with self._lock:
+            self._waiting.add(sink)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting.discard(sink)
+
+    def events(
+        self,
+        *,
+        kinds: Collection[str] = (),
+        names: Collection[str] = (),
+        markers: bool = False,
+    ) -> Generator[PortEvent | SyncMarker, None, None]:
+        """Yield the events of this monitor, beginning with the ports that are there.
+
+        There is no second connection. A body that is slow receives the latest state, not every
+        state between. It ends when the monitor is stopped.
+
+        :param kinds: only ports of these kinds.
+        :param names: only ports whose names are like one of these shell patterns.
+        :param markers: yield SyncMarkers too.
+        :raises MonitorStopped: the monitor was stopped before.
+        """
+        sink = QueueSink()
+        if kinds or names:
+            sink.selection = Selection(kinds=kinds, names=names)
+        with self.ends(sink), self.attached("events", sink):
+            try:
+                while (batch := sink.batches.get()) is not None:
+                    for event in batch:
+                        if markers or isinstance(event, PortEvent):
+                            yield event
+            finally:
+                sink.release()
 
     def no_such_port(self, timeout: float | None) -> WaitTimeout:
         """What wait_for() raises after that many seconds."""
@@ -320,7 +411,7 @@ class Monitor:
     @contextlib.contextmanager
     def attached(self, name: str, sink: Sink) -> Iterator[None]:
         """Within the context another sink is told, beginning with a first sync."""
-        worker = self._dispatcher.attach(name, sink)
+        worker = self._attach(name, sink)
         try:
             yield
         finally:
@@ -361,12 +452,26 @@ class Monitor:
             sinks=tuple(worker.status() for worker in self._dispatcher.configured),
         )
 
-    def attach(self, name: str, sink: Sink) -> None:
-        """Add a sink to a monitor that is started; it is told all ports in a first sync.
+    def attach(self, name: str, sink: AnySink) -> None:
+        """Add a sink to a monitor that is started; it receives all ports in a first sync.
 
         It is no part of status(), and of no interest to state_dir.
+
+        :raises ConfigurationError: it cannot be a sink, or is in use already.
+        :raises MonitorStopped: the monitor was stopped, or has ended.
+        :raises Exception: what its open() raises.
         """
-        self._dispatcher.attach(name, sink)
+        self._attach(name, _as_sink(sink))
+
+    def _attach(self, name: str, sink: Sink) -> Worker:
+        if self._stopping or self._died is not None:
+            raise self.over()
+        worker = self._dispatcher.attach(name, sink)
+        if worker.opened.wait(OPEN_TIMEOUT) and worker.failure is not None:
+            failure = worker.failure
+            self._dispatcher.detach(worker)
+            raise failure
+        return worker
 
     def time_deliveries(self) -> None:
         """Measure how long sinks take, for status()."""
@@ -380,6 +485,15 @@ class Monitor:
     def reopen(self) -> None:
         """Have every sink open its files again, as after SIGHUP."""
         self._dispatcher.reopen()
+
+
+_OF_SESSION = (
+    "monitor",
+    "inactivity_probe",
+    "reconnect_min",
+    "reconnect_max",
+    "max_message_size",
+)
 
 
 def _tables(tables: Sequence[str], chain: Chain) -> tuple[str, ...]:
@@ -403,15 +517,24 @@ def _session(record: str | os.PathLike[str] | None, host: str, options: dict[str
     return RecordingSession(time.monotonic(), file=record, host=host, **options)
 
 
-def _named(sinks: Sequence[Sink] | Mapping[str, Sink]) -> Mapping[str, Sink]:
+def _as_sink(sink: AnySink) -> Sink:
+    """Return the sink, or one that calls the function.
+
+    :raises ConfigurationError: it is neither.
+    """
+    if not isinstance(sink, Sink) and callable(sink) and not isinstance(sink, type):
+        return FunctionSink(sink)
+    check(sink)
+    assert isinstance(sink, Sink)
+    return sink
+
+
+def _named(sinks: Sequence[AnySink] | Mapping[str, AnySink]) -> Mapping[str, Sink]:
     """The sinks by instance name; those that were given none are named after their class."""
-    for sink in sinks.values() if isinstance(sinks, Mapping) else sinks:
-        if not isinstance(sink, Sink):
-            raise ConfigurationError(f"{sink!r:.80} is not a sink: it must be an instance of Sink")
     if isinstance(sinks, Mapping):
-        return sinks
+        return {name: _as_sink(sink) for name, sink in sinks.items()}
     named: dict[str, Sink] = {}
-    for sink in sinks:
+    for sink in map(_as_sink, sinks):
         name = type(sink).__name__.lower().removesuffix("sink") or "sink"
         number = sum(1 for other in named if other.partition("-")[0] == name)
         named[f"{name}-{number + 1}" if number else name] = sink

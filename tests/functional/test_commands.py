@@ -14,6 +14,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -158,6 +159,67 @@ def test_run_reopens_its_file_on_sighup_and_tells_everything_again_on_sigusr1(
     assert [item["action"] for item in replayed] == ["sync_started", "online", "sync_finished"]
     assert agent.end() == 0
     assert "replay" not in rotated.read_text()
+
+
+def test_an_agent_that_was_stopped_for_a_while_goes_on(
+    switch: Sandbox, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    agent = command("--config-file", configuration(tmp_path, switch.connection, ""), "run")
+    agent.wait_for(lambda: any("sync_finished" in line for line in agent.err))
+    for _ in range(3):
+        agent.process.send_signal(signal.SIGSTOP)
+        time.sleep(1.5)  # longer than it waits for anything of its own
+        agent.process.send_signal(signal.SIGCONT)
+    switch.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0", *VM)
+    agent.wait_for(lambda: any("online vm tap0" in line for line in agent.err))
+    assert agent.end(signal.SIGTERM) == 0
+    assert not any("Traceback" in line for line in agent.err)
+
+
+@pytest.mark.parametrize("name", ["watch", "ports", "doctor"])
+def test_an_empty_connection_is_wrong_use(name: str) -> None:
+    done = run(name, "")
+    assert done.returncode == 2
+    assert "CONNECTION is empty, perhaps of a variable that is not set" in done.stderr
+
+
+def test_interfaces_of_no_kind_are_never_silent(switch: Sandbox) -> None:
+    switch.vsctl("add-port", "br-int", "veth1", "--", "set", "interface", "veth1", "type=dummy")
+    line = "1 interface is of no kind: see `dfovsdb doctor`, or --all"
+    assert run("ports", switch.connection).stdout.splitlines()[-1] == line
+    assert run("watch", switch.connection, "--once").stdout.splitlines()[-1] == line
+    assert line not in run("ports", switch.connection, "--json").stdout
+    everything = run("ports", switch.connection, "--all")
+    assert any(row.startswith("other   veth1") for row in everything.stdout.splitlines())
+    assert line not in everything.stdout
+    assert "other   veth1" in run("watch", switch.connection, "--once", "--all").stdout
+    waited = run("wait", switch.connection, "--name", "veth1", "--timeout", "0.5")
+    assert waited.returncode == 1
+    assert "interface veth1 is there, ready, and of no kind" in waited.stderr
+
+
+def test_wait_finds_the_own_row_of_a_vif_before_its_patch_ports(switch: Sandbox) -> None:
+    switch.add_bridge("tbr-1")
+    for name, peer, bridge in (("tpi-1", "tpt-1", "br-int"), ("tpt-1", "tpi-1", "tbr-1")):
+        options = ("type=patch", f"options:peer={peer}", "external_ids:iface-id=parent")
+        switch.vsctl("add-port", bridge, name, "--", "set", "interface", name, *options)
+    for name, peer, bridge in (("spi-1", "spt-1", "br-int"), ("spt-1", "spi-1", "tbr-1")):
+        options = ("type=patch", f"options:peer={peer}", "external_ids:iface-id=subport")
+        switch.vsctl("add-port", bridge, name, "--", "set", "interface", name, *options)
+    parent = ("type=dummy", "external_ids:iface-id=parent")
+    switch.vsctl("add-port", "tbr-1", "tap1", "--", "set", "interface", "tap1", *parent)
+    for _ in range(5):
+        done = run("wait", switch.connection, "--iface-id", "parent", "--state", "ready")
+        assert json.loads(done.stdout)["name"] == "tap1"
+    subport = json.loads(run("wait", switch.connection, "--iface-id", "subport").stdout)
+    assert subport["name"].startswith("sp")
+    assert subport["state"] == "ready"
+    gone = run("wait", switch.connection, "--iface-id", "nosuch", "--gone")
+    assert (gone.returncode, gone.stdout) == (0, "")
+    wired = ("--attribute", "ovn_installed=true", "--link", "up", "--bridge", "tbr-*")
+    switch.vsctl("set", "interface", "tap1", "external_ids:ovn-installed=true")
+    done = run("wait", switch.connection, "--iface-id", "parent", *wired)
+    assert json.loads(done.stdout)["bridge"] == "tbr-1"
 
 
 def test_run_says_why_it_leaves_and_how_it_ended(

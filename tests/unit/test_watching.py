@@ -211,4 +211,4 @@ def test_what_cannot_be_used_is_said_at_the_call() -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         watch("nonsense")
     with pytest.raises(ConfigurationError, match="resync"):
-        watch("tcp:127.0.0.1:1", resync="maybe")
+        watch("tcp:127.0.0.1:1", resync="maybe")  # type: ignore[call-overload]  # on purpose

@@ -1,0 +1,66 @@
+"""Sinks that hand what they receive to another thread, or to an event loop."""
+
+from __future__ import annotations
+
+import abc
+import queue
+from collections.abc import Sequence
+
+from dfovsdb.model import PortEvent, SyncMarker
+from dfovsdb.sinks.base import Sink
+
+BATCHES = 16  #: that may wait for the loop's body; behind them the worker's queue is bounded
+
+Batch = Sequence[PortEvent | SyncMarker]
+
+
+class BatchSink(Sink):
+    """Puts everything that it receives, in order, where the event loop or a thread takes it."""
+
+    @abc.abstractmethod
+    def put(self, batch: Batch) -> None:
+        """Hand over; wait while nobody takes it."""
+
+    @abc.abstractmethod
+    def end(self) -> None:
+        """Have the one who listens leave: the monitor is over."""
+
+    def emit(self, event: PortEvent) -> None:
+        self.put([event])
+
+    def emit_many(self, events: Sequence[PortEvent]) -> None:
+        self.put(events)
+
+    def sync_started(self, marker: SyncMarker) -> None:
+        self.put([marker])
+
+    def sync_finished(self, marker: SyncMarker) -> None:
+        self.put([marker])
+
+
+class QueueSink(BatchSink):
+    """Hands batches to another thread, and waits while it is busy. None ends the queue."""
+
+    def __init__(self) -> None:
+        self.batches: queue.Queue[Batch | None] = queue.Queue(BATCHES)
+        self._released = False
+
+    def release(self) -> None:
+        """Let a worker that waits go on: nobody listens any more."""
+        self._released = True
+        self._empty()
+
+    def end(self) -> None:
+        self.release()
+        self.batches.put(None)
+
+    def put(self, batch: Batch) -> None:
+        if not self._released:
+            self.batches.put(batch)
+
+    def _empty(self) -> None:
+        while True:
+            try:
+                self.batches.get_nowait()
+            except queue.Empty:
+                return

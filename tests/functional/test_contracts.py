@@ -1,0 +1,358 @@
+"""What a Monitor promises to those who embed it and to those who write plugins for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from dfovsdb import Classifier, Interface, Monitor, Port, PortEvent, Sink, aio, watch
+from dfovsdb.errors import ConfigurationError, MonitorStopped, SinkUnavailable, WaitTimeout
+from dfovsdb.plugins import default_classifiers
+from dfovsdb.selection import Selection
+from dfovsdb.sinks.base import SinkContext
+from dfovsdb.testing import CaptureSink, Sandbox, wait_until
+from tests.functional.helpers import insert
+from tests.waiting import DEADLINE
+
+VM: dict[str, Any] = {"ofport": 5, "external_ids": ["map", [["iface-id", "v1"]]]}
+
+
+@pytest.fixture
+def box(ovsdb_sandbox: Sandbox) -> Sandbox:
+    ovsdb_sandbox.add_bridge("br-int")
+    return ovsdb_sandbox
+
+
+def is_tap0(port: Port) -> bool:
+    return port.name == "tap0"
+
+
+# Plugins.
+
+
+class Coroutine(CaptureSink):
+    async def emit(self, event: PortEvent) -> None:  # type: ignore[override]  # on purpose
+        """Nobody awaits this."""
+
+
+class Generator(CaptureSink):
+    def emit_many(self, events: Sequence[PortEvent]) -> Any:
+        yield from events
+
+
+class Returns(CaptureSink):
+    def emit(self, event: PortEvent) -> Any:
+        super().emit(event)
+        return iter(())
+
+
+@pytest.mark.parametrize(
+    ("sink", "words"),
+    [(Coroutine, "emit\\(\\) is a coroutine"), (Generator, "emit_many\\(\\) is a")],
+)
+def test_a_sink_whose_calls_would_do_nothing_is_refused(sink: type[Sink], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{words}.*test_contracts.py:"):
+        Monitor("unix:/nobody", sinks=[sink()])
+
+
+@pytest.mark.parametrize("sink", [print.__class__, 5, "log", object()])
+def test_what_is_neither_a_sink_nor_a_function_is_refused(sink: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is no sink"):
+        Monitor("unix:/nobody", sinks=[sink])
+
+
+def test_a_coroutine_function_as_a_sink_is_refused() -> None:
+    async def told(event: PortEvent) -> None:
+        """Nobody awaits this."""
+
+    with pytest.raises(ConfigurationError, match="use a plain function"):
+        Monitor("unix:/nobody", sinks=[told])
+
+
+def test_what_a_generator_returned_was_not_delivered(box: Sandbox) -> None:
+    sink = Returns()
+    with Monitor(box.connection, sinks={"odd": sink}) as monitor:
+        box.add_bridge("br-int")
+        wait_until(lambda: monitor.status().sinks[0].counters["refused"])
+
+
+def test_a_function_is_a_sink(box: Sandbox) -> None:
+    told: list[str] = []
+    with Monitor(box.connection, sinks=[lambda event: told.append(event.port.name)]):
+        box.transact(*insert("tap0", **VM))
+        wait_until(lambda: "tap0" in told)
+
+
+class Exits(Classifier):
+    kind = "exits"
+
+    def classify(self, _interface: Interface) -> Mapping[str, str | None] | None:
+        raise SystemExit(3)
+
+
+def test_a_classifier_that_exits_ends_nothing(box: Sandbox) -> None:
+    with Monitor(box.connection, classifiers=[Exits(), *default_classifiers()]) as monitor:
+        box.transact(*insert("tap0", **VM))
+        assert monitor.wait_for(is_tap0, DEADLINE).kind == "vm"
+        assert monitor.status().classifier_errors["exits"] > 0
+        assert monitor.running
+
+
+class Hangs(Classifier):
+    kind = "hangs"
+
+    def __init__(self, go_on: threading.Event) -> None:
+        self._go_on = go_on
+
+    def classify(self, _interface: Interface) -> Mapping[str, str | None] | None:
+        self._go_on.wait(DEADLINE)
+        return None
+
+
+def test_a_classifier_that_hangs_is_named_while_it_does(box: Sandbox) -> None:
+    box.add_bridge("br-int")
+    go_on = threading.Event()
+    with Monitor(box.connection, classifiers=[Hangs(go_on)]) as monitor:
+        wait_until(lambda: "classifier hangs" in monitor.condition, DEADLINE)
+        assert "on interface 'br-int'" in str(monitor.busy_classifier)
+        go_on.set()
+        wait_until(lambda: monitor.condition == "synced", DEADLINE)
+
+
+def test_what_plugins_are_handed_cannot_be_changed(box: Sandbox) -> None:
+    box.transact(*insert("tap0", **VM))
+    with Monitor(box.connection) as monitor:
+        port = monitor.wait_for(is_tap0, DEADLINE)
+        row = port.interface
+        assert row is not None
+        for mapping in (port.attributes, row.external_ids, row.options, row.columns):
+            with pytest.raises(TypeError):
+                mapping["x"] = "y"  # type: ignore[index]  # nobody can
+
+
+class Pops(CaptureSink):
+    def emit_many(self, events: Sequence[PortEvent]) -> None:
+        assert isinstance(events, tuple)
+        super().emit_many(events)
+
+
+def test_a_batch_is_a_tuple(box: Sandbox) -> None:
+    sink = Pops()
+    box.transact(*insert("tap0", **VM))
+    with Monitor(box.connection, sinks=[sink]):
+        sink.wait_for_actions("tap0", ["online"])
+
+
+def test_what_leaves_the_selection_of_a_sink_goes_offline(box: Sandbox) -> None:
+    sink = CaptureSink()
+    sink.selection = Selection(names=["tap*"], states=["ready"])
+    box.add_bridge("br-int")
+    box.transact(*insert("tap0", **VM))
+    with Monitor(box.connection, sinks=[sink]):
+        sink.wait_for_actions("tap0", ["online"])
+        update = {"op": "update", "table": "Interface", "where": [["name", "==", "tap0"]]}
+        box.transact(update | {"row": {"ofport": -1}})
+        sink.wait_for_actions("tap0", ["online", "offline"])
+        box.transact(update | {"row": {"ofport": 6}})
+        sink.wait_for_actions("tap0", ["online", "offline", "online"])
+    assert {event.port.name for event in sink.events} == {"tap0"}
+
+
+class Busy(CaptureSink):
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def emit(self, event: PortEvent) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            raise SinkUnavailable("busy", retry_after=0.01)
+        super().emit(event)
+
+    def emit_many(self, events: Sequence[PortEvent]) -> None:
+        Sink.emit_many(self, events)
+
+
+def test_a_sink_may_say_when_to_try_again(box: Sandbox) -> None:
+    sink = Busy()
+    box.transact(*insert("tap0", **VM))
+    with Monitor(box.connection, sinks=[sink]):
+        sink.wait_for_actions("tap0", ["online"])
+    assert sink.asked == len(sink.events) + 1
+    assert SinkUnavailable("x", 3, 1.5).retry_after == 1.5
+
+
+# Options.
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"clasifiers": []}, "there is no option clasifiers; did you mean classifiers"),
+        ({"inactivity_probe": "five"}, "inactivity_probe: 'five' is not a number of seconds"),
+        ({"inactivity_probe": -1}, "inactivity_probe: -1 is not allowed: use 0 or more"),
+        ({"inactivity_probe": float("nan")}, "inactivity_probe: nan is not allowed"),
+        ({"reconnect_min": True}, "reconnect_min: True is not a number of seconds"),
+        ({"queue_limit": "5"}, "queue_limit: '5' is not an integer"),
+        ({"queue_limit": 0}, "queue_limit: 0 is not allowed: use 1 or more"),
+        ({"stop_timeout": -1}, "stop_timeout: -1 is not allowed"),
+        ({"host": ""}, "host: '' is not a text, or empty"),
+        ({"host": 5}, "host: 5 is not a text"),
+        ({"resync": "maybe"}, "resync: 'maybe' is not allowed: use replay or diff"),
+        ({"monitor": "x"}, "monitor: 'x' is not allowed: use auto or rfc7047"),
+        ({"max_message_size": 1.5}, "max_message_size: 1.5 is not an integer"),
+        ({"ssl_check_hostname": "yes"}, "ssl_check_hostname: 'yes' is not True or False"),
+        ({"ssl_key_file": 5}, "ssl_key_file: 5 is not a path"),
+        ({"state_dir": ""}, "state_dir: '' is not a path"),
+        ({"classifiers": "vm"}, "classifiers: 'vm' is not a sequence"),
+        ({"tables": ["Controller"]}, "there is no table 'Controller'"),
+        ({"tables": ["Port"]}, "Interface must be among them"),
+        ({"tables": 5}, "tables: 5 is not a sequence"),
+    ],
+)
+def test_every_wrong_option_is_one_error_that_names_it(
+    options: dict[str, Any], words: str
+) -> None:
+    for make in (Monitor, aio.Monitor, watch):
+        if make is watch and "state_dir" in options:
+            continue
+        with pytest.raises(ConfigurationError) as raised:
+            make("unix:/nobody", **options)
+        assert words in str(raised.value)
+
+
+# The end.
+
+
+def test_after_stop_everybody_is_told(box: Sandbox) -> None:
+    with Monitor(box.connection) as monitor:
+        assert monitor.wait_synced(DEADLINE)
+        errors: list[Exception] = []
+
+        def wait() -> None:
+            try:
+                monitor.wait_for(lambda _port: False)
+            except MonitorStopped as error:
+                errors.append(error)
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        wait_until(lambda: monitor._waiting)
+        threads = threading.active_count()
+    waiting.join(DEADLINE)
+    assert len(errors) == 1
+    assert not monitor.synced
+    assert monitor.condition == "stopped"
+    with pytest.raises(MonitorStopped, match="stopped"):
+        monitor.wait_for(lambda _port: True)
+    with pytest.raises(MonitorStopped):
+        monitor.wait_synced()
+    with pytest.raises(MonitorStopped):
+        monitor.attach("late", CaptureSink())
+    with pytest.raises(MonitorStopped):
+        next(monitor.events())
+    assert threading.active_count() < threads
+
+
+def test_a_loop_that_ends_by_itself_is_heard_of(
+    box: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Monitor(box.connection) as monitor:
+        assert monitor.wait_synced(DEADLINE)
+
+        def out_of_memory(*_args: object) -> None:
+            raise MemoryError("no memory")
+
+        monkeypatch.setattr(monitor, "_is_lost", out_of_memory)
+        box.stop_database()
+        with pytest.raises(MonitorStopped, match="ended by itself: MemoryError: no memory"):
+            monitor.wait_for(lambda _port: False)
+        assert not monitor.running
+        assert not monitor.synced
+        wait_until(lambda: not monitor.alive)
+    assert "the monitor thread ended by itself" in caplog.text
+
+
+def test_attach_raises_what_open_raises(box: Sandbox) -> None:
+    class Closed(CaptureSink):
+        def open(self, context: SinkContext) -> None:  # noqa: ARG002 - of the contract
+            raise LookupError("no such destination")
+
+    with Monitor(box.connection) as monitor:
+        with pytest.raises(LookupError, match="no such destination"):
+            monitor.attach("closed", Closed())
+        with pytest.raises(ConfigurationError, match="is no sink"):
+            monitor.attach("odd", 5)  # type: ignore[arg-type]  # on purpose
+
+
+# Events.
+
+
+def test_the_events_of_a_monitor_begin_with_what_is_there_and_end_with_it(
+    box: Sandbox,
+) -> None:
+    box.add_bridge("br-int")
+    box.transact(*insert("tap0", **VM))
+    with Monitor(box.connection) as monitor:
+        assert monitor.wait_synced(DEADLINE)
+        events = monitor.events(kinds=["vm"])
+        assert next(events).port.name == "tap0"  # type: ignore[union-attr]  # no markers
+        box.transact(*insert("tap1", **VM))
+        assert next(events).port.name == "tap1"  # type: ignore[union-attr]  # no markers
+        ending = threading.Timer(0.1, monitor.stop)
+        ending.start()
+        assert list(events) == []
+        ending.join()
+
+
+def test_the_same_for_coroutines(box: Sandbox) -> None:
+    box.transact(*insert("tap0", **VM))
+
+    async def names() -> list[str]:
+        found: list[str] = []
+        async with aio.Monitor(box.connection) as monitor:
+            async for event in monitor.events(names=["tap*"]):
+                assert isinstance(event, PortEvent)
+                found.append(event.port.name)
+                await monitor.stop()
+        return found
+
+    assert asyncio.run(names()) == ["tap0"]
+
+
+def test_watch_ends_when_another_thread_says_so(box: Sandbox) -> None:
+    box.transact(*insert("tap0", **VM))
+    stop = threading.Event()
+    seen = []
+    for event in watch(box.connection, names=["tap*"], stop_event=stop):
+        seen.append(event.port.name)
+        stop.set()
+    assert seen == ["tap0"]
+
+
+def test_wait_gone_waits_until_no_such_port_is_left(box: Sandbox) -> None:
+    box.transact(*insert("tap0", **VM))
+    with Monitor(box.connection) as monitor:
+        with pytest.raises(WaitTimeout, match="still there"):
+            monitor.wait_gone(is_tap0, timeout=0.2)
+        box.vsctl("del-port", "tap0")
+        monitor.wait_gone(is_tap0, timeout=DEADLINE)
+        monitor.wait_gone(is_tap0, timeout=DEADLINE)  # there is none at all
+
+
+def test_an_event_says_what_changed(box: Sandbox) -> None:
+    sink = CaptureSink()
+    box.transact(*insert("tap0", **VM))
+    with Monitor(box.connection, sinks=[sink]):
+        sink.wait_for_actions("tap0", ["online"])
+        where = [["name", "==", "tap0"]]
+        row = {"ofport": 7}
+        box.transact({"op": "update", "table": "Interface", "where": where, "row": row})
+        sink.wait_for_actions("tap0", ["online", "updated"])
+    online, updated = sink.of("tap0")
+    assert online.changed == {}
+    assert updated.changed == {"ofport": (5, 7)}
