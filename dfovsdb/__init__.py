@@ -1,5 +1,13 @@
 """The ports of an Open vSwitch host as events.
 
+How data flows through the package:
+
+    ovsdb/         bytes of the server  -> messages -> changed rows (the replica)
+    classifiers/   changed rows         -> ports of a kind
+    monitor/       the loop that runs both, and the handle Monitor
+    delivery/      changed ports        -> events, compared with what each sink has accepted
+    sinks/         events               -> destinations
+
 The names below are the Python API; each is imported when it is first used.
 """
 
