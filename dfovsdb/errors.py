@@ -2,7 +2,7 @@
 
     DfovsdbError              everything that this package raises on purpose
     ├── ConfigurationError    wrong use: an option, a connection string, a plugin  (exit status 2)
-    ├── ConnectionLost        this connection is over; the next one starts afresh
+    ├── ConnectionLost        this connection is over; the next one starts again
     │   └── ProtocolError     because of what the server sent, or refused to send
     ├── SinkUnavailable       raised by sinks: the destination is down, offer it again
     ├── MonitorStopped        a Monitor was stopped, or ended by itself, while somebody waited

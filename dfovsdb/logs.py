@@ -34,7 +34,7 @@ def escape(handler: logging.Handler) -> None:
 
 
 def harmless(error: BaseException, depth: int = 0) -> BaseException:
-    """An exception that prints like the original, with its traceback and causes, but escaped."""
+    """Return an exception that prints like the original, with its causes, but escaped."""
     kind = type(error)
     try:
         text = clean(str(error), _LONGEST)

@@ -46,7 +46,9 @@ class Status(NamedTuple):
         return max(0, self.rows - sum(self.ports.values()))
 
     def problems(self) -> list[str]:
-        """Why it is not ready, a line each: connected, synced, and no sink in an outage."""
+        """Return why it is not ready, a line for each problem: the connection, the sync, each
+        sink.
+        """
         lines = [] if self.alive else ["the monitor thread is not responding"]
         if not self.synced:
             lines.append(self._waiting())
@@ -54,7 +56,7 @@ class Status(NamedTuple):
         return lines
 
     def _waiting(self) -> str:
-        """For what and since when; the cause is the last error, which a connection makes old."""
+        """Return what is waited for and since when, with the last error."""
         since = "" if self.unsynced_for is None else f" for {self.unsynced_for:.0f} s"
         if self.connected:
             return f"waiting for the table{since}" + (

@@ -51,7 +51,7 @@ def _add(
     (offer,) = offers
     try:
         offer.load().add(commands)
-    except Exception as error:  # noqa: BLE001 - of whoever wrote it; the others must go on
+    except Exception as error:  # noqa: BLE001 - third-party code; the others must go on
         if name in commands.choices:
             del commands.choices[name]
         _add_unusable(

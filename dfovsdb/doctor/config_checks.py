@@ -29,7 +29,7 @@ def examine(conf: cfg.ConfigOpts) -> Iterator[Finding]:
 
 
 def options_are_read(conf: cfg.ConfigOpts) -> Iterator[Finding]:
-    """Every name in the configuration has an effect."""
+    """Check that every name in the configuration has an effect."""
     try:
         names = list(opts.unread(conf))
     except DfovsdbError as error:
@@ -46,7 +46,7 @@ def options_are_read(conf: cfg.ConfigOpts) -> Iterator[Finding]:
 
 
 def sinks_can_be_built(conf: cfg.ConfigOpts) -> Iterator[Finding]:
-    """The plugins are installed and accept their options; none is opened."""
+    """Check that the plugins are installed and accept their options; none is opened."""
     try:
         built = plugins.SINKS.build(conf.dfovsdb.sinks, conf)
     except DfovsdbError as error:
@@ -59,7 +59,7 @@ def sinks_can_be_built(conf: cfg.ConfigOpts) -> Iterator[Finding]:
 
 
 def state_dir_is_usable(state_dir: str) -> Finding:
-    """The folder exists and its files may be written; nothing is created or locked."""
+    """Check that the folder exists and its files may be written; nothing is created or locked."""
     try:
         view_store.check_folder(state_dir)
     except DfovsdbError as error:

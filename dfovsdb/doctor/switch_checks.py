@@ -149,7 +149,7 @@ def examine(case: Context, *, verify: bool = False) -> Iterator[Finding]:
 
 
 def socket_may_be_opened(case: Context) -> Iterator[Finding]:
-    """There is a unix socket, and this user may connect to it."""
+    """Check that there is a unix socket, and that this user may connect to it."""
     if case.address.method != "unix":
         return
     path, me = Path(case.address.host), _user(os.geteuid())
@@ -181,7 +181,7 @@ def socket_may_be_opened(case: Context) -> Iterator[Finding]:
 
 
 def server_answers(case: Context) -> Iterator[Finding]:
-    """The server is an ovsdb-server, and has the database."""
+    """Check that the server is an ovsdb-server, and has the database."""
     began = time.monotonic()
     try:
         databases = case.ask("list_dbs", [])
@@ -206,7 +206,7 @@ def server_answers(case: Context) -> Iterator[Finding]:
 
 
 def columns_are_there(case: Context) -> Iterator[Finding]:
-    """The schema contains what is monitored."""
+    """Check that the schema contains what is monitored."""
     case.schema = case.ask("get_schema", [DATABASE]) or {}
     tables = case.schema.get("tables", {})
     if TABLE not in tables:
@@ -228,7 +228,7 @@ def columns_are_there(case: Context) -> Iterator[Finding]:
 
 
 def table_is_read(case: Context) -> Iterator[Finding]:
-    """The server answers the monitor request with the tables."""
+    """Check that the server answers the monitor request with the tables."""
     case.monitor.start()
     if not case.monitor.wait_synced(case.timeout):
         text = case.monitor.trouble or f"not read within {case.timeout:g} s"
@@ -263,7 +263,7 @@ def switch_lives(case: Context) -> Iterator[Finding]:
 
 
 def classifiers_claim(case: Context) -> Iterator[Finding]:
-    """What each classifier claims."""
+    """Report what each classifier claims."""
     counts = Counter(port.kind for port in case.ports)
     for classifier in case.classifiers:
         yield Finding("fine", "classifier", f"{clean(classifier.kind)}: {counts[classifier.kind]}")
@@ -277,7 +277,7 @@ def classifiers_claim(case: Context) -> Iterator[Finding]:
 
 
 def unclaimed_rows(case: Context) -> Iterator[Finding]:
-    """Which interfaces no classifier claims, and what they would need."""
+    """Report which interfaces no classifier claims, and what they would need."""
     unclaimed = [row for row, port in case.claims if port is None]
     for row in unclaimed[:_MOST]:
         near = (
@@ -293,7 +293,7 @@ def unclaimed_rows(case: Context) -> Iterator[Finding]:
 
 
 def ports_failed(case: Context) -> Iterator[Finding]:
-    """What the switch could not open, and why."""
+    """Report what the switch could not open, and why."""
     failed = [port for port in case.ports if port.state == "failed"]
     for port in failed[:_MOST]:
         text = f"{clean(port.kind)} {clean(port.name)}: {clean(port.error or 'no reason given')}"
@@ -307,7 +307,7 @@ def ports_failed(case: Context) -> Iterator[Finding]:
 
 
 def iface_ids_are_unique(case: Context) -> Iterator[Finding]:
-    """No VIF is on two interfaces, except while it migrates."""
+    """Check that no VIF is on two interfaces, except while it migrates."""
     rows: dict[str, list[Interface]] = defaultdict(list)
     for row in case.rows():
         if iface_id := row.external_ids.get("iface-id"):
@@ -340,9 +340,7 @@ CHECKS: tuple[Callable[[Context], Iterable[Finding]], ...] = (
 
 
 def equals_the_reference(case: Context) -> Iterator[Finding]:
-    """The replica of dfovsdb equals that of ovs.db.idl, which shares only the classifiers with
-    it.
-    """
+    """Compare the replica of dfovsdb with that of ovs.db.idl; only the classifiers are shared."""
     from dfovsdb.doctor.reference import Reference, differences
     from dfovsdb.doctor.tls_proxy import TlsProxy
 

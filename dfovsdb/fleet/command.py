@@ -107,7 +107,7 @@ def _set(parser: argparse.ArgumentParser, answer: Any) -> None:
 
 
 def _duration(text: str) -> float:
-    """The type of an argument: seconds."""
+    """Convert an argument to seconds."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
     if match is None:
         raise ValueError(text)
@@ -267,7 +267,7 @@ async def _watch(args: argparse.Namespace, fleet: Fleet, terminal: common.Termin
 
 
 def _event_line(item: PortEvent | SyncMarker, terminal: common.Terminal) -> str:
-    """As `dfovsdb watch` says it, beside the host."""
+    """Write an item as `dfovsdb watch` does, beside the host."""
     from dfovsdb.text.escape import clean
     from dfovsdb.text.events import terminal_line
 

@@ -36,7 +36,7 @@ from dfovsdb.ovsdb.updates import (
     set_changed,
 )
 
-#: What is read of the other tables, whoever asks.
+#: The columns of the other tables that are always read.
 PORT_COLUMNS = ("name", "interfaces", "tag", "trunks", "external_ids", "fake_bridge")
 BRIDGE_COLUMNS = ("name", "ports")
 

@@ -194,7 +194,9 @@ class Codec:
         return self._new(uuid, row) if old is None else self._modified(old, row)
 
     def _new(self, uuid: str, row: _Row) -> Interface:
-        """A row of which what is left out holds its default (ovsdb-server(7), <row-update2>)."""
+        """Return a row in which omitted columns have their default (ovsdb-server(7),
+        <row-update2>).
+        """
         unset = msgspec.UNSET
         name, type_, ofport = row.name, row.type, row.ofport
         options, external_ids = row.options, row.external_ids
@@ -213,7 +215,7 @@ class Codec:
         )
 
     def _modified(self, old: Interface, row: _Row) -> Interface:
-        """A row of which what is left out stays, and maps are differences."""
+        """Return a row in which omitted columns keep their value, and maps are differences."""
         new: dict[str, Any] = {}
         for name, read in _SCALARS:
             if (value := getattr(row, name)) is not msgspec.UNSET:
@@ -317,7 +319,7 @@ def action_of_update2(uuid: str, update: Any, *, held: bool) -> tuple[Action, An
 
 
 def _optional(value: Any, expected: type) -> Any:
-    """A scalar or optional column: the value, None where it is empty or left out."""
+    """Return the value of a scalar or optional column, None if it is empty or left out."""
     if value is msgspec.UNSET:
         return None
     if type(value) is expected:
@@ -344,7 +346,7 @@ def _text(value: Text | _Unset) -> str | None:
 
 
 def _word(value: Text | _Unset) -> str | None:
-    """Text that is one of a few words in every row, kept once."""
+    """Return the text of a column with few different values, stored only once."""
     text = _text(value)
     return None if text is None else sys.intern(text)
 
@@ -372,12 +374,12 @@ def set_changed(old: Sequence[Any], difference: Sequence[Any]) -> tuple[Any, ...
 
 
 def in_order(elements: Iterable[Any]) -> tuple[Any, ...]:
-    """A set in one order, so that it is equal however it came about."""
+    """Return a set in a fixed order, so that equal sets are equal tuples."""
     return tuple(sorted(elements, key=lambda element: (isinstance(element, str), element)))
 
 
 def column_value(column_type: ColumnType, value: Any) -> Any:
-    """The Python value of an extra column: None, a scalar, a tuple or a dict."""
+    """Return the Python value of an extra column: None, a scalar, a tuple or a dict."""
     if column_type.shape == "map":
         return read_only(dict(_pairs(value)))
     if column_type.shape == "set":
@@ -409,7 +411,7 @@ def _pairs(value: Any) -> list[tuple[Any, Any]]:
 
 
 def _atom(value: Any) -> Any:
-    """An <atom> (RFC 7047, section 5.1); a uuid is its string."""
+    """Return the value of an <atom> (RFC 7047, section 5.1); a uuid is its string."""
     match value:
         case ["uuid" | "named-uuid", str(uuid)]:
             return uuid

@@ -23,7 +23,7 @@ LOG = get_logger(__name__)
 
 _SLOWEST = 10.0  # seconds that a client may take for its request
 _TEXT = "text/plain; charset=utf-8"
-#: Of /ports: whether they are those of now, or the last that were known.
+#: Header of /ports: whether the list is current, or the last known one.
 _SYNCED = "Dfovsdb-Synced"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -54,7 +54,7 @@ class Web:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Return the address of the listener."""
         host, port = self._server.server_address[:2]
         name = f"[{host!s}]" if ":" in str(host) else host
         return f"http://{name!s}:{port}"
@@ -76,7 +76,7 @@ class Web:
         self._server.server_close()
 
     def answer(self, target: str) -> _Answer:
-        """The status, the headers and the body for a path with its query."""
+        """Return the status, the headers and the body for a path with its query."""
         parts = urlsplit(target)
         if parts.path == "/metrics":
             return 200, {"Content-Type": _METRICS}, self._metrics.text()

@@ -19,7 +19,7 @@ _ANSWER = 2.0  # seconds that who listens there has to say who it is
 
 
 def web() -> type[Web]:
-    """The listener, imported only where one is wanted.
+    """Return the listener, imported only if it is configured.
 
     :raises ConfigurationError: its library is not installed.
     """
@@ -33,9 +33,9 @@ def web() -> type[Web]:
 
 
 def address(listen: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    """What HOST:PORT, [V6]:PORT or a PORT of the loopback address means.
+    """Parse HOST:PORT, [IPv6]:PORT or a PORT of the loopback address.
 
-    :raises ConfigurationError: it is none of them, or there is no such host.
+    :raises ConfigurationError: it is none of these, or the host does not exist.
     """
     host, _, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or _LOOPBACK
@@ -50,7 +50,7 @@ def address(listen: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
 
 
 def cannot(listen: str, error: OSError) -> ConfigurationError:
-    """What to raise where it cannot be listened there."""
+    """Return the error to raise if the address cannot be listened on."""
     text = f"[metrics] listen = {listen}: {error.strerror}"
     if error.errno == errno.EADDRINUSE:
         text += f"; run `ss -ltnp 'sport = :{address(listen)[1][1]}'` to see which process uses it"
@@ -58,9 +58,9 @@ def cannot(listen: str, error: OSError) -> ConfigurationError:
 
 
 def is_held_by_us(listen: str) -> bool:
-    """Whether a dfovsdb listens there; False where nobody does and one could.
+    """Return whether dfovsdb listens there; False if nothing does and the address is free.
 
-    :raises ConfigurationError: it cannot be listened there.
+    :raises ConfigurationError: the address cannot be listened on.
     """
     family, place = address(listen)
     with socket.socket(family, socket.SOCK_STREAM) as ours:

@@ -43,10 +43,10 @@ def declaring(rows: Iterable[Interface], columns: Iterable[str]) -> list[Interfa
     """
     found: list[Interface] = []
     for row in rows:
-        lacks = frozenset(columns).difference(CORE_COLUMNS, row.columns)
-        empty: dict[str, Any] = dict.fromkeys(lacks)
-        filled = {name: copy.copy(SAMPLES.get(name)) for name in lacks}
-        for values in (empty, filled) if lacks else (empty,):
+        missing = frozenset(columns).difference(CORE_COLUMNS, row.columns)
+        empty: dict[str, Any] = dict.fromkeys(missing)
+        filled = {name: copy.copy(SAMPLES.get(name)) for name in missing}
+        for values in (empty, filled) if missing else (empty,):
             columns_now = {**row.columns, **values}
             found.append(interface(**{**_fields(row), "columns": columns_now}))
     return found
