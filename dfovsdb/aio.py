@@ -248,7 +248,7 @@ class _LoopSink(BatchSink):
         self._room.release()
 
     def end(self) -> None:
-        """Have the one who listens leave: an empty batch is the end."""
+        """Tell the receiver that the monitor has ended, with an empty batch."""
         self._released = True
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):

@@ -61,19 +61,19 @@ def watch(
     classifiers: Sequence[Classifier] | None = None,
     **options: Unpack[ConnectionOptions],
 ) -> Generator[PortEvent | SyncMarker, None, None]:
-    """Yield events for ever, until the first sync is complete, or until the event is set.
+    """Yield events without end, until the first sync is complete, or until the event is set.
 
-    While there is no connection it waits. A body that is slow receives the latest state, not
-    every state between. Leaving the loop, or closing the generator, ends the monitor.
+    While there is no connection it waits. A slow body of the loop receives the latest state, not
+    every state in between. Leaving the loop, or closing the generator, ends the monitor.
 
     :param once: end after the first sync.
     :param timeout: seconds for the first sync.
     :param kinds: only ports of these kinds.
-    :param names: only ports whose names are like one of these shell patterns.
+    :param names: only ports whose names match one of these shell patterns.
     :param stop_event: another thread sets it to end the loop.
     :param markers: yield SyncMarkers too.
     :param classifiers: None means the default ones.
-    :param options: everything else that Monitor takes, but for sinks and state_dir.
+    :param options: everything else that Monitor takes, except sinks and state_dir.
     :raises WaitTimeout: the first sync took longer than the timeout.
     :raises ConfigurationError: the connection or an option cannot be used.
     """
@@ -116,7 +116,7 @@ def _next_batch(
     monitor: Monitor,
     stop_event: threading.Event | None,
 ) -> Batch | None:
-    """Return the next batch; None where the event is set.
+    """Return the next batch; None if the event is set.
 
     :raises WaitTimeout: the deadline has passed.
     :raises MonitorStopped: the monitor has ended by itself.

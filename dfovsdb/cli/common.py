@@ -1,4 +1,4 @@
-"""What commands share: the connection argument, the configuration, words on the terminal."""
+"""What commands share: the connection argument, the configuration, output on the terminal."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from dfovsdb.sinks.base import Sink
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
-OTHER = "other"  #: the kind of what no classifier claims, where it is asked for
-SOCKET = "/run/openvswitch/db.sock"  #: of ovsdb-server, where packages of Open vSwitch make it
-SYNC_TIMEOUT = 10.0  #: seconds that commands that answer at once give the server
+OTHER = "other"  #: the kind of interfaces that no classifier claims, if they are requested
+#: path of the socket of ovsdb-server in packages of Open vSwitch
+SOCKET = "/run/openvswitch/db.sock"
+SYNC_TIMEOUT = 10.0  #: seconds that commands with an immediate answer wait for the server
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +42,7 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tables",
         metavar="TABLES",
-        help="what is read: Interface alone, or Interface,Port,Bridge (the default)",
+        help="the tables to read: Interface alone, or Interface,Port,Bridge (the default)",
     )
 
 
@@ -54,7 +55,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="only ports of such a name, a shell pattern; may be repeated",
+        help="only ports whose name matches this shell pattern; may be repeated",
     )
     parser.add_argument(
         "--state",
@@ -75,7 +76,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="only ports on such a bridge, a shell pattern; may be repeated",
+        help="only ports on a bridge whose name matches this shell pattern; may be repeated",
     )
 
 
@@ -83,7 +84,7 @@ def add_all(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all",
         action="store_true",
-        help=f"interfaces of no kind too, as kind `{OTHER}`",
+        help=f"also interfaces that no classifier claims, as kind `{OTHER}`",
     )
 
 
@@ -101,7 +102,7 @@ def selection(args: argparse.Namespace) -> Selection:
 
 
 def tables(args: argparse.Namespace) -> list[str]:
-    """Return the tables that a command for people reads: all, unless it is told otherwise."""
+    """Return the tables that a command for people reads: all, unless an option says otherwise."""
     from dfovsdb.model import TABLES
 
     if args.tables is None:
@@ -110,7 +111,7 @@ def tables(args: argparse.Namespace) -> list[str]:
 
 
 def seconds(text: str) -> float:
-    """The type of an argument: a finite number of seconds, not below 0."""
+    """Convert an argument: a finite number of seconds, not below 0."""
     value = float(text)
     if not math.isfinite(value) or value < 0:
         raise ValueError(text)
@@ -128,9 +129,9 @@ def configuration(
 def classifiers(
     conf: cfg.ConfigOpts, kinds: Sequence[str] = (), *, everything: bool = False
 ) -> list[Classifier]:
-    """Return the enabled ones, which must offer the kinds that were asked for.
+    """Return the enabled classifiers, which must offer the requested kinds.
 
-    :param everything: let what none of them claims be of the kind `other`.
+    :param everything: give rows that no classifier claims the kind `other`.
     """
     from dfovsdb import plugins
     from dfovsdb.classifiers.match import MatchClassifier
@@ -146,7 +147,7 @@ def classifiers(
 
 
 def of_no_kind(count: int) -> str:
-    """Return the line that says how many interfaces are of no kind; empty for none."""
+    """Return a line that says how many interfaces no classifier claims; empty for none."""
     if not count:
         return ""
     interfaces = "1 interface is" if count == 1 else f"{count} interfaces are"
@@ -156,8 +157,8 @@ def of_no_kind(count: int) -> str:
 def connection(args: argparse.Namespace, conf: cfg.ConfigOpts) -> str:
     """Return the server that the arguments or the configuration name.
 
-    Where neither names one it is the socket of Open vSwitch on this host, where that is there and
-    may be opened, and otherwise the default of the configuration; which one is said.
+    If neither names one, it is the socket of Open vSwitch on this host if that exists and may be
+    opened, and otherwise the default of the configuration; a line on standard error says which.
 
     :raises ConfigurationError: the argument is empty.
     """
@@ -203,7 +204,8 @@ _GLANCE = 0.05  # seconds
 
 
 def wait_answered(monitor: Monitor, timeout: float) -> None:
-    """Wait until the table is read; for who asks what is there now, so no second attempt.
+    """Wait until the tables are read, with a single attempt, for a command that wants an answer
+    now.
 
     :raises ConnectionLost: there is no connection, or it broke.
     :raises WaitTimeout: there is one, and no answer within so many seconds.
@@ -230,7 +232,7 @@ def log_to_stderr(args: argparse.Namespace, level: int) -> None:
 
 
 class Terminal:
-    """What standard output is, and so how to write on it."""
+    """Standard output, and how to write on it."""
 
     def __init__(self) -> None:
         self.here = sys.stdout.isatty()
@@ -242,7 +244,7 @@ class Terminal:
     def show(
         self, item: PortEvent | SyncMarker, *, json: bool, selected: int | None = None
     ) -> None:
-        """An event or a marker, as JSON or for people; `selected` as terminal_line() has it."""
+        """Write an event or a marker, as JSON or for people; `selected` as for terminal_line()."""
         from dfovsdb.json_v1 import to_json
         from dfovsdb.text.events import terminal_line
 
@@ -254,11 +256,11 @@ class Terminal:
             )
 
     def write(self, line: str) -> None:
-        """A line of text that is clean."""
+        """Write a line of text that is escaped already."""
         self._write(line.encode(self._encoding, errors="replace"))
 
     def write_json(self, line: bytes) -> None:
-        """A line of JSON, which steers no terminal; elsewhere it is as it is."""
+        """Write a line of JSON, escaped on a terminal and unchanged elsewhere."""
         from dfovsdb.text.escape import clean_json
 
         self._write(clean_json(line) if self.here else line)

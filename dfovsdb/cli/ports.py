@@ -1,4 +1,4 @@
-"""dfovsdb ports and dfovsdb wait: the ports of now, and one that is to come."""
+"""dfovsdb ports and dfovsdb wait: the present ports, and a future one."""
 
 from __future__ import annotations
 
@@ -15,29 +15,28 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "ports",
-        help="the ports that are there now",
-        description="Prints the ports that are there now, and ends.",
+        help="print the present ports",
+        description="Prints the present ports, and ends.",
     )
     common.add_connection(parser)
     common.add_selection(parser)
     common.add_tables(parser)
     common.add_all(parser)
-    parser.add_argument("--json", action="store_true", help="JSON, one port a line")
+    parser.add_argument("--json", action="store_true", help="print JSON, one port on each line")
     parser.add_argument(
         "--timeout",
         type=common.seconds,
         default=common.SYNC_TIMEOUT,
         metavar="S",
-        help="seconds for the server to answer, where it takes the connection; status 1 past "
-        "it (default: %(default)s)",
+        help="seconds to wait for a response of the server; the status is 1 after "
+        "that time (default: %(default)s)",
     )
     parser.set_defaults(command=ports)
 
     parser = commands.add_parser(
         "wait",
-        help="wait until a port is there",
-        description="Waits until there is a port that has everything that is asked for, and "
-        "prints it as JSON.",
+        help="wait for a port",
+        description="Waits for a port that matches all the given options, and prints it as JSON.",
     )
     common.add_connection(parser)
     common.add_selection(parser)
@@ -66,7 +65,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         type=common.seconds,
         default=30.0,
         metavar="S",
-        help="seconds to wait; status 1 past it (default: %(default)s)",
+        help="seconds to wait; the status is 1 after that time (default: %(default)s)",
     )
     parser.set_defaults(command=wait)
 
@@ -113,7 +112,7 @@ def wait(args: argparse.Namespace) -> int:
         raise ConfigurationError(
             "wait: say for which port: --iface-id, --name, --kind or --bridge"
         )
-    common.log_to_stderr(args, logging.WARNING)  # what it waits for, at once
+    common.log_to_stderr(args, logging.WARNING)  # print at once what it waits for
     wanted = replace(asked, links=args.link, attributes=dict(args.attribute))
     with common.monitor(args, everything=True) as monitor:
         if args.gone:
@@ -132,7 +131,7 @@ def wait(args: argparse.Namespace) -> int:
 
 
 def _as_it_is(port: Port) -> str:
-    """Say how a port is that was waited for in another state."""
+    """Print the state of a port that was awaited in another state."""
     if not _has_kind(port):
         return (
             f"interface {port.name} is there, {port.state}, and of no kind: no classifier claims "

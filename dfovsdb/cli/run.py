@@ -21,20 +21,21 @@ if TYPE_CHECKING:
 
     from dfovsdb.monitor import Monitor
 
-_LOOK = 1.0  # seconds between two looks at whether the monitor is well
+_LOOK = 1.0  # seconds between two checks whether the monitor is running
 _REPORT = 5.0  # seconds between two reports to the service manager, at most
 
-#: Seconds after which a thread that computes lets the others run. Python's own 0.005 makes every
-#: other sink many times slower while one of them computes; docs/performance.md has the figures.
+#: Seconds after which a computing thread lets the others run. Python's default of 0.005 makes
+#: every other sink many times slower while one of them computes; docs/performance.md has figures.
 _SWITCH_INTERVAL = 0.0005
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "run",
-        help="the agent: monitor with the configured sinks",
-        description="Monitors with the configured sinks until SIGTERM or SIGINT, then drains "
-        "them. SIGHUP reopens files, SIGUSR1 tells everything again.",
+        help="run the agent: deliver events to the configured sinks",
+        description="Monitors the switch and delivers events to the configured sinks until "
+        "SIGTERM or SIGINT, and then drains them. SIGHUP reopens files; SIGUSR1 resends the "
+        "full state.",
     )
     parser.set_defaults(command=run)
 
@@ -48,13 +49,15 @@ def run(args: argparse.Namespace) -> int:
 
     conf = common.configuration(args, logging_args=["--debug"] if args.debug else [])
     if not (conf.log_file or conf.log_dir or conf.use_journal):
-        conf.set_default("use_stderr", True)  # oslo.log would take stdout, which is for events
+        # oslo.log would use standard output, which is for events
+        conf.set_default("use_stderr", True)
     log.setup(conf, "dfovsdb", __version__)
     for handler in logging.getLogger().handlers:
         escape(handler)
     sys.setswitchinterval(_SWITCH_INTERVAL)
     wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
-    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)  # before any thread, which inherits it
+    # before any thread is started, because threads inherit it
+    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     logger = get_logger(__name__)
     for words, _ in opts.unread(conf):
         logger.warning("configuration: %s", words)
@@ -69,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             conf.dfovsdb.stop_timeout,
         )
         systemd.notify("STOPPING=1", "STATUS=shutting down: waiting for sinks to drain")
-    well = monitor.stop()  # which says again how it ended
+    well = monitor.stop()  # stop() may be called again, and returns the same result
     logger.info(
         "stopped: %s",
         "all events were delivered" if well else "some events were not delivered (see above)",
@@ -78,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(monitor: Monitor, wanted: Collection[signal.Signals], logger: logging.Logger) -> str:
-    """Report, and answer signals until one says to leave; returns which one, and whose.
+    """Report, and handle signals until one of them requests the end; return its name and sender.
 
     :raises MonitorStopped: the monitor has ended by itself.
     """
@@ -113,10 +116,10 @@ def _serve(monitor: Monitor, wanted: Collection[signal.Signals], logger: logging
 
 
 def _signals(wanted: Collection[signal.Signals]) -> queue.SimpleQueue[signal.struct_siginfo]:
-    """Return a queue of the signals that come.
+    """Return a queue of the signals that arrive.
 
-    They are waited for without a timeout: signal.sigtimedwait() that is interrupted after its
-    time has passed, as by SIGSTOP and SIGCONT, returns what was never written (CPython 3.10 to
+    They are awaited without a timeout, because signal.sigtimedwait() returns uninitialized memory
+    if it is interrupted after its time has passed, as by SIGSTOP and SIGCONT (CPython 3.10 to
     3.13).
     """
     signals: queue.SimpleQueue[signal.struct_siginfo] = queue.SimpleQueue()
@@ -143,7 +146,9 @@ def _monitor(conf: cfg.ConfigOpts) -> Monitor:
 
 
 def _web(conf: cfg.ConfigOpts, monitor: Monitor) -> contextlib.AbstractContextManager[object]:
-    """The HTTP listener, where one is wanted; it holds its port before anything is started."""
+    """Return the HTTP listener if it is configured; it binds its port before anything is
+    started.
+    """
     if not conf.metrics.listen:
         return contextlib.nullcontext()
     from dfovsdb.telemetry import listen_address

@@ -1,4 +1,4 @@
-"""How many interfaces no classifier claims: `dfovsdb watch` has no other way to know."""
+"""Counts the interfaces that no classifier claims, for `dfovsdb watch`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Unclaimed(Classifier):
-    """Is asked last, and claims nothing: it notes whom it was asked of."""
+    """A classifier at the end of the chain that claims nothing: it records which rows it sees."""
 
     kind = "unclaimed"
 
@@ -22,7 +22,7 @@ class Unclaimed(Classifier):
         self._uuids.add(interface.uuid)
 
     def count(self) -> int:
-        """Return of how many rows it was asked since the last call."""
+        """Return how many rows it has seen since the last call."""
         count = len(self._uuids)
         self._uuids.clear()
         return count

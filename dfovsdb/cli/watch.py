@@ -1,4 +1,4 @@
-"""dfovsdb watch: events on the terminal."""
+"""dfovsdb watch: print events on the terminal."""
 
 from __future__ import annotations
 
@@ -12,25 +12,29 @@ from dfovsdb.cli import common
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "watch",
-        help="events on the terminal, no configuration needed",
+        help="print events; needs no configuration",
         description="Prints events until Ctrl-C.",
     )
     common.add_connection(parser)
-    parser.add_argument("--json", action="store_true", help="JSON version 1, one object a line")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON version 1, one object on each line"
+    )
     parser.add_argument("--once", action="store_true", help="end after the first sync")
     parser.add_argument(
         "--timeout",
         type=common.seconds,
         metavar="S",
-        help="seconds for the first sync; status 1 past it",
+        help="seconds to wait for the first sync; the status is 1 after that time",
     )
     parser.add_argument(
         "--live",
         action="store_true",
-        help="a table that updates in place (needs the extra dfovsdb[tui])",
+        help="show a table that updates in place (needs the extra dfovsdb[tui])",
     )
     parser.add_argument(
-        "--record", metavar="FILE", help="write what the server sends to a new file, for replay"
+        "--record",
+        metavar="FILE",
+        help="record what the server sends in a new file, for `dfovsdb replay`",
     )
     common.add_selection(parser)
     common.add_tables(parser)
@@ -46,10 +50,10 @@ def watch(args: argparse.Namespace) -> int:
     if args.live:
         return _live(args)
     conf = common.configuration(args)
-    common.log_to_stderr(args, logging.WARNING)  # what it waits for, at once
+    common.log_to_stderr(args, logging.WARNING)  # print at once what it waits for
     terminal = common.Terminal()
     selection = common.selection(args)
-    there: set[str] = set()  # of the selected ports, to be counted beside all
+    there: set[str] = set()  # number of selected ports, shown beside the number of all
     unclaimed = _Unclaimed()
     events = watching.watch(
         common.connection(args, conf),
@@ -81,9 +85,11 @@ def _live(args: argparse.Namespace) -> int:
     from dfovsdb.errors import ConfigurationError, needs_extra
 
     if args.json or args.once or args.timeout is not None:
-        raise ConfigurationError("watch: --live goes with neither --json, --once nor --timeout")
+        raise ConfigurationError(
+            "watch: --live cannot be combined with --json, --once or --timeout"
+        )
     if not common.Terminal().here:
-        raise ConfigurationError("watch: --live draws on a terminal, and there is none")
+        raise ConfigurationError("watch: --live needs a terminal, and standard output is not one")
     try:
         from rich.console import Console
         from rich.live import Live
@@ -93,7 +99,7 @@ def _live(args: argparse.Namespace) -> int:
         if (error.name or "").partition(".")[0] != "rich":
             raise
         raise needs_extra("watch: --live", "tui") from None
-    common.log_to_stderr(args, logging.CRITICAL)  # the head of the table says what is wrong
+    common.log_to_stderr(args, logging.CRITICAL)  # the head of the table shows what is wrong
     board = LiveTable(common.selection(args))
     console = Console(highlight=False, markup=False)
     with (

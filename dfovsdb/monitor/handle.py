@@ -1,7 +1,7 @@
-"""The monitor: THE loop, and the handle that programs hold.
+"""The monitor: the loop, and the handle that programs hold.
 
-The loop walks the road of the data: bytes, messages, row deltas, facts. Below it every sink
-is on a thread of its own (dispatcher.py), so nothing here ever waits for one.
+The loop turns bytes into messages, row deltas and facts. Below it every sink is on a thread of its
+own (dispatcher.py), so nothing here ever waits for a sink.
 """
 
 from __future__ import annotations
@@ -45,34 +45,38 @@ from dfovsdb.status import Status
 from dfovsdb.text.escape import clean, counted
 from dfovsdb.tls import Tls
 
-_PULSE = 5.0  # seconds between two turns of the loop at most, so that it is seen to live
+# longest time in seconds between two iterations of the loop, so that it is seen to respond
+_PULSE = 5.0
 
 LOG = get_logger(__name__)
 
 
 class Monitor:
-    """Watches the Interface table of one server and tells the sinks.
+    """Watches the interfaces of one server and delivers events to sinks.
 
-    :param connection: `tcp:HOST:PORT`, `tcp:[V6]:PORT`, `unix:PATH` or `ssl:HOST:PORT`.
-    :param classifiers: instances in order, first wins; None means the default ones.
+    :param connection: `tcp:HOST:PORT`, `tcp:[IPv6]:PORT`, `unix:PATH` or `ssl:HOST:PORT`.
+    :param classifiers: instances in order, the first that claims a row wins; None means the
+        default ones.
     :param sinks: instances, or a mapping of instance names to them.
-    :param tables: what is read: `Interface` alone, or `Interface`, `Port` and `Bridge`, which say
-        where a port is. A column of another table that a classifier declares brings that table.
-    :param resync: after a reconnect, `replay` tells every port again, `diff` what differs.
-    :param host: name of this host in events; None asks the system.
-    :param state_dir: folder where told views are kept, None keeps them in memory.
-    :param queue_limit: facts that may wait for one sink before they become a catch-up.
+    :param tables: the tables to read: `Interface` alone, or `Interface`, `Port` and `Bridge`,
+        which say where a port is. A column of another table that a classifier declares adds that
+        table.
+    :param resync: after a reconnect, `replay` sends every port again, `diff` only differences.
+    :param host: name of this host in events; None means the host name of the system.
+    :param state_dir: folder for the views of the sinks; None keeps them in memory.
+    :param queue_limit: facts that may wait for one sink before they are replaced by a catch-up.
     :param stop_timeout: seconds that stop() waits for the sinks.
-    :param ssl_key_file: our private key; this and the next three are for `ssl:`, see Tls.
-    :param ssl_cert_file: our certificate; None offers none.
-    :param ssl_ca_cert_file: the CA of the server's certificate; None is what the system trusts.
-    :param ssl_check_hostname: the server's certificate must name the host.
-    :param record: file to write what the server sends to, see recording.py; it must be new.
-    :param monitor: `auto`, or `rfc7047` for the plain method; this and the next four are of the
+    :param ssl_key_file: the private key; this and the next three are for `ssl:`, see Tls.
+    :param ssl_cert_file: the client certificate; None presents none.
+    :param ssl_ca_cert_file: the CA of the server's certificate; None means the CAs that the system
+        trusts.
+    :param ssl_check_hostname: require that the server's certificate names the host.
+    :param record: new file to record what the server sends, see recording.py.
+    :param monitor: `auto`, or `rfc7047` for the plain method; this and the next four concern the
         connection, see Session.
-    :param inactivity_probe: seconds of silence before the server is probed; 0 never probes.
-    :param reconnect_min: seconds, shortest wait before another try.
-    :param reconnect_max: seconds, longest wait.
+    :param inactivity_probe: seconds of silence before the server is probed; 0 disables probes.
+    :param reconnect_min: shortest wait in seconds before another attempt.
+    :param reconnect_max: longest wait in seconds.
     :param max_message_size: bytes.
     :raises ConfigurationError: any of these is unknown or cannot be used.
     """
@@ -82,7 +86,7 @@ class Monitor:
         resync: Resync = values["resync"]
         host: str = values["host"] or socket.gethostname()
         if not isinstance(connection, str):
-            raise ConfigurationError(f"connection: {connection!r:.80} is not a text")
+            raise ConfigurationError(f"connection: {connection!r:.80} is not a string")
         self._address = Address.parse(connection)
         files = [values[f"ssl_{name}_file"] for name in ("key", "cert", "ca_cert")]
         tls = (
@@ -162,11 +166,11 @@ class Monitor:
         self._synced.set()  # wait_synced() looks at what it means
 
     def over(self) -> MonitorStopped:
-        """Return what those are raised who wait while the monitor ends."""
+        """Return the error for callers that wait while the monitor ends."""
         return MonitorStopped(f"{self._address}: {self.condition}")
 
     def _turn(self, session: Session, transport: Transport) -> ConnectionLost | None:
-        """Connect if it is time to, then read once and publish what it means."""
+        """Connect if it is time to, then read once and publish the result."""
         try:
             self._turned_at = time.monotonic()
             step = session.next_step(self._turned_at)
@@ -215,10 +219,10 @@ class Monitor:
     # The handle.
 
     def start(self) -> Self:
-        """Open the sinks, then connect; returns without waiting for the server.
+        """Open the sinks, then connect; return without waiting for the server.
 
         :raises ConfigurationError: a sink cannot be opened. Nothing is left running.
-        :raises RuntimeError: it was started before; another run is another Monitor.
+        :raises RuntimeError: it was started before; start another Monitor instead.
         """
         if self._thread or self._stopping:
             raise RuntimeError("a Monitor is started once")
@@ -232,9 +236,9 @@ class Monitor:
         return self
 
     def stop(self) -> bool:
-        """Disconnect, let the sinks finish within stop_timeout, close them. May be repeated.
+        """Disconnect, let the sinks finish within stop_timeout, and close them. May be repeated.
 
-        :returns: whether every sink has taken everything, and was closed.
+        :returns: whether every sink has accepted everything, and was closed.
         """
         if self._stopping:
             return self._ended_well
@@ -256,32 +260,32 @@ class Monitor:
 
     @property
     def trouble(self) -> str:
-        """Why there is no connection, in one line; empty while there is one."""
-        return self._trouble.words
+        """Return why there is no connection, in one line; empty while there is one."""
+        return self._trouble.text
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds that its classifiers offer, by name."""
+        """Return the kinds that its classifiers offer."""
         return self._chain.kinds
 
     @property
     def synced(self) -> bool:
-        """There is a connection, and ports() is what the table read on it holds."""
+        """Return whether there is a connection and ports() is what was read on it."""
         return self.running and self._session.synced and self._unsynced_since is None
 
     @property
     def running(self) -> bool:
-        """It is started, was not stopped, and its loop has not ended by itself."""
+        """Return whether it is started, not stopped, and its loop has not ended by itself."""
         return self._thread is not None and not self._stopping and self._died is None
 
     @property
     def address(self) -> str:
-        """Of the server, as a connection string."""
+        """Return the address of the server, as a connection string."""
         return str(self._address)
 
     @property
     def condition(self) -> str:
-        """How it is with the server, in one line: `synced`, or what is waited for."""
+        """Return the state of the connection in one line: `synced`, or what is waited for."""
         if self._died is not None:
             return f"ended by itself: {type(self._died).__name__}: {clean(str(self._died))}"
         if self._stopping:
@@ -294,14 +298,16 @@ class Monitor:
 
     @property
     def busy_classifier(self) -> str | None:
-        """Which classifier has not answered for more than a second, in one line; or None."""
+        """Return which classifier has not returned for more than a second, in one line; or
+        None.
+        """
         return self._chain.busy()
 
     def wait_synced(self, timeout: float | None = None) -> bool:
-        """Wait until the table has been read; the sinks may still be told of it.
+        """Wait until the tables have been read; sinks may receive their events later.
 
         :param timeout: seconds, None for as long as it takes.
-        :returns: False where the time has passed.
+        :returns: False if the time has passed.
         """
         if not self._synced.wait(timeout):
             return False
@@ -310,9 +316,9 @@ class Monitor:
         return True
 
     def wait_for(self, predicate: Callable[[Port], bool], timeout: float | None = None) -> Port:
-        """Wait for a port, present or to come, of which the predicate is true.
+        """Wait for a port, present or future, for which the predicate is true.
 
-        The predicate runs on a thread of its own; what it raises is raised here.
+        The predicate runs on a thread of its own; an exception that it raises is raised here.
 
         :param timeout: seconds, None for as long as it takes.
         :raises WaitTimeout: the time has passed.
@@ -324,9 +330,9 @@ class Monitor:
                 raise self.no_such_port(timeout) from None
 
     def wait_gone(self, predicate: Callable[[Port], bool], timeout: float | None = None) -> None:
-        """Wait until there is no port of which the predicate is true.
+        """Wait until there is no port for which the predicate is true.
 
-        The predicate runs on a thread of its own; what it raises is raised here.
+        The predicate runs on a thread of its own; an exception that it raises is raised here.
 
         :param timeout: seconds, None for as long as it takes.
         :raises WaitTimeout: the time has passed.
@@ -339,7 +345,7 @@ class Monitor:
 
     @contextlib.contextmanager
     def gone_waiter(self, predicate: Callable[[Port], bool]) -> Iterator[Future[None]]:
-        """Within the context, the future that wait_gone() waits for."""
+        """Provide, within the context, the future that wait_gone() waits for."""
         sink = WaitUntilGone(predicate)
         with self.ends(sink), self.attached("wait_gone", sink):
             yield sink.future
@@ -350,14 +356,14 @@ class Monitor:
 
     @contextlib.contextmanager
     def waiter(self, predicate: Callable[[Port], bool]) -> Iterator[Future[Port]]:
-        """Within the context, the future of the port that wait_for() waits for."""
+        """Provide, within the context, the future of the port that wait_for() waits for."""
         sink = WaitForPort(predicate)
         with self.ends(sink), self.attached("wait_for", sink):
             yield sink.future
 
     @contextlib.contextmanager
     def ends(self, sink: WaitForPort | WaitUntilGone | BatchSink) -> Iterator[None]:
-        """Within the context, the end of the monitor is the end of the wait."""
+        """End the wait when the monitor ends, within the context."""
         if self._stopping or self._died is not None:
             raise self.over()
         with self._lock:
@@ -375,13 +381,13 @@ class Monitor:
         names: Collection[str] = (),
         markers: bool = False,
     ) -> Generator[PortEvent | SyncMarker, None, None]:
-        """Yield the events of this monitor, beginning with the ports that are there.
+        """Yield the events of this monitor, beginning with the present ports.
 
-        There is no second connection. A body that is slow receives the latest state, not every
-        state between. It ends when the monitor is stopped.
+        There is no second connection. A slow loop body receives the latest state, not every state
+        in between. The iteration ends when the monitor is stopped.
 
         :param kinds: only ports of these kinds.
-        :param names: only ports whose names are like one of these shell patterns.
+        :param names: only ports whose names match one of these shell patterns.
         :param markers: yield SyncMarkers too.
         :raises MonitorStopped: the monitor was stopped before.
         """
@@ -398,19 +404,19 @@ class Monitor:
                 sink.release()
 
     def no_such_port(self, timeout: float | None) -> WaitTimeout:
-        """What wait_for() raises after that many seconds."""
+        """Return what wait_for() raises after that many seconds."""
         return self._timeout(f"no such port within {timeout} s")
 
     def no_sync(self) -> WaitTimeout:
-        """What watch() raises where the time for the first sync has passed."""
+        """Return what watch() raises if the time for the first sync has passed."""
         return self._timeout("no sync in the time given")
 
-    def _timeout(self, words: str) -> WaitTimeout:
-        return WaitTimeout(f"{words}: {self.trouble}" if self.trouble else words)
+    def _timeout(self, text: str) -> WaitTimeout:
+        return WaitTimeout(f"{text}: {self.trouble}" if self.trouble else text)
 
     @contextlib.contextmanager
     def attached(self, name: str, sink: Sink) -> Iterator[None]:
-        """Within the context another sink is told, beginning with a first sync."""
+        """Deliver events to another sink within the context, beginning with a first sync."""
         worker = self._attach(name, sink)
         try:
             yield
@@ -418,19 +424,21 @@ class Monitor:
             self._dispatcher.detach(worker)
 
     def ports(self) -> dict[str, Port]:
-        """All ports by uuid, as they were between two messages; while disconnected the last."""
+        """Return all ports by uuid, consistent with one message; the last known while
+        disconnected.
+        """
         return self._dispatcher.ports()
 
     @property
     def alive(self) -> bool:
-        """The loop turns: it does so every few seconds, with a server or without."""
+        """Return whether the loop responds: it does every few seconds, connected or not."""
         turning = time.monotonic() - self._turned_at < 3 * _PULSE
         return self._thread is not None and self._thread.is_alive() and turning
 
     def status(self) -> Status:
-        """How it does, now; each value for itself is right, together they may be a change apart.
+        """Return the present status. Each value is right, but together they may be a change apart.
 
-        It costs a copy of the ports.
+        This costs a copy of the ports.
         """
         heard, rows, now = self._session.last_heard, self._pipeline.rows, time.monotonic()
         unsynced_since, next_try_at = self._unsynced_since, self._next_try_at
@@ -455,7 +463,7 @@ class Monitor:
     def attach(self, name: str, sink: AnySink) -> None:
         """Add a sink to a monitor that is started; it receives all ports in a first sync.
 
-        It is no part of status(), and of no interest to state_dir.
+        It is not part of status(), and not stored in state_dir.
 
         :raises ConfigurationError: it cannot be a sink, or is in use already.
         :raises MonitorStopped: the monitor was stopped, or has ended.
@@ -474,16 +482,16 @@ class Monitor:
         return worker
 
     def time_deliveries(self) -> None:
-        """Measure how long sinks take, for status()."""
+        """Measure how long calls of sinks take, for status()."""
         for worker in self._dispatcher.configured:
             worker.time_deliveries()
 
     def replay(self) -> None:
-        """Have every sink told everything again, in a sync bracket of origin `replay`."""
+        """Resend the full state to every sink, between markers of origin `replay`."""
         self._dispatcher.replay()
 
     def reopen(self) -> None:
-        """Have every sink open its files again, as after SIGHUP."""
+        """Let every sink reopen its files, as after SIGHUP."""
         self._dispatcher.reopen()
 
 
@@ -497,7 +505,7 @@ _OF_SESSION = (
 
 
 def _tables(tables: Sequence[str], chain: Chain) -> tuple[str, ...]:
-    """Return the tables that are read, in the order of TABLES."""
+    """Return the tables to read, in the order of TABLES."""
     named = {tables} if isinstance(tables, str) else set(tables)
     if unknown := sorted(map(str, named.difference(TABLES))):
         raise ConfigurationError(
@@ -530,7 +538,7 @@ def _as_sink(sink: AnySink) -> Sink:
 
 
 def _named(sinks: Sequence[AnySink] | Mapping[str, AnySink]) -> Mapping[str, Sink]:
-    """The sinks by instance name; those that were given none are named after their class."""
+    """Return the sinks by instance name; unnamed ones are named after their class."""
     if isinstance(sinks, Mapping):
         return {name: _as_sink(sink) for name, sink in sinks.items()}
     named: dict[str, Sink] = {}

@@ -1,4 +1,4 @@
-"""The options of a Monitor: their types for type checkers, their values at construction."""
+"""The options of a Monitor: their types for type checkers, their checks at construction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AnySink = Sink | Callable[[PortEvent], object]
 
 
 class ConnectionOptions(TypedDict, total=False):
-    """What watch() takes beside its own arguments; each is explained at Monitor."""
+    """The options of watch() beside its own arguments; Monitor explains each."""
 
     tables: Sequence[str]
     resync: Resync
@@ -71,8 +71,7 @@ DEFAULTS: Mapping[str, Any] = {
 def checked(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return every option with its value, or its default.
 
-    :raises ConfigurationError: names the option that is unknown, or has a value that it cannot
-        have.
+    :raises ConfigurationError: the error names the option that is unknown or has an invalid value.
     """
     for name in options:
         if name not in DEFAULTS:
@@ -85,8 +84,8 @@ def checked(options: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _one_of(*words: str) -> Callable[[object], str]:
-    return lambda value: "" if value in words else f"is not allowed: use {' or '.join(words)}"
+def _one_of(*text: str) -> Callable[[object], str]:
+    return lambda value: "" if value in text else f"is not allowed: use {' or '.join(text)}"
 
 
 def _number(lowest: float) -> Callable[[object], str]:
@@ -110,7 +109,11 @@ def _integer(lowest: int) -> Callable[[object], str]:
 
 
 def _text(value: object) -> str:
-    return "" if value is None or (isinstance(value, str) and value) else "is not a text, or empty"
+    return (
+        ""
+        if value is None or (isinstance(value, str) and value)
+        else "is not a string, or is empty"
+    )
 
 
 def _file(value: object) -> str:

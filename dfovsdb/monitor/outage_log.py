@@ -22,14 +22,14 @@ class OutageLog:
     """The present outage. The time is an argument, in monotonic seconds."""
 
     def __init__(self) -> None:
-        self.words = ""  #: in one line, empty if there is none
+        self.text = ""  #: in one line, empty if there is none
         self._began = 0.0  # when the present outage began
         self._said: set[str] = set()  # what was logged about the present outage
         self._over_at = 0.0
 
     def over(self, now: float) -> None:
         """Record that the table has been read."""
-        self.words = ""
+        self.text = ""
         self._over_at = now
 
     def say(self, lost: ConnectionLost, now: float) -> None:
@@ -38,12 +38,12 @@ class OutageLog:
         The end of a working connection does not cause a warning yet; a failed reconnect does.
         """
         relapse = isinstance(lost, ProtocolError) and now - self._over_at < _RELAPSE
-        if (not self.words and not relapse) or len(self._said) > _MOST_SAID:
+        if (not self.text and not relapse) or len(self._said) > _MOST_SAID:
             self._said.clear()
-        if not self.words:
+        if not self.text:
             self._began = now
-        self.words = str(lost)
-        same = _VARIABLE.sub("#", self.words)
+        self.text = str(lost)
+        same = _VARIABLE.sub("#", self.text)
         known = same in self._said
         self._said.add(same)
         # A server that ends closes first; the attempt that follows at once has the useful error.

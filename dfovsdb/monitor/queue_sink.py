@@ -1,4 +1,4 @@
-"""Sinks that hand what they receive to another thread, or to an event loop."""
+"""Sinks that pass on what they receive to another thread or to an event loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.sinks.base import Sink
 
-BATCHES = 16  #: that may wait for the loop's body; behind them the worker's queue is bounded
+#: items that may wait for the body of the loop; behind them the worker's queue is bounded
+BATCHES = 16
 
 Batch = Sequence[PortEvent | SyncMarker]
 
@@ -19,11 +20,11 @@ class BatchSink(Sink):
 
     @abc.abstractmethod
     def put(self, batch: Batch) -> None:
-        """Hand over; wait while nobody takes it."""
+        """Pass an item on; wait while it is not taken."""
 
     @abc.abstractmethod
     def end(self) -> None:
-        """Have the one who listens leave: the monitor is over."""
+        """Tell the receiver that the monitor has ended."""
 
     def emit(self, event: PortEvent) -> None:
         self.put([event])
@@ -39,14 +40,14 @@ class BatchSink(Sink):
 
 
 class QueueSink(BatchSink):
-    """Hands batches to another thread, and waits while it is busy. None ends the queue."""
+    """Passes batches to another thread, and waits while it is busy. None ends the queue."""
 
     def __init__(self) -> None:
         self.batches: queue.Queue[Batch | None] = queue.Queue(BATCHES)
         self._released = False
 
     def release(self) -> None:
-        """Let a worker that waits go on: nobody listens any more."""
+        """Release a worker that waits: there is no receiver any more."""
         self._released = True
         self._empty()
 

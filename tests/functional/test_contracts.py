@@ -61,7 +61,7 @@ def test_a_sink_whose_calls_would_do_nothing_is_refused(sink: type[Sink], words:
 
 @pytest.mark.parametrize("sink", [print.__class__, 5, "log", object()])
 def test_what_is_neither_a_sink_nor_a_function_is_refused(sink: Any) -> None:
-    with pytest.raises(ConfigurationError, match="is no sink"):
+    with pytest.raises(ConfigurationError, match="is not a sink"):
         Monitor("unix:/nobody", sinks=[sink])
 
 
@@ -200,8 +200,8 @@ def test_a_sink_may_say_when_to_try_again(box: Sandbox) -> None:
         ({"queue_limit": "5"}, "queue_limit: '5' is not an integer"),
         ({"queue_limit": 0}, "queue_limit: 0 is not allowed: use 1 or more"),
         ({"stop_timeout": -1}, "stop_timeout: -1 is not allowed"),
-        ({"host": ""}, "host: '' is not a text, or empty"),
-        ({"host": 5}, "host: 5 is not a text"),
+        ({"host": ""}, "host: '' is not a string, or is empty"),
+        ({"host": 5}, "host: 5 is not a string"),
         ({"resync": "maybe"}, "resync: 'maybe' is not allowed: use replay or diff"),
         ({"monitor": "x"}, "monitor: 'x' is not allowed: use auto or rfc7047"),
         ({"max_message_size": 1.5}, "max_message_size: 1.5 is not an integer"),
@@ -285,7 +285,7 @@ def test_attach_raises_what_open_raises(box: Sandbox) -> None:
     with Monitor(box.connection) as monitor:
         with pytest.raises(LookupError, match="no such destination"):
             monitor.attach("closed", Closed())
-        with pytest.raises(ConfigurationError, match="is no sink"):
+        with pytest.raises(ConfigurationError, match="is not a sink"):
             monitor.attach("odd", 5)  # type: ignore[arg-type]  # on purpose
 
 
