@@ -134,12 +134,13 @@ def classifiers(
     :param everything: give rows that no classifier claims the kind `other`.
     """
     from dfovsdb import plugins
-    from dfovsdb.classifiers.match import MatchClassifier
     from dfovsdb.selection import check_kinds
 
     built = list(plugins.CLASSIFIERS.build(conf.dfovsdb.classifiers, conf).values())
     offered = {classifier.kind for classifier in built}
     if everything:
+        from dfovsdb.classifiers.match import MatchClassifier  # only what is used is imported
+
         built.append(MatchClassifier(OTHER))
         offered.update({OTHER}.intersection(kinds))
     check_kinds(kinds, sorted(offered), "--kind ")

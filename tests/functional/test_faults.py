@@ -341,7 +341,7 @@ def test_without_a_descriptor_left_it_waits_until_there_is_one(box: Sandbox) -> 
         "    print(lost, flush=True)\n"
         "    monitor._session.lost(lost, time.monotonic())\n"
         "    for fd in held: os.close(fd)\n"
-        "    while not monitor.wait_synced(0): monitor._turn(monitor._session, transport)\n"
+        "    while not monitor._session.synced: monitor._turn(monitor._session, transport)\n"
         "print('synced')\n"
     )
     done = subprocess.run(
