@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -162,12 +163,14 @@ def load(
     config_dirs: Sequence[str] = (),
     *,
     logging_args: Sequence[str] | None = None,
+    required: bool = True,
 ) -> cfg.ConfigOpts:
     """Read the configuration.
 
     :param config_files: the files to read. If empty, dfovsdb.conf is searched where OpenStack
         programs search (~/.dfovsdb, ~, /etc/dfovsdb, /etc).
     :param logging_args: arguments for oslo.log, whose options are then registered too.
+    :param required: refuse a file that is found and cannot be read, instead of leaving it out.
     :raises ConfigurationError: a file is missing or malformed, or a value is not allowed.
     """
     conf = cfg.ConfigOpts()
@@ -179,14 +182,32 @@ def load(
         log.register_options(conf)
     args = [arg for file in config_files for arg in ("--config-file", file)]
     args += [arg for folder in config_dirs for arg in ("--config-dir", folder)]
+    searched = {} if required or args else _readable()
+    for file in config_files:
+        if os.path.isdir(file):
+            raise ConfigurationError(f"cannot read {file}: it is a folder; use --config-dir")
     try:
-        conf([*args, *(logging_args or ())], project="dfovsdb")
+        conf([*args, *(logging_args or ())], project="dfovsdb", **searched)
     except cfg.ConfigFilesNotFoundError as error:
         raise ConfigurationError(f"cannot read {', '.join(error.config_files)}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"cannot read the configuration: it is not UTF-8 ({one_line(error)}); correct the file"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the configuration: {one_line(error)}") from None
     except cfg.Error as error:
         raise ConfigurationError(one_line(error)) from None
     check(conf, CORE_OPTIONS)
     return conf
+
+
+def _readable() -> dict[str, Any]:
+    """Return the arguments that have oslo.config leave out what this user may not read."""
+    files = cfg.find_config_files(project="dfovsdb")
+    if all(os.access(file, os.R_OK) for file in files):
+        return {}
+    return {"default_config_files": [file for file in files if os.access(file, os.R_OK)]}
 
 
 def connection_options(conf: cfg.ConfigOpts) -> dict[str, Any]:

@@ -225,7 +225,7 @@ class Soak:
 
     def _check_log(self) -> None:
         log = self._log()
-        for words in ("Traceback", "internal error", "refused", "undelivered"):
+        for words in ("Traceback", "internal error", "refused", "left undelivered"):
             if words in log:
                 place = log.index(words)
                 raise SoakError(f"the agent's log: …{log[max(0, place - 300) : place + 1500]}")

@@ -123,7 +123,11 @@ def configuration(
 ) -> cfg.ConfigOpts:
     from dfovsdb import config
 
-    return config.load(args.config_file, args.config_dir, logging_args=logging_args)
+    # Who names a server needs no file that belongs to the service.
+    required = getattr(args, "connection", None) is None
+    return config.load(
+        args.config_file, args.config_dir, logging_args=logging_args, required=required
+    )
 
 
 def classifiers(

@@ -19,6 +19,7 @@ from dfovsdb.logs import get_logger
 from dfovsdb.model import Origin, Port, PortEvent, SyncAction, SyncMarker
 from dfovsdb.sinks.base import Sink
 from dfovsdb.text.escape import counted
+from dfovsdb.text.events import event_line, marker_line
 
 LOG = get_logger(__name__)
 
@@ -181,7 +182,9 @@ class Emitter:
 
     def _refused(self, what: PortEvent | SyncMarker, refused: Refused) -> None:
         self._guard.counters["refused"] += 1
-        LOG.error("sink %s refused %s", self._guard.name, what, exc_info=refused.error)
+        # Not the whole event: its row may have secrets, such as options:psk.
+        text = event_line(what) if isinstance(what, PortEvent) else marker_line(what)
+        LOG.error("sink %s refused %s", self._guard.name, text, exc_info=refused.error)
 
 
 def selected(sink: Sink, ports: Mapping[str, Port]) -> Mapping[str, Port]:

@@ -311,7 +311,7 @@ class Monitor:
         """
         if not self._synced.wait(timeout):
             return False
-        if not self.running:
+        if self._stopping or self._died is not None:
             raise self.over()
         return True
 

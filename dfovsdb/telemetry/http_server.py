@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
@@ -21,7 +23,10 @@ from dfovsdb.telemetry.prometheus import Metrics
 
 LOG = get_logger(__name__)
 
-_SLOWEST = 10.0  # seconds that a client may take for its request
+_SLOWEST = 10.0  # seconds that a client may be silent
+_LONGEST = 30.0  # seconds for a request and its answer, however slowly they go on
+_PAUSE = 0.2  # seconds before another connection is accepted
+_CLIENTS = 16  # at once; others are turned away until one has left
 _TEXT = "text/plain; charset=utf-8"
 #: Header of /ports: whether the list is current, or the last known one.
 _SYNCED = "Dfovsdb-Synced"
@@ -116,7 +121,31 @@ class _Server(socketserver.ThreadingTCPServer):
     def __init__(self, family: socket.AddressFamily, address: tuple[str, int], web: Web) -> None:
         self.address_family = family
         self.web = web
+        self._room = threading.BoundedSemaphore(_CLIENTS)
         super().__init__(address, _Handler)
+
+    def get_request(self) -> tuple[Any, Any]:
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(_PAUSE)  # no descriptor is free: waiting connections would spin the loop
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        ending = threading.Timer(_LONGEST, _shut, (request,))
+        ending.daemon = True
+        ending.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            ending.cancel()
+            self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base's
         # LOG014: called where the exception is handled, so there is one to show.
@@ -129,6 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = SERVER
     sys_version = ""
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         status, headers, body = self.server.web.answer(self.path)
         self.send_response(status)
@@ -136,7 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name for it
         LOG.debug(format, *args)
@@ -144,3 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _plain(status: int, text: str) -> _Answer:
     return status, {"Content-Type": _TEXT}, f"{text}\n".encode()
+
+
+def _shut(request: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)

@@ -7,26 +7,39 @@ control a terminal is escaped.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 
 _LONGEST = 200  # characters of one value in a line
 
 
+#: Printable for Python, and nothing to see: what Unicode calls default ignorable, and blanks that
+#: are no spaces (Unicode Character Database, DerivedCoreProperties.txt).
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\ufff0-\ufff8\U0001d159\U000e0000-\U000e0fff]"
+)
+
+
 def clean(text: str, longest: int = _LONGEST) -> str:
-    """Return the text as one line of printable characters, cut if it is very long."""
+    """Return the text as one line of visible characters, cut if it is very long."""
     if len(text) > longest:
         text = text[: longest - 1] + "…"
-    if text.isprintable():
+    if _is_visible(text):
         return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return "".join(c if _is_visible(c) else ascii(c)[1:-1] for c in text)
 
 
 def clean_json(line: bytes) -> bytes:
-    """Return the same JSON with everything unprintable escaped as JSON does; nothing is cut."""
+    """Return the same JSON with everything invisible escaped as JSON does; nothing is cut."""
     text = line.decode()
-    if text.isprintable():
+    if _is_visible(text):
         return line
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text).encode()
+    return "".join(c if _is_visible(c) else json.dumps(c)[1:-1] for c in text).encode()
+
+
+def _is_visible(text: str) -> bool:
+    return text.isprintable() and (text.isascii() or _INVISIBLE.search(text) is None)
 
 
 def counted(number: int, one: str, several: str | None = None) -> str:

@@ -163,7 +163,8 @@ def _value(value: Any) -> str:
         return "none"
     if isinstance(value, tuple):
         return ",".join(map(str, value))
-    text = clean(str(value))
+    # A backslash is doubled, so that none can take the quotation mark at the end for itself.
+    text = clean(str(value).replace("\\", "\\\\"))
     if text and _AMBIGUOUS.isdisjoint(text):
         return text
     return '"' + text.replace('"', '\\"') + '"'

@@ -176,6 +176,22 @@ def test_an_agent_that_was_stopped_for_a_while_goes_on(
     assert not any("Traceback" in line for line in agent.err)
 
 
+@pytest.mark.parametrize("command_name", ["run", "ports"])
+def test_a_configuration_that_cannot_be_read_is_one_line(
+    tmp_path: Path, command_name: str
+) -> None:
+    latin = tmp_path / "latin.conf"
+    latin.write_bytes(b"[dfovsdb]\nhost = caf\xe9\n")
+    for file, words in (
+        (latin, "it is not UTF-8"),
+        (tmp_path, "it is a folder; use --config-dir"),
+    ):
+        done = run("--config-file", str(file), command_name)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("name", ["watch", "ports", "doctor"])
 def test_an_empty_connection_is_wrong_use(name: str) -> None:
     done = run(name, "")

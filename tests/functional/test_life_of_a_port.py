@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -252,7 +252,10 @@ class _WithColumns(Classifier):
     columns = frozenset({"lldp", "mtu_request", "cfm_remote_mpids", "bfd"})
 
     def classify(self, interface: Interface) -> dict[str, str | None]:
-        return {name: repr(interface.columns[name]) for name in sorted(self.columns)}
+        return {
+            name: repr(dict(value) if isinstance(value, Mapping) else value)
+            for name, value in sorted(interface.columns.items())
+        }
 
 
 def test_extra_columns_arrive_by_their_schema(switch: Sandbox) -> None:

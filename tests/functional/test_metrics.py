@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -123,6 +124,46 @@ def test_metrics_follow_what_happens(ovs_sandbox: Sandbox, watched: Watched) -> 
     ovs_sandbox.start_database()
     watched.wait_for("dfovsdb_syncs_total", 2)
     assert watched.metrics()['dfovsdb_reconnects_total{reason="closed"}'] >= 1
+
+
+def test_head_is_answered_without_a_body(watched: Watched) -> None:
+    for path in ("/healthz", "/metrics", "/ports", "/nosuch"):
+        request = urllib.request.Request(watched.web.url + path, method="HEAD")
+        try:
+            with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+                status, body = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            status, body = error.code, error.read()
+        assert status == (404 if path == "/nosuch" else 200)
+        assert body == b""
+
+
+def test_a_client_that_says_nothing_and_many_at_once_harm_nobody(watched: Watched) -> None:
+    host, port = urllib.parse.urlsplit(watched.web.url).netloc.split(":")
+    silent = [socket.create_connection((host, int(port))) for _ in range(60)]
+    try:
+        # Those for whom there is no room are turned away at once.
+        closed: set[int] = set()
+
+        def turned_away() -> bool:
+            closed.update(n for n, one in enumerate(silent) if n not in closed and _ended(one))
+            return len(closed) >= 40
+
+        wait_until(turned_away, DEADLINE)
+    finally:
+        for one in silent:
+            one.close()
+    wait_until(lambda: watched.get("/healthz")[0] == 200, DEADLINE)
+
+
+def _ended(client: socket.socket) -> bool:
+    client.setblocking(False)
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 def test_nothing_is_labelled_by_port(ovs_sandbox: Sandbox, watched: Watched) -> None:

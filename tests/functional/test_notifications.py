@@ -328,12 +328,12 @@ def test_the_password_is_in_no_log_no_error_and_not_in_plugins(
         (["transport_url = rabbit://u:s3cr3t-pass@[::1/"], "cannot be read: use rabbit://"),
         (
             ["transport_url = carrot://u:s3cr3t-pass@h/"],
-            "option transport_url: no 'carrot', there are",
+            "option transport_url: 'carrot' does not exist; use one of",
         ),
         (["transport_url = rabbit://u:s3cr3t-pass@h/?nonsense=1"], "cannot be used"),
         (
             ["transport_url = rabbit://u:s3cr3t-pass@h/", "driver = pigeon"],
-            "option driver: no 'pigeon', there are log",
+            "option driver: 'pigeon' does not exist; use one of log",
         ),
         (["transport_url = rabbit://u:s3cr3t-pass@h/", "topics ="], "topics is empty"),
     ],

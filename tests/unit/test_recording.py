@@ -143,18 +143,53 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
 
 
 def test_a_recording_that_cannot_go_on_harms_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    session = recorded(folder / "r", [])
-    (folder / "r").unlink()
-    folder.rmdir()
+    session = recorded(tmp_path / "r", [])
+
+    def full(_descriptor: int, _data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dfovsdb.ovsdb.recorder.os.write", full)
     assert len(list(session.received(reply(u1={"name": "tap1"}), 102.0))) == 1
     list(session.received(b" ", 103.0))
     assert [record.message.partition(" ends")[2] for record in caplog.records] == [
-        " here: No such file or directory"
+        " here: No space left on device"
     ]
+
+
+def test_a_recording_is_for_its_user_alone_and_goes_on_under_another_name(tmp_path: Path) -> None:
+    file, moved = tmp_path / "r", tmp_path / "moved"
+    session = recorded(file, [])
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.rename(moved)
+    list(session.received(reply(u1={"name": "tap1"}), 102.0))
+    assert not file.exists()
+    assert names(moved) == ["tap1"]
+
+
+SECRETS = reply(
+    u1={
+        "name": "vx0",
+        "type": "vxlan",
+        "options": ["map", [["psk", 'hu"sh\\'], ["remote_ip", "10.0.0.1"], ["PSK", "a"]]],
+        "external_ids": ["map", [["ipsec_private_key", "deep"], ["iface-id", "psk"]]],
+    }
+)
+
+
+@pytest.mark.parametrize("cut", range(0, len(SECRETS), 3))
+def test_secrets_are_left_out_of_a_recording_however_the_reads_cut_them(
+    tmp_path: Path, cut: int
+) -> None:
+    file = tmp_path / "r"
+    recorded(file, [SECRETS[:cut], SECRETS[cut:]])
+    text = "".join(json.loads(line).get("data", "") for line in file.read_text().splitlines())
+    for secret in ("hu", "sh\\", '"a"', "deep"):
+        assert secret not in text
+    assert '["remote_ip","10.0.0.1"]' in text
+    assert '["iface-id","psk"]' in text
+    assert names(file) == ["vx0"]
 
 
 @pytest.mark.parametrize("text", ["", "nonsense\n", "[]\n", '{"v":1}\n', '{"recording": 7}\n'])
