@@ -242,7 +242,7 @@ def _state(interface: Interface) -> tuple[State, str | None]:
         if interface.error is None and interface.peer is False:
             return "failed", _no_peer(interface)
         return "failed", interface.error
-    # `error` of a patch port is no help: every reconfiguration of the switch clears it, and the
+    # `error` of a patch port does not help: every reconfiguration of the switch clears it, and the
     # next status pass sets it again. Whether the peer is there can be seen in the table.
     if interface.peer is False:
         return "failed", _no_peer(interface)

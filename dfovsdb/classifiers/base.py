@@ -50,7 +50,7 @@ class Classifier(abc.ABC):
         and the row of each mistake once, and afterwards how often it came again.
         """
 
-    def nearly(self, interface: Interface) -> str | None:  # noqa: ARG002 - for those who can tell
+    def nearly(self, interface: Interface) -> str | None:  # noqa: ARG002 - for subclasses
         """Return what a row is missing to be of this kind, in a few words, for people who ask why.
 
         This is called only for rows that no classifier claims; None if the row is far from this

@@ -132,7 +132,7 @@ class _Rule(NamedTuple):
 def _rules(mapping: str, entries: Sequence[str]) -> list[_Rule]:
     """Read the entries of one option.
 
-    :raises ConfigurationError: one of them is no rule, or two exclude each other.
+    :raises ConfigurationError: one of them is not a rule, or two exclude each other.
     """
     rules: list[_Rule] = []
     for entry in entries:

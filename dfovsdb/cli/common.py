@@ -123,7 +123,7 @@ def configuration(
 ) -> cfg.ConfigOpts:
     from dfovsdb import config
 
-    # Who names a server needs no file that belongs to the service.
+    # A command with a CONNECTION does not need the configuration of the service.
     required = getattr(args, "connection", None) is None
     return config.load(
         args.config_file, args.config_dir, logging_args=logging_args, required=required

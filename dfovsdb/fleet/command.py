@@ -26,9 +26,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its own commands."""
     parser = commands.add_parser(
         "fleet",
-        help="the ports of all hosts, from NATS (needs the extra dfovsdb[nats])",
+        help="query the ports of all hosts, from NATS (needs the extra dfovsdb[nats])",
         description="Answers for a whole cloud, from what the agents of all hosts keep in NATS "
-        "with the sink `nats`. Servers, and who we are, are the options of that sink. Needs the "
+        "with the sink `nats`. Servers and credentials are the options of that sink. Needs the "
         "extra dfovsdb[nats].",
     )
     parser.add_argument(

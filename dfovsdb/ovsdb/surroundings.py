@@ -4,7 +4,7 @@ An Interface belongs to the Port whose `interfaces` has it, a Port to the Bridge
 it. A message may bring the rows in any order, and for one message a row may dangle, so only the
 state after a whole message counts.
 
-A difference of `ports` has the ports that come and those that leave alike: who is there leaves.
+A difference of `ports` lists ports that come and ports that leave: a port that is there leaves.
 So each Bridge has its own set of ports, and beside it stands the way back from a Port to its
 Bridges and from an Interface to its Ports. The work for a message is in proportion to what it
 changes, never to the size of a bridge. No I/O.

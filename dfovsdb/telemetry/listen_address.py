@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SERVER = "dfovsdb"  #: by which one of us is known in its answers
 
 _LOOPBACK = "127.0.0.1"
-_ANSWER = 2.0  # seconds that who listens there has to say who it is
+_ANSWER = 2.0  # seconds to wait for the listener to identify itself
 
 
 def web() -> type[Web]:
@@ -64,7 +64,7 @@ def is_held_by_us(listen: str) -> bool:
     """
     family, place = address(listen)
     with socket.socket(family, socket.SOCK_STREAM) as ours:
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as who serves does
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
         try:
             ours.bind(place)
             ours.listen()  # without it, two that only bind would both have it
