@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import logging
 
 from dfovsdb.cli import common
 
-_COLOURS = {"fine": "32", "note": "33", "wrong": "31"}
+_COLOURS = {"wrong": "31", "note": "33", "fine": "32"}  # faults are shown first
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,6 +33,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="seconds to wait for each response, and for ovs-vswitchd to accept a port (default: "
         "%(default)s)",
     )
+    common.add_tables(parser)
+    parser.add_argument("--quiet", action="store_true", help="leave out what is fine")
+    parser.add_argument("--json", action="store_true", help="JSON, one finding a line")
     parser.set_defaults(command=doctor)
 
 
@@ -45,15 +49,22 @@ def doctor(args: argparse.Namespace) -> int:
     case = Context(
         common.connection(args, conf),
         common.classifiers(conf),
-        config.connection_options(conf),
+        {**config.connection_options(conf), "tables": common.tables(args)},
         timeout=args.timeout,
     )
     terminal = common.Terminal()
-    wrong = 0
-    for level, subject, text, remedy in itertools.chain(
-        config_checks.examine(conf), examine(case, verify=args.verify)
-    ):
-        wrong += level == "wrong"
+    found = sorted(
+        itertools.chain(config_checks.examine(conf), examine(case, verify=args.verify)),
+        key=lambda finding: list(_COLOURS).index(finding.level),
+    )
+    wrong = sum(finding.level == "wrong" for finding in found)
+    if args.json:
+        for finding in found:
+            terminal.write_json(json.dumps(finding._asdict()).encode())
+        return common.FAILED if wrong else common.DONE
+    for level, subject, text, remedy in found:
+        if args.quiet and level == "fine":
+            continue
         shown = f"\x1b[{_COLOURS[level]}m{level:<5}\x1b[0m" if terminal.colour else f"{level:<5}"
         terminal.write(f"{shown}  {subject:<12}  {text}")
         if remedy:

@@ -241,7 +241,7 @@ def table_is_read(case: Context) -> Iterator[Finding]:
 
 def switch_lives(case: Context) -> Iterator[Finding]:
     """ovs-vswitchd is running, and gives new interfaces their OpenFlow port."""
-    remedy = "start it; on Debian and Ubuntu `systemctl restart openvswitch-switch`"
+    remedy = "start it; on Debian and Ubuntu `systemctl start openvswitch-switch`"
     process = _vswitchd(case)
     if process == "gone":
         yield Finding("wrong", "ovs-vswitchd", "its process does not exist", remedy)
@@ -255,6 +255,8 @@ def switch_lives(case: Context) -> Iterator[Finding]:
         if at_fault or time.monotonic() > deadline:
             waiting = counted(len(pending), "interface waits", "interfaces wait")
             text = f"{waiting} for it: {_names(pending)}"
+            if any(row.ofport is not None for row in case.rows()):  # it serves the others
+                remedy = "the log of ovs-vswitchd says why, as `ovs-vsctl show` may do"
             yield Finding("wrong", "ovs-vswitchd", text, "" if at_fault else remedy)
             return
         time.sleep(_POLL)
@@ -292,14 +294,60 @@ def unclaimed_rows(case: Context) -> Iterator[Finding]:
             yield Finding("note", "unclaimed", f"and {more} more")
 
 
+def platforms_have_their_classifier(case: Context) -> Iterator[Finding]:
+    """Recognise platforms by their rows, and report which classifier to add."""
+    enabled = {type(classifier) for classifier in case.classifiers}
+    for name, platform in _platforms():
+        if platform in enabled:
+            continue
+        asked = platform()
+        rows = [row for row in case.rows() if _claims(asked, row)]
+        if rows:
+            text = (
+                f"{counted(len(rows), 'interface looks', 'interfaces look')} like those of {name}"
+            )
+            remedy = f"add {name} to [dfovsdb] classifiers, before service, vm and uplink"
+            yield Finding("note", "platform", f"{text}: {_names(rows)}", remedy)
+
+
+def _platforms() -> Iterator[tuple[str, type[Classifier]]]:
+    """Yield the classifiers of platforms by their entry points, imported when they are needed."""
+    from dfovsdb.classifiers.antrea import AntreaClassifier
+    from dfovsdb.classifiers.kube_ovn import KubeOvnClassifier
+    from dfovsdb.classifiers.ovn_kubernetes import OvnKubernetesClassifier
+    from dfovsdb.classifiers.ovs_cni import OvsCniClassifier
+    from dfovsdb.classifiers.proxmox import ProxmoxClassifier
+    from dfovsdb.classifiers.xen import XenClassifier
+
+    yield "ovn_kubernetes", OvnKubernetesClassifier
+    yield "kube_ovn", KubeOvnClassifier
+    yield "antrea", AntreaClassifier
+    yield "ovs_cni", OvsCniClassifier
+    yield "xen", XenClassifier
+    yield "proxmox", ProxmoxClassifier
+
+
+def _claims(classifier: Classifier, row: Interface) -> bool:
+    return classifier.classify(row) is not None
+
+
 def ports_failed(case: Context) -> Iterator[Finding]:
-    """Report what the switch could not open, and why."""
-    failed = [port for port in case.ports if port.state == "failed"]
+    """Report what the switch could not open, and which devices vanished: claimed or not."""
+    kinds = {row.uuid: port.kind for row, port in case.claims if port is not None}
+    ports = sorted(case.monitor.ports().values(), key=lambda port: port.name)
+    failed = [port for port in ports if port.state in ("failed", "gone")]
     for port in failed[:_MOST]:
-        text = f"{clean(port.kind)} {clean(port.name)}: {clean(port.error or 'no reason given')}"
+        kind = clean(kinds.get(port.uuid, "interface"))
+        text = f"{kind} {clean(port.name)}: {clean(port.error or 'no reason given')}"
         show = f"`ovs-vsctl list Interface {shlex.quote(clean(port.name))}`"
-        remedy = f"correct this, and the switch will open it; {show} shows all of it"
-        yield Finding("wrong", "failed port", text, remedy)
+        if port.type == "patch":
+            remedy = "create the other patch port, or correct options:peer of one of them"
+        elif port.state == "gone":
+            remedy = "start what provides the device again, such as its VM; or delete the port"
+        else:
+            remedy = "correct this, and the switch will open it"
+        subject = "failed port" if port.state == "failed" else "gone port"
+        yield Finding("wrong", subject, text, f"{remedy}; {show} shows all of it")
     if (more := len(failed) - _MOST) > 0:
         yield Finding("wrong", "failed port", f"and {more} more")
     if not failed:
@@ -310,7 +358,8 @@ def iface_ids_are_unique(case: Context) -> Iterator[Finding]:
     """Check that no VIF is on two interfaces, except while it migrates."""
     rows: dict[str, list[Interface]] = defaultdict(list)
     for row in case.rows():
-        if iface_id := row.external_ids.get("iface-id"):
+        iface_id = row.external_ids.get("iface-id")
+        if iface_id and row.type != "patch":  # a trunk has its ids on its patch ports too
             rows[iface_id].append(row)
     several = {iface_id: same for iface_id, same in rows.items() if len(same) > 1}
     for iface_id, same in list(several.items())[:_MOST]:
@@ -334,6 +383,7 @@ CHECKS: tuple[Callable[[Context], Iterable[Finding]], ...] = (
     switch_lives,
     classifiers_claim,
     unclaimed_rows,
+    platforms_have_their_classifier,
     ports_failed,
     iface_ids_are_unique,
 )
@@ -351,7 +401,10 @@ def equals_the_reference(case: Context) -> Iterator[Finding]:
         file = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".ovsschema"))
         json.dump(case.schema, file)
         file.flush()
-        reference = stack.enter_context(Reference(connection, Path(file.name), [case.everything]))
+        tables = case.options.get("tables", (TABLE,))
+        reference = stack.enter_context(
+            Reference(connection, Path(file.name), [case.everything], tables)
+        )
         deadline = time.monotonic() + case.timeout
         while True:  # both read a switch that keeps changing
             try:
@@ -410,17 +463,21 @@ def _vswitchd(case: Context) -> Process | None:
     if case.address.method != "unix":
         return None
     folder = Path(case.address.host).parent
-    if _process(folder / "ovsdb-server.pid") == "gone":
-        return None  # another layout, or processes that this user cannot see
-    return _process(folder / "ovs-vswitchd.pid")
+    if _process(folder / "ovsdb-server.pid", "ovsdb-server") == "gone":
+        return None  # another layout, another pid namespace, or processes that are not to be seen
+    return _process(folder / "ovs-vswitchd.pid", "ovs-vswitchd")
 
 
-def _process(pid_file: Path) -> Process:
+def _process(pid_file: Path, name: str) -> Process:
+    """Return the state of the process; one of another name has got the number since."""
     try:
         facts = Path("/proc", str(int(pid_file.read_text())), "stat").read_text()
     except (OSError, ValueError):
         return "gone"
-    state = facts.rpartition(")")[2].split()[0]  # proc(5); the name before it may contain anything
+    head, _, rest = facts.rpartition(")")  # proc(5); the name before it may contain anything
+    if head.partition("(")[2] != name:
+        return "gone"
+    state = rest.split()[0]
     return "gone" if state in "ZX" else "stopped" if state in "Tt" else "runs"
 
 

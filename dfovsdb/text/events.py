@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from dfovsdb.model import Port, PortEvent, SyncMarker, changes
@@ -63,6 +64,20 @@ def terminal_line(
         f"{_painted(time, _DIM, colour=colour)}  "
         f"{_painted(f'{item.action:<7}', _COLOURS[item.action], colour=colour)}  {facts}"
     )
+
+
+def past_line(event: PortEvent, *, colour: bool = False) -> str:
+    """Return a line of the past: with the date, and the host where that is known."""
+    time = event.time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    facts = f"{clean(event.port.kind):<6}  {_value(event.port.name):<15}  {_details(event)}"
+    action = _painted(f"{event.action:<7}", _COLOURS[event.action], colour=colour)
+    return f"{_painted(time, _DIM, colour=colour)}  {action}  {facts.rstrip()}"
+
+
+def timeline_line(event: PortEvent, waited: timedelta | None, *, colour: bool = False) -> str:
+    """Return the same, with the time that has passed since the event before it."""
+    after = "" if waited is None else f"+{waited.total_seconds():,.1f} s"
+    return f"{after:>14}  {past_line(event, colour=colour)}"
 
 
 def port_table(

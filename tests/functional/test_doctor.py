@@ -84,7 +84,7 @@ def test_tcp_is_examined_too(ovs_sandbox: Sandbox) -> None:
 def test_a_socket_that_is_not_there_ends_the_examination(tmp_path: Path) -> None:
     done = doctor(f"unix:{tmp_path}/nobody")
     assert done.returncode == 1
-    assert done.stdout.splitlines()[2].startswith("wrong  socket")
+    assert done.stdout.splitlines()[0].startswith("wrong  socket")
     assert "No such file" in done.stdout
     assert "->" in done.stdout
 
@@ -451,3 +451,62 @@ def test_a_classifier_that_fails_is_told_with_the_number_of_rows(ovs_sandbox: Sa
     claims, failed = of(list(examine(case)), "classifier")
     assert claims.words == "broken: 0"
     assert failed[:3] == ("wrong", "classifier", "broken failed on 1 row")
+
+
+def test_a_healthy_trunk_is_healthy(ovs_sandbox: Sandbox) -> None:
+    for bridge in ("br-int", "tbr-1"):
+        ovs_sandbox.add_bridge(bridge)
+    for name, peer, bridge, iface_id in (
+        ("tpi-1", "tpt-1", "br-int", "parent"),
+        ("tpt-1", "tpi-1", "tbr-1", "parent"),
+        ("spi-1", "spt-1", "br-int", "subport"),
+        ("spt-1", "spi-1", "tbr-1", "subport"),
+    ):
+        options = ("type=patch", f"options:peer={peer}", f"external_ids:iface-id={iface_id}")
+        ovs_sandbox.vsctl("add-port", bridge, name, "--", "set", "interface", name, *options)
+    parent = ("type=dummy", "external_ids:iface-id=parent")
+    ovs_sandbox.vsctl("add-port", "tbr-1", "tap1", "--", "set", "interface", "tap1", *parent)
+    assert not [finding for finding in findings(ovs_sandbox.connection) if finding.level != "fine"]
+
+
+def test_a_failed_row_is_wrong_whoever_claims_it(ovs_sandbox: Sandbox) -> None:
+    ovs_sandbox.add_bridge("br-ex")
+    for name in ("eth7", "veth7"):
+        ovs_sandbox.vsctl("add-port", "br-ex", name)
+    ovs_sandbox.vsctl(
+        "add-port",
+        "br-ex",
+        "alone",
+        "--",
+        "set",
+        "interface",
+        "alone",
+        "type=patch",
+        "options:peer=nobody",
+    )
+    found = {
+        finding.words: finding for finding in of(findings(ovs_sandbox.connection), "failed port")
+    }
+    assert any(text.startswith("uplink eth7: could not open") for text in found)
+    assert any(text.startswith("interface veth7: could not open") for text in found)
+    (patch,) = [finding for text, finding in found.items() if text.startswith("patch alone: ")]
+    assert "there is no patch port 'nobody'" in patch.words
+    assert "create the other patch port" in patch.remedy
+
+
+def test_platforms_are_recognised_by_their_rows(ovsdb_sandbox: Sandbox) -> None:
+    ovsdb_sandbox.add_bridge("br-int")
+    sandbox_id = ["map", [["iface-id", "ns_pod"], ["sandbox", "x"]]]
+    rows: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("tap100i0", {}),
+        ("abc", {"external_ids": sandbox_id}),
+        ("vif1.0", {"external_ids": ["map", [["xs-vif-uuid", "u"]]]}),
+    )
+    for name, columns in rows:
+        ovsdb_sandbox.transact(*helpers.insert(name, ofport=5, **columns))
+    found = of(findings(ovsdb_sandbox.connection, timeout=2), "platform")
+    assert [finding.remedy.split()[1] for finding in found] == [
+        "ovn_kubernetes",
+        "xen",
+        "proxmox",
+    ]

@@ -1,0 +1,134 @@
+"""What happened, as `dfovsdb history` finds it in the files of the jsonl sink."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from dfovsdb.json_v1 import to_json
+from tests.unit.samples import event, marker, port
+
+BEGAN = datetime(2026, 11, 22, 13, 0, 0, tzinfo=UTC)
+
+
+def line(action: Any, name: str, seconds: float, **facts: Any) -> bytes:
+    now = port(name=name, attributes={"iface_id": f"id-{name}"}, **facts)
+    previous = msgspec.structs.replace(now, ofport=None, state="pending")
+    return to_json(
+        event(
+            now,
+            action=action,
+            previous=previous if action == "updated" else None,
+            time=BEGAN + timedelta(seconds=seconds),
+        )
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    rotated = tmp_path / "events.jsonl.1.gz"
+    with gzip.open(rotated, "wb") as old:
+        old.write(line("online", "tap0", 0, ofport=None) + b"\n" + line("updated", "tap0", 1.5))
+    current = tmp_path / "events.jsonl"
+    lines = [
+        to_json(marker()),
+        line("online", "tap1", 10, bridge="br-int"),
+        b'{"v":1,"damaged',
+        line("offline", "tap0", 3661.5),
+        b"",
+    ]
+    current.write_bytes(b"\n".join(lines))
+    return current
+
+
+def history(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dfovsdb", *args], capture_output=True, text=True, check=False
+    )
+
+
+def configured(folder: Path, file: Path) -> list[str]:
+    conf = folder / "dfovsdb.conf"
+    conf.write_text(f"[dfovsdb]\nsinks = events=jsonl\n[sink_events]\npath = {file}\n")
+    return ["--config-file", str(conf), "history"]
+
+
+def words(text: str) -> list[list[str]]:
+    return [one.split()[2:5:2] for one in text.splitlines()]
+
+
+def test_the_files_of_the_configuration_are_read_the_newest_event_first(
+    tmp_path: Path, file: Path
+) -> None:
+    done = history(*configured(tmp_path, file))
+    assert (done.returncode, done.stderr) == (0, "")
+    *events, last = done.stdout.splitlines()
+    assert words("\n".join(events)) == [
+        ["offline", "tap0"],
+        ["online", "tap1"],
+        ["updated", "tap0"],
+        ["online", "tap0"],
+    ]
+    assert last == "1 line could not be read"
+    assert "ofport=none->5" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "found"),
+    [
+        (("--iface-id", "id-tap1"), ["tap1"]),
+        (("--name", "tap0"), ["tap0"] * 3),
+        (("--bridge", "br-*"), ["tap1"]),
+        (("--action", "offline"), ["tap0"]),
+        (("--since", "2026-11-22T13:00:05+00:00"), ["tap0", "tap1"]),
+        (("--until", "2026-11-22T13:00:00+00:00"), ["tap0"]),
+        (("--kind", "tunnel"), []),
+    ],
+)
+def test_events_are_selected(
+    tmp_path: Path, file: Path, args: tuple[str, ...], found: list[str]
+) -> None:
+    done = history(*configured(tmp_path, file), "--json", *args)
+    assert [json.loads(one)["port"]["name"] for one in done.stdout.splitlines()] == found
+
+
+def test_the_life_of_one_vif_has_the_waits_between_its_steps(tmp_path: Path, file: Path) -> None:
+    done = history(*configured(tmp_path, file), "--timeline", "--iface-id", "id-tap0")
+    lines = done.stdout.splitlines()
+    assert "online" in lines[0]
+    assert lines[1].split()[:2] == ["+1.5", "s"]
+    assert lines[2].split()[:2] == ["+3,660.0", "s"]
+
+
+def test_files_may_be_named(file: Path) -> None:
+    assert "tap1" in history("history", str(file)).stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (("/nowhere/events.jsonl",), "cannot read '/nowhere/events.jsonl'"),
+        (("--since", "yesterday", "x"), "'yesterday' is no time"),
+    ],
+)
+def test_wrong_use_is_one_line(args: tuple[str, ...], text: str) -> None:
+    done = history("history", *args)
+    assert done.returncode == 2
+    assert text in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_a_file_it_says_how_there_would_be_one(tmp_path: Path) -> None:
+    conf = tmp_path / "dfovsdb.conf"
+    conf.write_text("[dfovsdb]\nsinks = log\n")
+    done = history("--config-file", str(conf), "history")
+    assert done.returncode == 2
+    assert "add the sink `events=jsonl`" in done.stderr
