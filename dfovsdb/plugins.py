@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
+import os
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+import stevedore
 from stevedore.named import NamedExtensionManager
 
 from dfovsdb import config
@@ -14,6 +17,7 @@ from dfovsdb.classifiers import chain
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.errors import ConfigurationError, DfovsdbError
 from dfovsdb.sinks.base import Sink
+from dfovsdb.sinks.base import check as check_sink
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=Classifier | Sink)
 
 OUR_PACKAGE = "dfovsdb"
+# the lines that import and build a plugin are not where its error is
+_LIBRARIES = (__file__, os.path.dirname(stevedore.__file__), importlib.metadata.__file__)
 
 
 class Found(NamedTuple):
@@ -134,8 +140,13 @@ class Finder(Generic[P]):
                 f"{self.what} {name!r} is provided by {packages}; uninstall one of them"
             )
         (plugin,) = found
-        manager = _Manager(self.namespace, [name], on_load_failure_callback=_reraise(plugin, self))
-        loaded = manager[name].plugin
+        try:
+            loaded = _Manager(self.namespace, [name])[name].plugin
+        except BaseException as error:  # SystemExit too: it ends no program but says what is wrong
+            raise ConfigurationError(
+                f"{self.what} {name!r} of package {plugin.package} cannot be imported from "
+                f"{plugin.target}: {config.one_line(repr(error))}{_line(error)}"
+            ) from error
         if not (inspect.isclass(loaded) and issubclass(loaded, self._base)):
             raise ConfigurationError(
                 f"{self.what} {name!r} of package {plugin.package} does not implement the "
@@ -163,8 +174,8 @@ class Finder(Generic[P]):
             self._check(built)
         except DfovsdbError as error:
             raise ConfigurationError(f"[{group}] {_hidden(str(error), secrets)}") from None
-        except Exception as error:  # noqa: BLE001 - it is raised as ours
-            why = _hidden(repr(error), secrets)
+        except BaseException as error:  # noqa: BLE001 - it is raised as ours, SystemExit too
+            why = _hidden(repr(error) + _line(error), secrets)
             cause = None if secrets else error  # whose text a traceback would show
             raise self._cannot_be_built(instance, name, why) from cause
         return built
@@ -178,14 +189,17 @@ class Finder(Generic[P]):
 
 
 class _Manager(NamedExtensionManager[Any]):
-    """stevedore without its cache file in the user's home, and with packages known."""
+    """stevedore without its cache file in the user's home; it raises what an import raises."""
+
+    def __init__(self, namespace: str, names: Sequence[str]) -> None:
+        super().__init__(namespace, names, on_load_failure_callback=_reraise)
 
     def list_entry_points(self) -> list[importlib.metadata.EntryPoint]:
         return list(importlib.metadata.entry_points(group=self.namespace))
 
 
 CLASSIFIERS: Finder[Classifier] = Finder("classifier", Classifier, chain.check)  # type: ignore[type-abstract]  # the base itself is meant
-SINKS: Finder[Sink] = Finder("sink", Sink, lambda _sink: None)  # type: ignore[type-abstract]  # the base itself is meant
+SINKS: Finder[Sink] = Finder("sink", Sink, check_sink)  # type: ignore[type-abstract]  # the base itself is meant
 
 
 def default_classifiers() -> list[Classifier]:
@@ -215,13 +229,15 @@ def _missing(name: str) -> Found:
     return Found(name, "", "not installed")
 
 
-def _reraise(plugin: Found, finder: Finder[Any]) -> Any:
-    def on_load_failure(
-        _manager: object, _entry_point: importlib.metadata.EntryPoint, error: BaseException
-    ) -> None:
-        raise ConfigurationError(
-            f"{finder.what} {plugin.name!r} of package {plugin.package} cannot be imported "
-            f"from {plugin.target}: {config.one_line(repr(error))}"
-        ) from error
+def _line(error: BaseException) -> str:
+    """Return the line that raised it, as `, at FILE:LINE`; empty where it is in no file."""
+    lines = [
+        f", at {os.path.basename(frame.filename)}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<") and not frame.filename.startswith(_LIBRARIES)
+    ]
+    return lines[-1] if lines else ""
 
-    return on_load_failure
+
+def _reraise(_manager: object, _entry_point: object, error: BaseException) -> None:
+    raise error

@@ -22,7 +22,8 @@ def interface(name: str = "tap0", **columns: Any) -> Interface:
         that a classifier declares. The rows of a monitor have all of those; an empty one is None.
     """
     known = {field: columns.pop(field) for field in list(columns) if field in _CORE}
-    known.setdefault("uuid", str(uuid.uuid5(_NAMESPACE, name)))
+    encodable = name.encode("utf-8", "backslashreplace").decode()
+    known.setdefault("uuid", str(uuid.uuid5(_NAMESPACE, encodable)))
     return Interface(**{"name": name, "columns": columns, **known})
 
 
@@ -33,6 +34,22 @@ def corpus(columns: frozenset[str] = frozenset()) -> list[Interface]:
         with a server that does not have such a column, and with values of their type.
     """
     return declaring([*_real(), *_hostile()], columns)
+
+
+def absurd() -> list[Interface]:
+    """Return rows that no server sends, and on which a classifier must not fail either.
+
+    Lone surrogates come from text that was decoded with errors="surrogateescape".
+    """
+    long = "x" * 1_000_000
+    return [
+        interface(
+            "tap\udcff",
+            type="\ud800",
+            external_ids={"iface-id": "\udcff", "\ud800": ""},
+        ),
+        interface(long, external_ids={"iface-id": long, long: ""}, options={"peer": long}),
+    ]
 
 
 def declaring(rows: Iterable[Interface], columns: Iterable[str]) -> list[Interface]:

@@ -160,6 +160,9 @@ def test_the_table_shows_both_packages_of_a_doubled_plugin(install: Install) -> 
     ("code", "why"),
     [
         ("import no_such_module_at_all", "cannot be imported from installed_broken:ASink: Module"),
+        ("raise SystemExit(3)", "SystemExit(3), at installed_broken.py:1"),
+        ("\nraise KeyboardInterrupt", "KeyboardInterrupt(), at installed_broken.py:2"),
+        ("assert False, 'never'", "AssertionError('never'), at installed_broken.py:1"),
         (A_SINK + "\n        def __init__(self): raise KeyError('no\\nluck')\n", "KeyError('no"),
         ("class ASink: pass", "does not implement the contract"),
         (A_SINK + "\n        options = 5\n", "not a list of oslo.config options"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -13,9 +15,11 @@ from dfovsdb.classifiers.chain import Chain
 from dfovsdb.errors import DfovsdbError
 from dfovsdb.model import Interface
 from dfovsdb.plugins import default_classifiers
-from dfovsdb.testing.conformance import hooks, side_effects
+from dfovsdb.testing.conformance import hooks, purity, side_effects
 from dfovsdb.testing.conformance.options import check_options
-from dfovsdb.testing.rows import corpus, declaring
+from dfovsdb.testing.rows import absurd, corpus, declaring
+from dfovsdb.testing.schema_columns import COLUMNS
+from dfovsdb.text.escape import did_you_mean
 
 
 class ClassifierConformance:
@@ -27,6 +31,10 @@ class ClassifierConformance:
     calls_limit: ClassVar[int] = 2000
     #: How many times as long as the default chain it may take.
     ratio_limit: ClassVar[float] = 200
+    #: Seconds that one call may take; the agent logs a classifier that takes more than one.
+    deadline: ClassVar[float] = 5.0
+    #: Columns that it declares, and that only the schema of a modified Open vSwitch has.
+    other_columns: ClassVar[frozenset[str]] = frozenset()
 
     def make(self) -> Classifier:
         """Return a new instance; override it if the class needs arguments."""
@@ -47,13 +55,33 @@ class ClassifierConformance:
         except DfovsdbError as error:
             raise AssertionError(str(error)) from None
 
+    def test_its_columns_are_in_the_schema(self) -> None:
+        """A server that does not have a column leaves it empty: a typo would not be noticed."""
+        for column in sorted(self._made().columns - self.other_columns):
+            table, dot, name = column.rpartition(".")
+            known = COLUMNS.get(table if dot else "Interface", frozenset())
+            near = did_you_mean(get_close_matches(name, known, 1))
+            assert name in known, (
+                f"column {column!r} is not in the schema of Open vSwitch{near}; if yours has it, "
+                "set other_columns"
+            )
+
     def test_its_options_are_arguments_of_its_init(self) -> None:
         check_options(type(self._made()))
 
     def test_it_answers_every_row(self) -> None:
         classifier = self._made()
         for row in self._rows():
-            _classify(classifier, row)
+            _classify(classifier, row, self.deadline)
+
+    def test_it_claims_a_row(self) -> None:
+        """Otherwise nothing that it answers is tested."""
+        classifier, rows = self._made(), self._rows()
+        assert any(_classify(classifier, row) is not None for row in rows), (
+            f"none of {len(rows)} rows is claimed, so its answers are not tested: add a row that "
+            f"is of the kind {classifier.kind}, def rows(self): return [*super().rows(), "
+            'interface("NAME", external_ids={…})]'
+        )
 
     def test_attributes_are_strings_or_none(self) -> None:
         classifier = self._made()
@@ -73,22 +101,27 @@ class ClassifierConformance:
             try:
                 text: object = classifier.nearly(row)
             except Exception as error:
-                raise AssertionError(f"nearly() raised {error!r}; {_shown(row)}") from error
+                where = purity.place(error)
+                raise AssertionError(
+                    f"nearly() raised {error!r} {where}; {_shown(row)}"
+                ) from error
             assert text is None or isinstance(text, str), f"nearly() returned {text!r:.80}"
 
     def test_the_same_row_has_the_same_answer(self) -> None:
-        """Results do not depend on earlier calls, on the instance, or on the thread."""
+        """Results do not depend on earlier calls, their order, the instance, or the thread."""
         classifier, rows = self._made(), self._rows()
         first = [_copy(_classify(classifier, row)) for row in rows]
         backwards = [_copy(_classify(classifier, row)) for row in reversed(rows)][::-1]
         other = self._made()
         elsewhere: list[Any] = []
         thread = threading.Thread(
-            target=lambda: elsewhere.extend(_answer_or_error(other, row) for row in rows)
+            target=lambda: elsewhere.extend(_answer_or_error(other, row) for row in rows[::-1]),
+            daemon=True,
         )
         thread.start()
-        thread.join()
-        for row, *answers in zip(rows, first, backwards, elsewhere, strict=True):
+        thread.join(10 * self.deadline)
+        assert not thread.is_alive(), "on another thread, classify() does not return"
+        for row, *answers in zip(rows, first, backwards, elsewhere[::-1], strict=True):
             same = all(answer == answers[0] for answer in answers)
             assert same, f"the answers differ: {answers}; {_shown(row)}"
 
@@ -116,6 +149,13 @@ class ClassifierConformance:
             f"classify() runs between the socket and the replica, but it did {seen[0]}"
         )
 
+    def test_its_answer_depends_on_the_row_alone(self) -> None:
+        """It reads no clock, environment, file state or random number, and starts no thread."""
+        rows = self._rows()
+        self._impurities(rows)  # what the first calls import has been imported then
+        seen = self._impurities(rows)
+        assert not seen, f"classify() is not a function of the row: it calls {seen[0]}"
+
     def test_a_row_costs_few_calls(self) -> None:
         classifier = self._made()
         for row in self._rows():
@@ -138,19 +178,35 @@ class ClassifierConformance:
         ratio = side_effects.quickest(ours) / side_effects.quickest(reference)
         assert ratio <= self.ratio_limit, f"{ratio:.0f} times as slow as the default classifiers"
 
+    def _impurities(self, rows: Sequence[Interface]) -> list[str]:
+        """Return what a new instance reads beside the rows."""
+        classifier = self._made()
+        seen: list[str] = []
+        for row in rows:
+            seen += purity.impurities(partial(_classify, classifier, row))
+        return seen
+
     def _made(self) -> Classifier:
         return hooks.made(self.make, Classifier)  # type: ignore[type-abstract]  # any of them
 
     def _rows(self) -> list[Interface]:
-        rows = hooks.several("rows", self.rows, Interface, "Interface rows")
+        rows = [*hooks.several("rows", self.rows, Interface, "Interface rows"), *absurd()]
         return declaring(rows, self._made().columns)
 
 
-def _classify(classifier: Classifier, row: Interface) -> Mapping[str, str | None] | None:
+def _classify(
+    classifier: Classifier, row: Interface, seconds: float | None = None
+) -> Mapping[str, str | None] | None:
     try:
-        return classifier.classify(row)
-    except Exception as error:
-        raise AssertionError(f"classify() raised {error!r}; {_shown(row)}") from error
+        if seconds is None:
+            return classifier.classify(row)
+        with purity.deadline(seconds):
+            return classifier.classify(row)
+    except AssertionError as error:
+        raise AssertionError(f"classify() {error}; {_shown(row)}") from error
+    except (Exception, SystemExit, GeneratorExit) as error:
+        where = purity.place(error)
+        raise AssertionError(f"classify() raised {error!r} {where}; {_shown(row)}") from error
 
 
 def _answer_or_error(classifier: Classifier, row: Interface) -> object:

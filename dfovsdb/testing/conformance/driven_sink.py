@@ -16,6 +16,7 @@ from dfovsdb.errors import SinkUnavailable
 from dfovsdb.json_v1 import to_json
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.sinks.base import Sink
+from dfovsdb.testing.conformance.purity import place
 
 _SYNCS = 50  # more than that are syncs without end
 _TELLING = ("emit", "emit_many", "sync_started", "sync_finished")
@@ -104,7 +105,7 @@ class DrivenSink:
         :raises AssertionError: as settle(); TookNothing where nothing ever arrived.
         """
         while not condition():
-            if failures := self.failures():
+            if (failures := self.failures()) and not self._is_retrying():
                 raise AssertionError(failures[0])
             if len(self.of("sync_started")) > _SYNCS:
                 raise AssertionError(
@@ -116,21 +117,35 @@ class DrivenSink:
                 raise error(self._too_late())
             time.sleep(0.002)
 
+    def _is_retrying(self) -> bool:
+        """Return whether the events of a refused batch are still to be offered one by one."""
+        last = self.calls[-1]
+        return (
+            time.monotonic() < self._until
+            and (last.method == "emit_many" or (last.method == "emit" and last.error is None))
+            and bool(self.worker.undelivered())
+        )
+
     def of(self, *methods: str) -> list[Call]:
         """Return the calls of these methods."""
         return [call for call in self.calls if call.method in methods]
 
     def failures(self) -> list[str]:
         """Return what the sink raised that is not an outage."""
-        return [
-            f"{call.method}() raised {call.error!r} of {call.items}"[:500]
+        failed = [
+            call
             for call in self.calls
             if call.error is not None and not isinstance(call.error, SinkUnavailable)
         ]
+        alone = [call for call in failed if call.method == "emit"]
+        # the events of a refused batch are offered one by one: show the one that caused it
+        return [_failure(call) for call in [*alone, *(c for c in failed if c.method != "emit")]]
 
-    def accepted(self) -> list[str]:
+    def accepted(self, wants: Callable[[Port], bool] = lambda _port: True) -> list[str]:
         """Return the events that the sink accepted, as `online NAME`, in the order of
         acceptance.
+
+        :param wants: which ports the sink delivers.
         """
         taken: list[str] = []
         for call in self.of("emit", "emit_many"):
@@ -138,7 +153,7 @@ class DrivenSink:
             taken += [
                 f"{event.action} {event.port.name}"
                 for event in call.items[:count]
-                if isinstance(event, PortEvent)
+                if isinstance(event, PortEvent) and wants(event.port)
             ]
         return taken
 
@@ -203,6 +218,11 @@ class DrivenSink:
             raise ValueError("this batch counts as refused")
         if name == "emit" and names & self.refused_names:
             raise ValueError("this event counts as refused")
+
+
+def _failure(call: Call) -> str:
+    assert call.error is not None
+    return f"{call.method}() raised {call.error!r:.200} {place(call.error)} of {call.items}"[:700]
 
 
 def _items(name: str, args: Sequence[Any]) -> Sequence[PortEvent | SyncMarker]:

@@ -47,12 +47,12 @@ def built(suite: Any) -> Any:
         raise BrokenHook(f"{text}; if it needs arguments, override make()") from error
 
 
-def made(make: Callable[[], T], contract: type[T]) -> T:
-    """Return the result of make()."""
-    with yours("make"):
+def made(make: Callable[[], T], contract: type[T], hook: str = "make") -> T:
+    """Return the result of make(), or of another hook that makes one."""
+    with yours(hook):
         plugin: object = make()
     if not isinstance(plugin, contract):
-        raise BrokenHook(f"your make() returned {plugin!r:.80}, not a {contract.__name__}")
+        raise BrokenHook(f"your {hook}() returned {plugin!r:.80}, not a {contract.__name__}")
     return plugin
 
 

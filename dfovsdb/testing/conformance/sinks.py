@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import pytest
 
-from dfovsdb.model import PortEvent
+from dfovsdb.model import Port, PortEvent
 from dfovsdb.sinks.base import Sink
 from dfovsdb.testing.conformance import hooks, scenario, side_effects
 from dfovsdb.testing.conformance.driven_sink import DrivenSink, TookNothing
@@ -26,7 +26,7 @@ _ENDING = 1.0  # seconds that threads have which are about to end
 class SinkConformance:
     """A sink, behind the real worker, handles everything that a worker does to it.
 
-    Three hooks let the suite see the destination; tests whose hook is not overridden are skipped.
+    Hooks let the suite see the destination; tests whose hook is not overridden are skipped.
     In `make()` and the hooks, `self.tmp_path` is a separate folder for each test.
     """
 
@@ -67,6 +67,14 @@ class SinkConformance:
         """
         raise NotImplementedError
 
+    def again(self, sink: Sink) -> Sink:
+        """Return another instance with the destination of this one, as after a restart."""
+        raise NotImplementedError
+
+    def wants(self, port: Port) -> bool:  # noqa: ARG002 - for those that override it
+        """Return whether the destination is to have this port; override it if the sink filters."""
+        return True
+
     def test_its_options_are_arguments_of_its_init(self) -> None:
         check_options(type(self._made()))
 
@@ -100,7 +108,7 @@ class SinkConformance:
         self._needs("arrived")
         with self._driven() as (sink, driven):
             scenario.play(driven)
-        sent, arrived = driven.accepted(), self._arrived(sink)
+        sent, arrived = driven.accepted(self.wants), self._arrived(sink)
         assert arrived == sent, f"sent: {sent}, arrived: {arrived}"
 
     def test_the_destination_ends_with_the_ports_of_the_switch(self) -> None:
@@ -109,6 +117,20 @@ class SinkConformance:
             scenario.play(driven)
             driven.settle()
             self._check_end(sink, driven)
+
+    def test_it_continues_after_a_restart(self) -> None:
+        """Another instance finds the destination as the first one left it."""
+        self._needs("again")
+        self._needs("arrived", "believes")
+        with self._driven() as (sink, driven):
+            driven.sync(scenario.vms(3))
+            driven.settle()
+        with self._driven(sink) as (second, driven):
+            driven.sync(scenario.vms(4))
+            driven.publish(scenario.changed(scenario.vms(4)[1]))
+            driven.settle()
+            self._check_end(second, driven)
+        self._check(driven)
 
     def test_a_batch_may_come_again_one_by_one(self) -> None:
         """If emit_many raises, its events are offered with emit."""
@@ -245,13 +267,17 @@ class SinkConformance:
             driven.settle()
 
     @contextlib.contextmanager
-    def _driven(self, *, poll_interval: float | None = None) -> Iterator[tuple[Sink, DrivenSink]]:
-        """Run a sink. If one has accepted nothing, for example because of a wrong path in make(),
-        the tests after it fail at once.
+    def _driven(
+        self, before: Sink | None = None, *, poll_interval: float | None = None
+    ) -> Iterator[tuple[Sink, DrivenSink]]:
+        """Run a sink, or the next one on the destination of the one before.
+
+        If one has accepted nothing, for example because of a wrong path in make(), the tests after
+        it fail at once.
         """
         if hopeless := self._hopeless.get(type(self)):
             raise TookNothing(hopeless)
-        sink = self._made()
+        sink = self._made() if before is None else self._again(before)
         if poll_interval and sink.poll_interval is not None:
             sink.poll_interval = poll_interval  # the worker reads it whenever it begins to wait
         try:
@@ -264,6 +290,10 @@ class SinkConformance:
 
     def _made(self) -> Sink:
         return hooks.made(self.make, Sink)  # type: ignore[type-abstract]  # any of them
+
+    def _again(self, before: Sink) -> Sink:
+        make = partial(self.again, before)
+        return hooks.made(make, Sink, "again")  # type: ignore[type-abstract]  # any of them
 
     def _arrived(self, sink: Sink) -> list[str]:
         return hooks.lines(partial(self.arrived, sink))
@@ -280,7 +310,7 @@ class SinkConformance:
         """Check that the destination has the present ports, if there is a hook for it."""
         if not self._overrides("arrived", "believes"):
             return
-        there = {port.name for port in driven.ports().values()}
+        there = {port.name for port in driven.ports().values() if self.wants(port)}
         believes = partial(self.believes, sink)
         believed = set(hooks.several("believes", believes, str, "names such as 'tap0'"))
         assert believed == there, f"it holds {believed} to be present; {there} are"

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import os
+import random
 import sqlite3
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -145,6 +149,102 @@ class Sleeps(Good):
         return {}
 
 
+class ClaimsNothing(Good):
+    def classify(self, interface: Interface) -> Answer:
+        return {} if interface.name.startswith("edge") else None
+
+
+class MisspellsItsColumn(Good):
+    columns = frozenset({"mtu_requests"})
+
+
+class DeclaresAColumnOfAnotherTable(Good):
+    columns = frozenset({"Port.datapath_type"})
+
+
+class FirstComesFirst(Good):
+    first: str | None = None
+
+    def classify(self, interface: Interface) -> Answer:
+        self.first = self.first or interface.name
+        return {"first": self.first}
+
+
+class ReadsTheClock(Good):
+    def classify(self, interface: Interface) -> Answer:
+        time.time()
+        return {}
+
+
+class AsksWhichDayItIs(Good):
+    def classify(self, interface: Interface) -> Answer:
+        dt.datetime.now(dt.UTC)
+        return {}
+
+
+class ReadsTheEnvironment(Good):
+    def classify(self, interface: Interface) -> Answer:
+        return {"region": os.environ.get("NO_SUCH_REGION")}
+
+
+class LooksIntoSysfs(Good):
+    def classify(self, interface: Interface) -> Answer:
+        return {} if Path("/sys/class/net/lo").exists() else None
+
+
+class Draws(Good):
+    def classify(self, interface: Interface) -> Answer:
+        random.random()
+        return {}
+
+
+class StartsAThread(Good):
+    def classify(self, interface: Interface) -> Answer:
+        threading.Thread(target=str).start()
+        return {}
+
+
+class StartsAProcess(Good):
+    def classify(self, interface: Interface) -> Answer:
+        subprocess.run(["true"], check=True)
+        return {}
+
+
+class LooksOnce(Good):
+    """It reads a file for its first row only, so that a second pass would see nothing."""
+
+    path: str | None = None
+
+    def classify(self, interface: Interface) -> Answer:
+        if self.path is None:
+            self.path = os.readlink("/proc/self")
+        return {}
+
+
+class WaitsForEver(Good):
+    def classify(self, interface: Interface) -> Answer:
+        threading.Event().wait()
+        return {}
+
+
+class LoopsForEver(Good):
+    def classify(self, interface: Interface) -> Answer:
+        while True:
+            with contextlib.suppress(Exception):
+                len(interface.name)
+
+
+class Exits(Good):
+    def classify(self, interface: Interface) -> Answer:
+        raise SystemExit(1)
+
+
+class EncodesTheName(Good):
+    def classify(self, interface: Interface) -> Answer:
+        return {"hex": interface.name.encode().hex()}
+
+
+DEPENDS = "test_its_answer_depends_on_the_row_alone"
 CLASSIFIERS: Sequence[tuple[type[Classifier], str, str]] = [
     (NamesNoKind, "test_it_names_its_kind_and_columns_that_can_be_monitored", "does not set kind"),
     (
@@ -153,6 +253,22 @@ CLASSIFIERS: Sequence[tuple[type[Classifier], str, str]] = [
         "'router port'; a kind consists of letters",
     ),
     (WantsStatistics, "test_it_names_its_kind_and_columns_that_can_be_monitored", "statistics"),
+    (MisspellsItsColumn, "test_its_columns_are_in_the_schema", "did you mean mtu_request"),
+    (DeclaresAColumnOfAnotherTable, "test_its_columns_are_in_the_schema", "'Port.datapath_type'"),
+    (ClaimsNothing, "test_it_claims_a_row", "add a row that is of the kind good, def rows"),
+    (FirstComesFirst, "test_the_same_row_has_the_same_answer", "the answers differ"),
+    (ReadsTheClock, DEPENDS, r"time.time\(\) at .*test_conformance.py:\d+"),
+    (AsksWhichDayItIs, DEPENDS, r"datetime.now\(\) at .*test_conformance.py:\d+"),
+    (ReadsTheEnvironment, DEPENDS, r"os.environ at .*test_conformance.py:\d+"),
+    (LooksIntoSysfs, DEPENDS, r"os.stat\(\) at .*test_conformance.py:\d+"),
+    (Draws, DEPENDS, r"random.random\(\) at .*test_conformance.py:\d+"),
+    (StartsAThread, DEPENDS, r"start_(new|joinable)_thread\(\) at .*test_conformance.py:\d+"),
+    (StartsAProcess, "test_it_does_no_input_or_output", "subprocess.Popen"),
+    (LooksOnce, DEPENDS, r"os.readlink\(\) at .*test_conformance.py:\d+"),
+    (WaitsForEver, "test_it_answers_every_row", r"not returned after 0.1 s, at .*py:\d+"),
+    (LoopsForEver, "test_it_answers_every_row", r"not returned after 0.1 s, at .*py:\d+"),
+    (Exits, "test_it_answers_every_row", r"SystemExit\(1\) at .*test_conformance.py:\d+"),
+    (EncodesTheName, "test_it_answers_every_row", "surrogates not allowed.*conformance.py:"),
     (OptionNobodyTakes, "test_its_options_are_arguments_of_its_init", "not an argument"),
     (OptionWithoutDefault, "test_its_options_are_arguments_of_its_init", "no default"),
     (OptionsThatAreOne, "test_its_options_are_arguments_of_its_init", "not a list of oslo.config"),
@@ -366,6 +482,25 @@ class Hangs(Remembers):
         self.leave.wait()
 
 
+class StartsEmpty(Remembers):
+    """A restart wipes what its destination has, and it continues in the middle."""
+
+    def open(self, context: SinkContext) -> None:
+        if self.arrived:
+            self.arrived.append("offline tap0")
+
+    def emit(self, event: PortEvent) -> None:
+        if event.port.name != "tap0" or not self.arrived:
+            super().emit(event)
+
+
+class RefusesOneOfABatch(Batches):
+    def emit(self, event: PortEvent) -> None:
+        if event.port.name == "tap4":
+            raise ValueError("no room for this one")
+        super().emit(event)
+
+
 SINKS: Sequence[tuple[type[Remembers], str, str]] = [
     (SinkOptionNobodyTakes, "test_its_options_are_arguments_of_its_init", "not an argument"),
     (ConnectsWhenItIsBuilt, "test_it_is_built_without_touching_anything", "sqlite3.connect"),
@@ -393,6 +528,12 @@ SINKS: Sequence[tuple[type[Remembers], str, str]] = [
     (LeavesAFile, "test_it_is_opened_and_closed_once_and_leaves_nothing_behind", "/dev/null"),
     (ClosesWhatIsNotThere, "test_it_may_be_closed_before_it_was_told_anything", "IndexError"),
     (BelongsToItsThread, "test_it_works_on_a_thread_that_did_not_make_it", "ProgrammingError"),
+    (StartsEmpty, "test_it_continues_after_a_restart", "to be present"),
+    (
+        RefusesOneOfABatch,
+        "test_it_works_on_a_thread_that_did_not_make_it",
+        r"^emit\(\) raised ValueError.* at .*test_conformance.py:\d+ of \(PortEvent.*'tap4'",
+    ),
     (Hangs, "test_every_call_returns", "emit.. does not return"),
 ]
 
@@ -403,6 +544,12 @@ class OfRemembers(SinkConformance):
     def arrived(self, sink: Sink) -> Sequence[str]:
         assert isinstance(sink, Remembers)
         return sink.arrived
+
+    def again(self, sink: Sink) -> Sink:
+        assert isinstance(sink, Remembers)
+        second = type(sink)()
+        second.arrived = sink.arrived
+        return second
 
     @contextlib.contextmanager
     def outage(self, sink: Sink, after: int) -> Iterator[None]:
@@ -430,6 +577,8 @@ def test_a_classifier_that_breaks_a_promise_is_caught(
     plugin: type[Classifier], promise: str, words: str
 ) -> None:
     suite = type("Suite", (ClassifierConformance,), {"plugin": plugin})()
+    if plugin in (WaitsForEver, LoopsForEver):
+        suite.deadline = 0.1
     if plugin is OptionWithoutDefault:
         suite.make = lambda: OptionWithoutDefault("red")
     with pytest.raises(AssertionError, match=words):

@@ -136,7 +136,7 @@ def test_rows_of_the_author_have_the_columns_that_are_declared() -> None:
 
         def classify(self, interface: Interface) -> dict[str, str | None] | None:
             self.seen.append(interface.columns["mtu"])
-            return None
+            return {}
 
     suite = suite_of(ClassifierConformance, plugin=Asks, rows=answers([interface("qr-")]))
     for promise in promises(ClassifierConformance):
