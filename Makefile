@@ -45,6 +45,8 @@ lint:  ## set up, then check style and types
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo --no-cache >.cache/imports.log 2>&1 || \
+	    { cat .cache/imports.log; rm -f .cache/imports.log; exit 1; }; rm -f .cache/imports.log
 
 bench:  ## set up, then compare with the alternatives (QUICK=1: two minutes; ARGS="churn": a part)
 	@tools/python-env.sh bench

@@ -78,3 +78,11 @@ def test_values_need_neither_the_configuration_nor_the_connection() -> None:
         "& {'ovs', 'oslo_config', 'stevedore', 'oslo_log'}))"
     )
     assert loaded == ""
+
+
+def test_to_log_a_line_loads_no_wire_format() -> None:
+    loaded = in_a_new_process("import sys, dfovsdb.logs; print('msgspec' in sys.modules)")
+    assert loaded == "False"
+    assert (
+        in_a_new_process("import sys, dfovsdb.errors; print('msgspec' in sys.modules)") == "False"
+    )
