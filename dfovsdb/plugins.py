@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Classifier | Sink)
 
+Offers = tuple[importlib.metadata.EntryPoint, ...]
+
 OUR_PACKAGE = "dfovsdb"
 # the lines that import and build a plugin are not where its error is
 _LIBRARIES = (__file__, os.path.dirname(stevedore.__file__), importlib.metadata.__file__)
@@ -52,11 +54,11 @@ class Finder(Generic[P]):
 
     def installed(self) -> list[Found]:
         """Return every installed plugin by name, without importing anything."""
-        found = [
-            Found(ep.name, ep.value, _package(ep))
-            for ep in importlib.metadata.entry_points(group=self.namespace)
-        ]
-        return sorted(found)
+        return sorted(map(_found, self._offers()))
+
+    def _offers(self) -> Offers:
+        """Return the entry points. It looks at every installed package, so look once a build."""
+        return tuple(importlib.metadata.entry_points(group=self.namespace))
 
     def table(self, enabled: Sequence[str], conf: cfg.ConfigOpts | None = None) -> Iterator[str]:
         """Return a line for each enabled instance in order, then for each that is not enabled.
@@ -120,15 +122,17 @@ class Finder(Generic[P]):
         config.unique([instance for instance, _ in instances], f"{self.what}s")
         if not all(instance for instance, _ in instances):
             raise ConfigurationError(f"[dfovsdb] {self.what}s: use NAME or INSTANCE=NAME")
+        offers = self._offers()
         return {
-            instance: self._build(self._load(name), instance, name, conf)
+            instance: self._build(self._load(name, offers), instance, name, conf)
             for instance, name in instances
         }
 
-    def _load(self, name: str) -> type[P]:
-        found = [plugin for plugin in self.installed() if plugin.name == name]
+    def _load(self, name: str, offers: Offers | None = None) -> type[P]:
+        offers = self._offers() if offers is None else offers
+        found = [_found(offer) for offer in offers if offer.name == name]
         if not found:
-            names = ", ".join(sorted({plugin.name for plugin in self.installed()}))
+            names = ", ".join(sorted({offer.name for offer in offers}))
             raise ConfigurationError(
                 f"{self.what} {name!r} is not installed; available: {names or 'none'}. "
                 "Install the package that provides it, or correct [dfovsdb] "
@@ -141,7 +145,7 @@ class Finder(Generic[P]):
             )
         (plugin,) = found
         try:
-            loaded = _Manager(self.namespace, [name])[name].plugin
+            loaded = _manager(offers)(self.namespace, [name])[name].plugin
         except BaseException as error:  # SystemExit too: it ends no program but says what is wrong
             raise ConfigurationError(
                 f"{self.what} {name!r} of package {plugin.package} cannot be imported from "
@@ -188,14 +192,20 @@ class Finder(Generic[P]):
         )
 
 
-class _Manager(NamedExtensionManager[Any]):
-    """stevedore without its cache file in the user's home; it raises what an import raises."""
+def _manager(offers: Offers) -> type[NamedExtensionManager[Any]]:
+    """Return stevedore with these entry points; it raises what an import raises.
 
-    def __init__(self, namespace: str, names: Sequence[str]) -> None:
-        super().__init__(namespace, names, on_load_failure_callback=_reraise)
+    It makes no cache file in the user's home, and looks at no package again.
+    """
 
-    def list_entry_points(self) -> list[importlib.metadata.EntryPoint]:
-        return list(importlib.metadata.entry_points(group=self.namespace))
+    class Manager(NamedExtensionManager[Any]):
+        def __init__(self, namespace: str, names: Sequence[str]) -> None:
+            super().__init__(namespace, names, on_load_failure_callback=_reraise)
+
+        def list_entry_points(self) -> list[importlib.metadata.EntryPoint]:
+            return list(offers)
+
+    return Manager
 
 
 CLASSIFIERS: Finder[Classifier] = Finder("classifier", Classifier, chain.check)  # type: ignore[type-abstract]  # the base itself is meant
@@ -219,6 +229,10 @@ def _hidden(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
     return text
+
+
+def _found(entry_point: importlib.metadata.EntryPoint) -> Found:
+    return Found(entry_point.name, entry_point.value, _package(entry_point))
 
 
 def _package(entry_point: importlib.metadata.EntryPoint) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 import textwrap
 import traceback
@@ -428,3 +429,16 @@ def test_an_option_of_a_third_party_reaches_its_plugin(
     assert vars(SINKS.build(["far"], conf)["far"]) == {"noise": 11}
     conf = configured("[sink_far]\nlevel_of_noise = -1\n")
     assert refusal("far", conf=conf).startswith("[sink_far] level_of_noise: ")
+
+
+def test_a_build_looks_at_the_installed_packages_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    look = importlib.metadata.entry_points
+
+    def counted(*, group: str) -> importlib.metadata.EntryPoints:
+        looked.append(group)
+        return look(group=group)
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", counted)
+    plugins.default_classifiers()
+    assert looked == ["dfovsdb.classifiers"]
