@@ -169,9 +169,9 @@ def test_one_bad_event_of_a_batch_is_refused_alone_and_told_later(
         wait_until(lambda: len(receiver.ports()) >= MANY)
         churn.wait_for_rounds(40)
         assert "tap7" not in {port.name for port in receiver.ports().values()}
-        refusals = [r for r in caplog.records if "sink hook refused PortEvent" in r.getMessage()]
+        refusals = [r for r in caplog.records if "sink hook refused " in r.getMessage()]
         assert refusals
-        assert all("name='tap7'" in record.getMessage() for record in refusals)
+        assert all(" tap7 " in record.getMessage() for record in refusals)
         assert "answered 400 Bad Request" in str(refusals[0].exc_info)
         receiver.fault = None
         churn.wait_for_rounds(MANY)  # tap7 changes in one of them
