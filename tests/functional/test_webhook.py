@@ -169,7 +169,7 @@ def test_one_bad_event_of_a_batch_is_refused_alone_and_told_later(
         wait_until(lambda: len(receiver.ports()) >= MANY)
         churn.wait_for_rounds(40)
         assert "tap7" not in {port.name for port in receiver.ports().values()}
-        refusals = [r for r in caplog.records if "sink hook refused " in r.getMessage()]
+        refusals = [r for r in caplog.records if "sink hook refused online" in r.getMessage()]
         assert refusals
         assert all(" tap7 " in record.getMessage() for record in refusals)
         assert "answered 400 Bad Request" in str(refusals[0].exc_info)
