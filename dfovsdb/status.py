@@ -39,6 +39,7 @@ class Status(NamedTuple):
     ports: Mapping[tuple[str, str], int]  #: by kind and state
     classifier_errors: Mapping[str, int]  #: by kind
     sinks: Sequence[SinkStatus]
+    busy_classifier: str | None = None  #: which has not answered for long, in one line
 
     @property
     def unclassified(self) -> int:
@@ -50,6 +51,8 @@ class Status(NamedTuple):
         sink.
         """
         lines = [] if self.alive else ["the monitor thread is not responding"]
+        if self.busy_classifier is not None:
+            lines.append(self.busy_classifier)
         if not self.synced:
             lines.append(self._waiting())
         lines += [f"sink {sink.name} is unavailable" for sink in self.sinks if not sink.available]

@@ -458,6 +458,7 @@ class Monitor:
             ports=Counter((port.kind, port.state) for port in self.ports().values()),
             classifier_errors=dict(self._chain.failures.by_kind),
             sinks=tuple(worker.status() for worker in self._dispatcher.configured),
+            busy_classifier=self.busy_classifier,
         )
 
     def attach(self, name: str, sink: AnySink) -> None:

@@ -119,6 +119,7 @@ def test_a_classifier_that_hangs_is_named_while_it_does(box: Sandbox) -> None:
     with Monitor(box.connection, classifiers=[Hangs(go_on)]) as monitor:
         wait_until(lambda: "classifier hangs" in monitor.condition, DEADLINE)
         assert "on interface 'br-int'" in str(monitor.busy_classifier)
+        assert any("classifier hangs" in line for line in monitor.status().problems())
         go_on.set()
         wait_until(lambda: monitor.condition == "synced", DEADLINE)
 
