@@ -30,6 +30,8 @@ from dfovsdb.ovsdb.updates import (
     column_value,
     map_changed,
     map_value,
+    modified_columns,
+    new_columns,
     number_value,
     read_only,
     row_update_decoder,
@@ -229,7 +231,7 @@ class Surroundings:
             if row.external_ids is _UNSET
             else read_only(map_value(row.external_ids)),
             fake_bridge=row.fake_bridge is True,
-            columns=_new_columns(self._port_extra, row),
+            columns=new_columns(self._port_extra, row),
         )
 
     def _modified_port(self, old: _Port, row: Any) -> _Port:
@@ -249,7 +251,7 @@ class Surroundings:
         if row.fake_bridge is not _UNSET:
             new["fake_bridge"] = row.fake_bridge
         if self._port_extra:
-            new["columns"] = _modified_columns(self._port_extra, old.columns, row)
+            new["columns"] = modified_columns(self._port_extra, old.columns, row)
         return msgspec.structs.replace(old, **new)
 
     def _read_bridge(self, uuid: str, raw: msgspec.Raw) -> _BridgeChange:
@@ -260,12 +262,12 @@ class Surroundings:
         ports = set() if row.ports is _UNSET else set(_uuids(row.ports))
         if old is None or self._whole_rows:
             name = "" if row.name is _UNSET else row.name
-            columns = _new_columns(self._bridge_extra, row)
+            columns = new_columns(self._bridge_extra, row)
             if old is not None:
                 ports = ports ^ old.ports
         else:
             name = old.name if row.name is _UNSET else row.name
-            columns = _modified_columns(self._bridge_extra, old.columns, row)
+            columns = modified_columns(self._bridge_extra, old.columns, row)
         return _BridgeChange(uuid, "modify" if old else "insert", name, ports, columns)
 
     def _apply_bridge(self, change: _BridgeChange) -> Iterable[str]:
@@ -386,34 +388,6 @@ def _with_extra(row: type[msgspec.Struct], extra: Mapping[str, ColumnType]) -> t
     names = [name.partition(".")[2] for name in extra]
     more = [(name, Any, _UNSET) for name in names if name not in row.__struct_fields__]
     return msgspec.defstruct(f"{row.__name__}WithExtras", more, bases=(row,)) if more else row
-
-
-def _new_columns(extra: Mapping[str, ColumnType], row: Any) -> Mapping[str, Any]:
-    return {name: column_value(kind, _wire(row, name)) for name, kind in extra.items()}
-
-
-def _modified_columns(
-    extra: Mapping[str, ColumnType], old: Mapping[str, Any], row: Any
-) -> Mapping[str, Any]:
-    if not extra:
-        return old
-    columns = dict(old)
-    for name, kind in extra.items():
-        value = _wire(row, name)
-        if value is _UNSET:
-            continue
-        new = column_value(kind, value)
-        if kind.several and kind.shape == "map":
-            new = read_only(map_changed(columns[name], new))
-        elif kind.several:
-            new = set_changed(columns[name], new)
-        columns[name] = new
-    return columns
-
-
-def _wire(row: Any, name: str) -> Any:
-    value = getattr(row, name.partition(".")[2])
-    return list(value) if isinstance(value, tuple) else value  # typed columns are tuples
 
 
 def _uuids(value: _Uuids) -> list[str]:

@@ -211,7 +211,7 @@ class Codec:
             error=_text(row.error),
             external_ids=NOTHING if external_ids is unset else read_only(map_value(external_ids)),
             options=NOTHING if options is unset else read_only(map_value(options)),
-            columns=read_only(self._new_columns(row)) if self._extra else NOTHING,
+            columns=read_only(new_columns(self._extra, row)) if self._extra else NOTHING,
         )
 
     def _modified(self, old: Interface, row: _Row) -> Interface:
@@ -227,28 +227,39 @@ class Codec:
         if row.options is not msgspec.UNSET:
             new["options"] = read_only(map_changed(old.options, map_value(row.options)))
         if self._extra:
-            new["columns"] = read_only(self._modified_columns(old.columns, row))
+            new["columns"] = read_only(modified_columns(self._extra, old.columns, row))
         return msgspec.structs.replace(old, **new)
 
-    def _new_columns(self, row: _Row) -> dict[str, Any]:
-        return {
-            name: column_value(column_type, getattr(row, name))
-            for name, column_type in self._extra.items()
-        }
 
-    def _modified_columns(self, old: Mapping[str, Any], row: _Row) -> dict[str, Any]:
-        columns = dict(old)
-        for name, column_type in self._extra.items():
-            value = getattr(row, name)
-            if value is msgspec.UNSET:
-                continue
-            new = column_value(column_type, value)
-            if column_type.several and column_type.shape == "map":
-                new = read_only(map_changed(columns[name], new))
-            elif column_type.several:
-                new = set_changed(columns[name], new)
-            columns[name] = new
-        return columns
+def new_columns(extra: Mapping[str, ColumnType], row: Any) -> dict[str, Any]:
+    """Return the extra columns of a whole row; what is left out holds its default.
+
+    :param extra: their types by name, with the table before a dot where it is not Interface.
+    """
+    return {name: column_value(kind, _wire(row, name)) for name, kind in extra.items()}
+
+
+def modified_columns(
+    extra: Mapping[str, ColumnType], old: Mapping[str, Any], row: Any
+) -> dict[str, Any]:
+    """Return the extra columns after a difference; what is left out stays."""
+    columns = dict(old)
+    for name, kind in extra.items():
+        value = _wire(row, name)
+        if value is msgspec.UNSET:
+            continue
+        new = column_value(kind, value)
+        if kind.several and kind.shape == "map":
+            new = read_only(map_changed(columns[name], new))
+        elif kind.several:
+            new = set_changed(columns[name], new)
+        columns[name] = new
+    return columns
+
+
+def _wire(row: Any, name: str) -> Any:
+    value = getattr(row, name.rpartition(".")[2])
+    return list(value) if isinstance(value, tuple) else value  # typed columns are tuples
 
 
 #: Plugins are handed the mappings of a row, and cannot change them for others.
