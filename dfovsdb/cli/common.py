@@ -1,91 +1,29 @@
-"""What commands share: the connection argument, the configuration, output on the terminal."""
+"""What commands share: the configuration, the server, the monitor, the log on standard error."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import math
 import os
-import shutil
 import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dfovsdb.cli.arguments import OTHER
+
 if TYPE_CHECKING:
     from oslo_config import cfg
 
     from dfovsdb.classifiers.base import Classifier
-    from dfovsdb.model import PortEvent, SyncMarker
     from dfovsdb.monitor import Monitor
     from dfovsdb.selection import Selection
     from dfovsdb.sinks.base import Sink
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
-OTHER = "other"  #: the kind of interfaces that no classifier claims, if they are requested
 #: path of the socket of ovsdb-server in packages of Open vSwitch
 SOCKET = "/run/openvswitch/db.sock"
 SYNC_TIMEOUT = 10.0  #: seconds that commands with an immediate answer wait for the server
-
-
-def add_connection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "connection",
-        nargs="?",
-        metavar="CONNECTION",
-        help="tcp:, unix: or ssl: (default: [ovsdb] connection; without one the socket of Open "
-        "vSwitch on this host, or tcp:127.0.0.1:6640)",
-    )
-
-
-def add_tables(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--tables",
-        metavar="TABLES",
-        help="the tables to read: Interface alone, or Interface,Port,Bridge (the default)",
-    )
-
-
-def add_selection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--kind", action="append", default=[], help="only ports of this kind; may be repeated"
-    )
-    parser.add_argument(
-        "--name",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="only ports whose name matches this shell pattern; may be repeated",
-    )
-    parser.add_argument(
-        "--state",
-        action="append",
-        default=[],
-        choices=("pending", "failed", "gone", "ready"),
-        help="only ports in this state; may be repeated",
-    )
-    parser.add_argument(
-        "--iface-id",
-        action="append",
-        default=[],
-        metavar="ID",
-        help="only ports of this VIF (external_ids:iface-id); may be repeated",
-    )
-    parser.add_argument(
-        "--bridge",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="only ports on a bridge whose name matches this shell pattern; may be repeated",
-    )
-
-
-def add_all(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--all",
-        action="store_true",
-        help=f"also interfaces that no classifier claims, as kind `{OTHER}`",
-    )
 
 
 def selection(args: argparse.Namespace) -> Selection:
@@ -108,14 +46,6 @@ def tables(args: argparse.Namespace) -> list[str]:
     if args.tables is None:
         return list(TABLES)
     return [name.strip() for name in args.tables.split(",")]
-
-
-def seconds(text: str) -> float:
-    """Convert an argument: a finite number of seconds, not below 0."""
-    value = float(text)
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(text)
-    return value
 
 
 def configuration(
@@ -234,42 +164,3 @@ def log_to_stderr(args: argparse.Namespace, level: int) -> None:
     logger = logging.getLogger("dfovsdb")
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if args.debug else level)
-
-
-class Terminal:
-    """Standard output, and how to write on it."""
-
-    def __init__(self) -> None:
-        self.here = sys.stdout.isatty()
-        plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-        self.colour = self.here and not plain
-        self.width = shutil.get_terminal_size().columns if self.here else None
-        self._encoding = sys.stdout.encoding or "utf-8"
-
-    def show(
-        self, item: PortEvent | SyncMarker, *, json: bool, selected: int | None = None
-    ) -> None:
-        """Write an event or a marker, as JSON or for people; `selected` as for terminal_line()."""
-        from dfovsdb.json_v1 import to_json
-        from dfovsdb.text.events import terminal_line
-
-        if json:
-            self.write_json(to_json(item))
-        else:
-            self.write(
-                terminal_line(item, colour=self.colour, width=self.width, selected=selected)
-            )
-
-    def write(self, line: str) -> None:
-        """Write a line of text that is escaped already."""
-        self._write(line.encode(self._encoding, errors="replace"))
-
-    def write_json(self, line: bytes) -> None:
-        """Write a line of JSON, escaped on a terminal and unchanged elsewhere."""
-        from dfovsdb.text.escape import clean_json
-
-        self._write(clean_json(line) if self.here else line)
-
-    def _write(self, line: bytes) -> None:
-        sys.stdout.buffer.write(line + b"\n")
-        sys.stdout.flush()

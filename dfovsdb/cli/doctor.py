@@ -7,7 +7,8 @@ import itertools
 import json
 import logging
 
-from dfovsdb.cli import common
+from dfovsdb.cli import arguments, common
+from dfovsdb.cli.terminal import Terminal
 
 _COLOURS = {"wrong": "31", "note": "33", "fine": "32"}  # faults are shown first
 
@@ -19,7 +20,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Examines what usually goes wrong, and says for each point whether it is "
         "fine or what to do. The exit status is 1 if something is wrong, and 0 otherwise.",
     )
-    common.add_connection(parser)
+    arguments.add_connection(parser)
     parser.add_argument(
         "--verify",
         action="store_true",
@@ -27,13 +28,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=common.seconds,
+        type=arguments.seconds,
         default=5.0,
         metavar="S",
         help="seconds to wait for each response, and for ovs-vswitchd to accept a port (default: "
         "%(default)s)",
     )
-    common.add_tables(parser)
+    arguments.add_tables(parser)
     parser.add_argument("--quiet", action="store_true", help="leave out what is fine")
     parser.add_argument("--json", action="store_true", help="JSON, one finding a line")
     parser.set_defaults(command=doctor)
@@ -52,7 +53,7 @@ def doctor(args: argparse.Namespace) -> int:
         {**config.connection_options(conf), "tables": common.tables(args)},
         timeout=args.timeout,
     )
-    terminal = common.Terminal()
+    terminal = Terminal()
     found = sorted(
         itertools.chain(config_checks.examine(conf), examine(case, verify=args.verify)),
         key=lambda finding: list(_COLOURS).index(finding.level),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from dfovsdb.cli import common
+from dfovsdb.cli import arguments, common
+from dfovsdb.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "too.",
     )
     parser.add_argument("file", nargs="*", metavar="FILE", help="a file, or one that is gzipped")
-    common.add_selection(parser)
+    arguments.add_selection(parser)
     parser.add_argument(
         "--action",
         action="append",
@@ -70,7 +71,7 @@ def history(args: argparse.Namespace) -> int:
             and (until is None or event.time <= until)
         )
 
-    terminal = common.Terminal()
+    terminal = Terminal()
     events = past.events(wanted, args.iface_id)
     if args.timeline:
         for event, waited in timeline(events):

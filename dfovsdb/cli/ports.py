@@ -6,7 +6,8 @@ import argparse
 import logging
 from typing import TYPE_CHECKING
 
-from dfovsdb.cli import common
+from dfovsdb.cli import arguments, common
+from dfovsdb.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from dfovsdb.model import Port
@@ -18,14 +19,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="print the present ports",
         description="Prints the present ports, and ends.",
     )
-    common.add_connection(parser)
-    common.add_selection(parser)
-    common.add_tables(parser)
-    common.add_all(parser)
+    arguments.add_connection(parser)
+    arguments.add_selection(parser)
+    arguments.add_tables(parser)
+    arguments.add_all(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, one port on each line")
     parser.add_argument(
         "--timeout",
-        type=common.seconds,
+        type=arguments.seconds,
         default=common.SYNC_TIMEOUT,
         metavar="S",
         help="seconds to wait for a response of the server; the status is 1 after "
@@ -38,9 +39,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="wait for a port",
         description="Waits for a port that matches all the given options, and prints it as JSON.",
     )
-    common.add_connection(parser)
-    common.add_selection(parser)
-    common.add_tables(parser)
+    arguments.add_connection(parser)
+    arguments.add_selection(parser)
+    arguments.add_tables(parser)
     parser.add_argument(
         "--link",
         action="append",
@@ -62,7 +63,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=common.seconds,
+        type=arguments.seconds,
         default=30.0,
         metavar="S",
         help="seconds to wait; the status is 1 after that time (default: %(default)s)",
@@ -82,7 +83,7 @@ def ports(args: argparse.Namespace) -> int:
     from dfovsdb.text.events import port_table
 
     common.log_to_stderr(args, logging.ERROR)
-    terminal = common.Terminal()
+    terminal = Terminal()
     with common.monitor(args, everything=args.all) as monitor:
         common.wait_answered(monitor, args.timeout)
         present = monitor.ports().values()
@@ -126,7 +127,7 @@ def wait(args: argparse.Namespace) -> int:
             other = replace(asked, states=())
             there = [_as_it_is(port) for port in monitor.ports().values() if other(port)]
             raise WaitTimeout("; ".join([str(error), *there])) from None
-    common.Terminal().write_json(encode_port(port))
+    Terminal().write_json(encode_port(port))
     return common.DONE
 
 
@@ -142,4 +143,4 @@ def _as_it_is(port: Port) -> str:
 
 
 def _has_kind(port: Port) -> bool:
-    return port.kind != common.OTHER
+    return port.kind != arguments.OTHER

@@ -6,6 +6,7 @@ import argparse
 import logging
 
 from dfovsdb.cli import common
+from dfovsdb.cli.terminal import Terminal
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,7 +30,7 @@ def replay(args: argparse.Namespace) -> int:
 
     conf = common.configuration(args)
     common.log_to_stderr(args, logging.WARNING)
-    terminal = common.Terminal()
+    terminal = Terminal()
     events = recording.replay(
         args.file, classifiers=common.classifiers(conf), resync=conf.dfovsdb.resync
     )

@@ -6,7 +6,8 @@ import argparse
 import logging
 import time
 
-from dfovsdb.cli import common
+from dfovsdb.cli import arguments, common
+from dfovsdb.cli.terminal import Terminal
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -15,14 +16,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="print events; needs no configuration",
         description="Prints events until Ctrl-C.",
     )
-    common.add_connection(parser)
+    arguments.add_connection(parser)
     parser.add_argument(
         "--json", action="store_true", help="print JSON version 1, one object on each line"
     )
     parser.add_argument("--once", action="store_true", help="end after the first sync")
     parser.add_argument(
         "--timeout",
-        type=common.seconds,
+        type=arguments.seconds,
         metavar="S",
         help="seconds to wait for the first sync; the status is 1 after that time",
     )
@@ -36,9 +37,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="record what the server sends in a new file, for `dfovsdb replay`",
     )
-    common.add_selection(parser)
-    common.add_tables(parser)
-    common.add_all(parser)
+    arguments.add_selection(parser)
+    arguments.add_tables(parser)
+    arguments.add_all(parser)
     parser.set_defaults(command=watch, ends_with_ctrl_c=True)
 
 
@@ -51,7 +52,7 @@ def watch(args: argparse.Namespace) -> int:
         return _live(args)
     conf = common.configuration(args)
     common.log_to_stderr(args, logging.WARNING)  # print at once what it waits for
-    terminal = common.Terminal()
+    terminal = Terminal()
     selection = common.selection(args)
     there: set[str] = set()  # number of selected ports, shown beside the number of all
     unclaimed = _Unclaimed()
@@ -88,7 +89,7 @@ def _live(args: argparse.Namespace) -> int:
         raise ConfigurationError(
             "watch: --live cannot be combined with --json, --once or --timeout"
         )
-    if not common.Terminal().here:
+    if not Terminal().here:
         raise ConfigurationError("watch: --live needs a terminal, and standard output is not one")
     try:
         from rich.console import Console

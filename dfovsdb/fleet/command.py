@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dfovsdb.cli import common
+from dfovsdb.cli import arguments, common
+from dfovsdb.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from dfovsdb.fleet.reader import Claim, Fleet, Host
@@ -57,7 +58,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Prints the ports of all hosts, or of some.",
     )
     _add_hosts(ports)
-    common.add_selection(ports)
+    arguments.add_selection(ports)
     _set(ports, _ports)
 
     hosts = fleet.add_parser(
@@ -80,7 +81,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="begin so long ago, from the log: 90s, 10m, 2h, 1d",
     )
     _add_hosts(watch)
-    common.add_selection(watch)
+    arguments.add_selection(watch)
     _set(watch, _watch)
     watch.set_defaults(ends_with_ctrl_c=True)
 
@@ -134,7 +135,7 @@ def _run(args: argparse.Namespace) -> int:
 
 async def _answer(args: argparse.Namespace, fleet: Fleet) -> None:
     async with fleet:
-        await args.answer(args, fleet, common.Terminal())
+        await args.answer(args, fleet, Terminal())
 
 
 def _fleet(args: argparse.Namespace) -> Fleet:
@@ -169,7 +170,7 @@ def _group(args: argparse.Namespace) -> str:
     return f"sink_{args.instance}"
 
 
-async def _create(args: argparse.Namespace, fleet: Fleet, terminal: common.Terminal) -> None:
+async def _create(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
     from dfovsdb import config
     from dfovsdb.sinks.nats import NatsSink
     from dfovsdb.sinks.nats.streams import Streams
@@ -182,7 +183,7 @@ async def _create(args: argparse.Namespace, fleet: Fleet, terminal: common.Termi
         terminal.write(f"{name} is there")
 
 
-async def _where(args: argparse.Namespace, fleet: Fleet, terminal: common.Terminal) -> None:
+async def _where(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
     from dfovsdb.errors import DfovsdbError
     from dfovsdb.text.escape import clean
 
@@ -204,7 +205,7 @@ async def _where(args: argparse.Namespace, fleet: Fleet, terminal: common.Termin
             terminal.write(line)
 
 
-async def _ports(args: argparse.Namespace, fleet: Fleet, terminal: common.Terminal) -> None:
+async def _ports(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
     selection = common.selection(args)
     found: list[tuple[str, Port]] = []
     for host in args.host or [None]:
@@ -220,7 +221,7 @@ async def _ports(args: argparse.Namespace, fleet: Fleet, terminal: common.Termin
     terminal.write(f"{len(found)} ports on {len({host for host, _ in found})} hosts")
 
 
-async def _hosts(args: argparse.Namespace, fleet: Fleet, terminal: common.Terminal) -> None:
+async def _hosts(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
     hosts = await fleet.hosts()
     if args.json:
         for host in hosts:
@@ -244,7 +245,7 @@ async def _hosts(args: argparse.Namespace, fleet: Fleet, terminal: common.Termin
     terminal.write(f"{len(hosts)} hosts, {len(hosts) - stale} fresh, {stale} stale: {total} ports")
 
 
-async def _watch(args: argparse.Namespace, fleet: Fleet, terminal: common.Terminal) -> None:
+async def _watch(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
     from datetime import UTC, datetime, timedelta
 
     from dfovsdb.model import PortEvent
@@ -266,7 +267,7 @@ async def _watch(args: argparse.Namespace, fleet: Fleet, terminal: common.Termin
                 terminal.write(_event_line(item, terminal))
 
 
-def _event_line(item: PortEvent | SyncMarker, terminal: common.Terminal) -> str:
+def _event_line(item: PortEvent | SyncMarker, terminal: Terminal) -> str:
     """Write an item as `dfovsdb watch` does, beside the host."""
     from dfovsdb.text.escape import clean
     from dfovsdb.text.events import terminal_line
@@ -326,7 +327,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
         yield "  ".join(cells).rstrip()
 
 
-def _write_json(terminal: common.Terminal, **values: Any) -> None:
+def _write_json(terminal: Terminal, **values: Any) -> None:
     import msgspec
 
     terminal.write_json(msgspec.json.encode(values))

@@ -1,0 +1,76 @@
+"""Arguments that several commands have. It imports no library, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+OTHER = "other"  #: the kind of interfaces that no classifier claims, if they are requested
+
+
+def add_connection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "connection",
+        nargs="?",
+        metavar="CONNECTION",
+        help="tcp:, unix: or ssl: (default: [ovsdb] connection; without one the socket of Open "
+        "vSwitch on this host, or tcp:127.0.0.1:6640)",
+    )
+
+
+def add_tables(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tables",
+        metavar="TABLES",
+        help="the tables to read: Interface alone, or Interface,Port,Bridge (the default)",
+    )
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kind", action="append", default=[], help="only ports of this kind; may be repeated"
+    )
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="only ports whose name matches this shell pattern; may be repeated",
+    )
+    parser.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        choices=("pending", "failed", "gone", "ready"),
+        help="only ports in this state; may be repeated",
+    )
+    parser.add_argument(
+        "--iface-id",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="only ports of this VIF (external_ids:iface-id); may be repeated",
+    )
+    parser.add_argument(
+        "--bridge",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="only ports on a bridge whose name matches this shell pattern; may be repeated",
+    )
+
+
+def add_all(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help=f"also interfaces that no classifier claims, as kind `{OTHER}`",
+    )
+
+
+def seconds(text: str) -> float:
+    """Convert an argument: a finite number of seconds, not below 0."""
+    value = float(text)
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(text)
+    return value

@@ -1,0 +1,50 @@
+"""Standard output: whether it is a terminal, and how to write on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dfovsdb.model import PortEvent, SyncMarker
+
+
+class Terminal:
+    """Standard output, and how to write on it."""
+
+    def __init__(self) -> None:
+        self.here = sys.stdout.isatty()
+        plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        self.colour = self.here and not plain
+        self.width = shutil.get_terminal_size().columns if self.here else None
+        self._encoding = sys.stdout.encoding or "utf-8"
+
+    def show(
+        self, item: PortEvent | SyncMarker, *, json: bool, selected: int | None = None
+    ) -> None:
+        """Write an event or a marker, as JSON or for people; `selected` as for terminal_line()."""
+        from dfovsdb.json_v1 import to_json
+        from dfovsdb.text.events import terminal_line
+
+        if json:
+            self.write_json(to_json(item))
+        else:
+            self.write(
+                terminal_line(item, colour=self.colour, width=self.width, selected=selected)
+            )
+
+    def write(self, line: str) -> None:
+        """Write a line of text that is escaped already."""
+        self._write(line.encode(self._encoding, errors="replace"))
+
+    def write_json(self, line: bytes) -> None:
+        """Write a line of JSON, escaped on a terminal and unchanged elsewhere."""
+        from dfovsdb.text.escape import clean_json
+
+        self._write(clean_json(line) if self.here else line)
+
+    def _write(self, line: bytes) -> None:
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.flush()
