@@ -151,6 +151,22 @@ METRICS_OPTIONS: tuple[cfg.Opt, ...] = (
     ),
 )
 
+#: Options of every sink, in its own section; they are applied before the sink sees an event.
+SINK_OPTIONS: tuple[cfg.Opt, ...] = (
+    cfg.ListOpt(
+        "kinds",
+        default=[],
+        help="The kinds of ports that this sink receives. A port that changes to another kind "
+        "goes offline for it. If empty, ports of all kinds.",
+    ),
+    cfg.ListOpt(
+        "names",
+        default=[],
+        help="Shell patterns of the names of the ports that this sink receives, such as tap*. If "
+        "empty, ports of all names.",
+    ),
+)
+
 CORE_OPTIONS = {
     "ovsdb": OVSDB_OPTIONS,
     "dfovsdb": DFOVSDB_OPTIONS,

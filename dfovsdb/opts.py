@@ -44,8 +44,8 @@ def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
     groups: list[tuple[str, Sequence[cfg.Opt]]] = list(CORE_OPTIONS.items())
     for finder in (CLASSIFIERS, SINKS):
         for name, plugin in finder.ours():
-            if plugin.options:
-                groups.append((finder.group(name), plugin.options))
+            if options := finder.options(plugin):
+                groups.append((finder.group(name), options))
     return groups
 
 

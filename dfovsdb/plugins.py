@@ -6,7 +6,7 @@ import importlib.metadata
 import inspect
 import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import stevedore
@@ -16,6 +16,7 @@ from dfovsdb import config
 from dfovsdb.classifiers import chain
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.errors import ConfigurationError, DfovsdbError
+from dfovsdb.selection import Selection
 from dfovsdb.sinks.base import Sink
 from dfovsdb.sinks.base import check as check_sink
 
@@ -40,13 +41,26 @@ class Found(NamedTuple):
 
 
 class Finder(Generic[P]):
-    """The plugins of one kind: classifiers or sinks."""
+    """The plugins of one kind: classifiers or sinks.
 
-    def __init__(self, what: str, base: type[P], check: Callable[[P], None]) -> None:
+    :param common: options that each of them has beside its own, unless it has one of this name.
+    :param apply: called with the values of these that are set.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        base: type[P],
+        check: Callable[[P], None],
+        common: Sequence[cfg.Opt] = (),
+        apply: Callable[[P, Mapping[str, Any]], None] = lambda _plugin, _values: None,
+    ) -> None:
         self.what = what
         self.namespace = f"dfovsdb.{what}s"
         self._base = base
         self._check = check
+        self._common = common
+        self._apply = apply
 
     def group(self, instance: str) -> str:
         """Return the configuration group of an instance."""
@@ -105,7 +119,14 @@ class Finder(Generic[P]):
         :raises ConfigurationError: one cannot be imported.
         """
         instances = (_instance(name) for name in names)
-        return {self.group(instance): self._load(name).options for instance, name in instances}
+        return {
+            self.group(instance): self.options(self._load(name)) for instance, name in instances
+        }
+
+    def options(self, plugin: type[P]) -> Sequence[cfg.Opt]:
+        """Return the options of a plugin, those that all of its kind have included."""
+        own = {option.dest for option in plugin.options}
+        return (*plugin.options, *(option for option in self._common if option.dest not in own))
 
     def instances(self, entry_point: str, names: Sequence[str]) -> list[str]:
         """Return those of the named instances that use this entry point."""
@@ -161,7 +182,8 @@ class Finder(Generic[P]):
     def _build(self, plugin: type[P], instance: str, name: str, conf: cfg.ConfigOpts | None) -> P:
         group = self.group(instance)
         try:
-            options = tuple(plugin.options)
+            own = {option.dest for option in plugin.options}
+            options = tuple(self.options(plugin))
             if conf is not None:
                 conf.register_opts(options, group=group)
         except Exception as error:
@@ -174,8 +196,11 @@ class Finder(Generic[P]):
             values = {option.dest: conf[group][option.dest] for option in options}
         secrets = [str(values[o.dest]) for o in options if o.secret and values.get(o.dest)]
         try:
-            built = plugin(**values)
+            built = plugin(**{name: value for name, value in values.items() if name in own})
             self._check(built)
+            common = {name: value for name, value in values.items() if name not in own and value}
+            if common:
+                self._apply(built, common)
         except DfovsdbError as error:
             raise ConfigurationError(f"[{group}] {_hidden(str(error), secrets)}") from None
         except BaseException as error:  # noqa: BLE001 - it is raised as ours, SystemExit too
@@ -209,7 +234,13 @@ def _manager(offers: Offers) -> type[NamedExtensionManager[Any]]:
 
 
 CLASSIFIERS: Finder[Classifier] = Finder("classifier", Classifier, chain.check)  # type: ignore[type-abstract]  # the base itself is meant
-SINKS: Finder[Sink] = Finder("sink", Sink, check_sink)  # type: ignore[type-abstract]  # the base itself is meant
+
+
+def _select(sink: Sink, wanted: Mapping[str, Any]) -> None:
+    sink.selection = Selection(**wanted)
+
+
+SINKS: Finder[Sink] = Finder("sink", Sink, check_sink, config.SINK_OPTIONS, _select)  # type: ignore[type-abstract]  # the base itself is meant
 
 
 def default_classifiers() -> list[Classifier]:

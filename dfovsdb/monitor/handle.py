@@ -39,7 +39,7 @@ from dfovsdb.monitor.wait_for import WaitForPort, WaitUntilGone
 from dfovsdb.ovsdb.address import Address
 from dfovsdb.ovsdb.session import Session, Snapshot
 from dfovsdb.ovsdb.transport import Transport
-from dfovsdb.selection import Selection
+from dfovsdb.selection import Selection, check_kinds
 from dfovsdb.sinks.base import FunctionSink, Sink, check
 from dfovsdb.status import Status
 from dfovsdb.text.escape import clean, counted
@@ -107,8 +107,10 @@ class Monitor:
         of_session = {name: values[name] for name in _OF_SESSION}
         of_session |= {"extra_columns": chain.extra_columns, "tables": tables}
         self._session = _session(values["record"], host, of_session)
+        sinks = _named(values["sinks"])
+        _check_selected(sinks, chain.kinds)
         self._dispatcher = Dispatcher(
-            _named(values["sinks"]),
+            sinks,
             host=host,
             resync=resync,
             queue_limit=values["queue_limit"],
@@ -536,6 +538,16 @@ def _as_sink(sink: AnySink) -> Sink:
     check(sink)
     assert isinstance(sink, Sink)
     return sink
+
+
+def _check_selected(sinks: Mapping[str, Sink], offered: Sequence[str]) -> None:
+    """Refuse a selection of kinds that no port can have.
+
+    :raises ConfigurationError: names the sink and the kind.
+    """
+    for name, sink in sinks.items():
+        if isinstance(sink.selection, Selection):
+            check_kinds(sink.selection.kinds, offered, f"[sink_{name}] kinds: ")
 
 
 def _named(sinks: Sequence[AnySink] | Mapping[str, AnySink]) -> Mapping[str, Sink]:

@@ -21,7 +21,10 @@ from dfovsdb.classifiers.tunnel import TunnelClassifier
 from dfovsdb.classifiers.uplink import UplinkClassifier
 from dfovsdb.classifiers.vm import VmClassifier
 from dfovsdb.errors import ConfigurationError
+from dfovsdb.model import port_of
+from dfovsdb.monitor import Monitor
 from dfovsdb.plugins import CLASSIFIERS, SINKS
+from dfovsdb.selection import Selection
 from dfovsdb.sinks.jsonl import JsonlSink
 from dfovsdb.sinks.log import LogSink
 from dfovsdb.testing import interface
@@ -442,3 +445,53 @@ def test_a_build_looks_at_the_installed_packages_once(monkeypatch: pytest.Monkey
     monkeypatch.setattr(importlib.metadata, "entry_points", counted)
     plugins.default_classifiers()
     assert looked == ["dfovsdb.classifiers"]
+
+
+# The options that every sink has.
+
+
+def test_every_sink_has_a_selection_in_its_section(
+    configured: Callable[[str], cfg.ConfigOpts],
+) -> None:
+    conf = configured("[sink_log]\nkinds = vm, patch\nnames = tap*\n")
+    sink = SINKS.build(["log"], conf)["log"]
+    assert sink.selection is not None
+    ports = [
+        port_of(interface(name), kind, {})
+        for name, kind in (("tap0", "vm"), ("tap1", "bridge"), ("eth0", "vm"), ("tap2", "patch"))
+    ]
+    assert [port.name for port in ports if sink.selection(port)] == ["tap0", "tap2"]
+
+
+def test_a_sink_without_a_selection_receives_everything(
+    configured: Callable[[str], cfg.ConfigOpts],
+) -> None:
+    assert SINKS.build(["log"], configured(""))["log"].selection is None
+
+
+def test_an_option_of_the_sink_itself_is_passed_to_it(
+    install: Install, configured: Callable[[str], cfg.ConfigOpts]
+) -> None:
+    code = """
+        from oslo_config import cfg
+        from dfovsdb import Sink
+
+        class ASink(Sink):
+            options = (cfg.StrOpt("kinds", default=""),)
+            def __init__(self, kinds=""):
+                self.mine = kinds
+            def emit(self, event):
+                pass
+    """
+    install("own", code, sinks="own=ASink")
+    sink = SINKS.build(["own"], configured("[sink_own]\nkinds = all\nnames = tap*\n"))["own"]
+    assert vars(sink)["mine"] == "all"
+    assert sink.selection == Selection(names=["tap*"])
+
+
+def test_a_selection_of_a_kind_that_nobody_offers_is_refused(
+    configured: Callable[[str], cfg.ConfigOpts],
+) -> None:
+    sinks = SINKS.build(["log"], configured("[sink_log]\nkinds = vmm\n"))
+    with pytest.raises(ConfigurationError, match=r"\[sink_log\] kinds: vmm: no enabled .* vm"):
+        Monitor("unix:/none", sinks=sinks)
