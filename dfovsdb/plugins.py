@@ -123,7 +123,7 @@ class Finder(Generic[P]):
             self.group(instance): self.options(self._load(name)) for instance, name in instances
         }
 
-    def options(self, plugin: type[P]) -> Sequence[cfg.Opt]:
+    def options(self, plugin: type[Any]) -> Sequence[cfg.Opt]:
         """Return the options of a plugin, those that all of its kind have included."""
         own = {option.dest for option in plugin.options}
         return (*plugin.options, *(option for option in self._common if option.dest not in own))
