@@ -14,7 +14,7 @@ from dfovsdb.fleet.reader import Claim, Host, LogItem
 from dfovsdb.fleet.reader import Fleet as AsyncFleet
 from dfovsdb.json_v1 import from_json
 from dfovsdb.model import Port, PortEvent
-from dfovsdb.sinks.nats.client import Connection, Entry
+from dfovsdb.sinks.nats.client import Connection, Entry, Publication
 from dfovsdb.sinks.nats.messages import MESSAGE_ID, OPERATION
 from dfovsdb.sinks.nats.servers import Servers
 from dfovsdb.sinks.nats.streams import Streams, bucket_stream, key_subject
@@ -53,6 +53,9 @@ class Fleet:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(coroutine)
+
+    def publish(self, messages: Sequence[Publication]) -> None:
+        self.run(self.link.publish(messages, window=1))
 
     def where(self, iface_id: str) -> list[Claim]:
         return self.run(self._fleet.where(iface_id))

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 RETRY_FIRST = 0.1  #: seconds after the first SinkUnavailable
 RETRY_MAX = 15.0  #: seconds between two attempts at most
-LONGEST_RETRY_AFTER = 300.0  #: seconds, if the destination asks for a longer wait
+LONGEST_RETRY_AFTER = 3600.0  #: seconds, if the destination asks for a longer wait
 
 
 class Refused(Exception):

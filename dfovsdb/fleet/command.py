@@ -302,8 +302,9 @@ def _port_row(host: str, port: Port) -> Sequence[str]:
 
 def _host_row(host: Host) -> Sequence[str]:
     from dfovsdb.text.escape import clean
+    from dfovsdb.text.local_time import local
 
-    last = host.last.astimezone().strftime("%Y-%m-%d %H:%M:%S") if host.last else "-"
+    last = local(host.last).strftime("%Y-%m-%d %H:%M:%S") if host.last else "-"
     beat = host.heartbeat
     version, connection = (beat.version, beat.connection) if beat else ("-", "-")
     return (

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from typing import NamedTuple, Self, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 from nats.js import api
 
 from dfovsdb.fleet.fold import Seen
-from dfovsdb.json_v1 import decode_port, from_json
+from dfovsdb.json_v1 import decode_port, from_json, to_json
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.sinks.nats.client import Connection, Entry, NatsError
 from dfovsdb.sinks.nats.key_index import MARK
@@ -154,7 +155,7 @@ class Fleet:
             if last is None and word in syncs:
                 last = datetime.fromtimestamp(syncs[word], UTC)
             hosts.append(Host(_name(word), heartbeat, counts[word], last))
-        return sorted(hosts)
+        return sorted(hosts, key=lambda host: host.name)
 
     async def log(
         self, since: datetime | None = None, host: str | None = None
@@ -184,11 +185,28 @@ class Fleet:
                     message_id = entry.headers.get(MESSAGE_ID, "")
                     item = self._read(entry, from_json)
                     if item is not None and not seen(message_id):
-                        yield LogItem(item, entry.value, message_id, entry.sequence)
+                        yield self._of_its_subject(item, entry, message_id)
             except NatsError as error:
                 self._notice(f"{error}; continuing as soon as possible")
                 await self._link.close()
                 await asyncio.sleep(_RETRY)
+
+    def _of_its_subject(
+        self, item: PortEvent | SyncMarker, entry: Entry, message_id: str
+    ) -> LogItem:
+        """Return a message of the log, with the host of its subject.
+
+        The server checks who publishes on a subject, and nobody checks what a message says.
+        """
+        word = entry.subject.split(".")[2]
+        if token(item.host) == word:
+            return LogItem(item, entry.value, message_id, entry.sequence)
+        host = _name(word)
+        self._notice(
+            f"{entry.subject}, message {entry.sequence}, names another host: {item.host!r:.80}"
+        )
+        item = replace(item, host=host)
+        return LogItem(item, to_json(item), message_id, entry.sequence)
 
     def _read(self, entry: Entry, decode: Callable[[bytes], T]) -> T | None:
         """Return what an agent has written; None, with a notice, if something else wrote it."""

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import select
 import shlex
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from oslo_config import cfg
 
 from dfovsdb.errors import ConfigurationError, SinkUnavailable
 from dfovsdb.json_v1 import to_json
+from dfovsdb.logs import get_logger
 from dfovsdb.sinks.base import Sink, SinkContext
 
 if TYPE_CHECKING:
     from dfovsdb.model import PortEvent, SyncMarker
 
+LOG = get_logger(__name__)
+
+_PATIENCE = 1.0  # seconds for a reader of a pipe that is full; after that it is an outage
+_BEGINNING = b'{"v":'  # of every line
+_LONGEST_LINE = 1 << 20  # bytes at the end of a file in which an incomplete line is looked for
+
 
 class JsonlSink(Sink):
     """Append a line for each event, and reopen the file on SIGHUP, for logrotate.
 
-    A full disk is an outage. A line that was written only in part is removed again.
+    A full disk is an outage, and so is a pipe that nobody reads. Of a line that was written only
+    in part, the part is removed from a file; into a pipe the rest is written before anything else.
     """
 
     options = (
@@ -32,13 +44,37 @@ class JsonlSink(Sink):
             default="-",
             help="File to append to, or - for standard output. A new file has mode 0640.",
         ),
+        cfg.IntOpt(
+            "max_bytes",
+            default=0,
+            min=0,
+            help="Size in bytes beyond which the file is renamed to PATH.1 and a new one is begun "
+            "(earlier ones become PATH.2 and so on). A single longer line is still written whole. "
+            "0 leaves rotation to logrotate.",
+        ),
+        cfg.IntOpt(
+            "keep",
+            default=7,
+            min=1,
+            max=1000,
+            help="How many renamed files are kept; the oldest is deleted. Used with max_bytes.",
+        ),
     )
 
-    def __init__(self, path: str = "-") -> None:
+    def __init__(self, path: str = "-", max_bytes: int = 0, keep: int = 7) -> None:
         if not path:
             raise ConfigurationError("option path is empty: name a file, or - for standard output")
+        if max_bytes and path == "-":
+            raise ConfigurationError(
+                "option max_bytes is set, but standard output cannot be rotated: name a file in "
+                "option path"
+            )
         self._path = path
+        self._max_bytes = max_bytes
+        self._keep = keep
         self._fd = -1
+        self._rest = b""  # the end of a line whose beginning has been written
+        self._rotates = True  # the last rotation has not failed
         try:  # what can be checked without creating the file
             os.stat(Path(path).parent)
         except FileNotFoundError as error:
@@ -77,28 +113,109 @@ class JsonlSink(Sink):
         if self._path != "-" and self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+            self._rest = b""
 
     def _open(self) -> None:
         if self._path == "-":
             self._fd = sys.stdout.fileno()
             return
+        _end_last_line(self._path)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._fd = os.open(self._path, flags, 0o640)
 
     def _write(self, lines: list[bytes]) -> None:
-        text = b"".join(line + b"\n" for line in lines)
+        delivered = 0
+        for part in self._parts([line + b"\n" for line in lines]):
+            try:
+                self._append(b"".join(part))
+            except _Incomplete as error:
+                raise SinkUnavailable(
+                    self._text(error.cause), delivered + error.whole_lines
+                ) from None
+            delivered += len(part)
+
+    def _parts(self, lines: list[bytes]) -> Iterator[list[bytes]]:
+        """Yield the lines in as many parts as there are files to write them to."""
+        if not self._max_bytes:
+            yield lines
+            return
+        while lines:
+            size = self._size()
+            if size and size + len(lines[0]) > self._max_bytes:
+                self._rotate()
+                size = self._size()
+            count = 1
+            size += len(lines[0])
+            while count < len(lines) and size + len(lines[count]) <= self._max_bytes:
+                size += len(lines[count])
+                count += 1
+            yield lines[:count]
+            lines = lines[count:]
+
+    def _append(self, text: bytes) -> None:
+        """Write lines, after the rest of one whose beginning has been written.
+
+        :raises _Incomplete: only some of them could be written.
+        """
+        before = len(self._rest)
+        text = self._rest + text
         written = 0
         try:
             if self._fd < 0:  # an earlier attempt to reopen it has failed
                 self._open()
             while written < len(text):
-                written += os.write(self._fd, text[written:])
+                written += self._write_some(text[written:])
         except OSError as error:
             whole = text.rfind(b"\n", 0, written) + 1
-            if self._path != "-" and written > whole:  # remove the incomplete line
-                os.ftruncate(self._fd, os.fstat(self._fd).st_size - (written - whole))
-            delivered = text.count(b"\n", 0, whole)
-            raise SinkUnavailable(self._text(error), delivered) from None
+            self._rest = b""
+            if written > whole:
+                try:  # remove the incomplete line
+                    if self._path == "-":
+                        raise OSError
+                    os.ftruncate(self._fd, os.fstat(self._fd).st_size - (written - whole))
+                except OSError:  # a pipe, or a disk that fails: write its end later instead
+                    self._rest = text[written : text.index(b"\n", written) + 1]
+            elif written < before:
+                self._rest = text[written:before]
+            raise _Incomplete(error, text.count(b"\n", before, max(before, whole))) from None
+        self._rest = b""
+
+    def _write_some(self, text: bytes) -> int:
+        try:
+            return os.write(self._fd, text)
+        except BlockingIOError:  # another process has made standard output non-blocking
+            poll = select.poll()
+            poll.register(self._fd, select.POLLOUT)
+            if not poll.poll(_PATIENCE * 1000):
+                raise
+            return 0
+
+    def _size(self) -> int:
+        try:
+            return os.fstat(self._fd).st_size if self._fd >= 0 else 0
+        except OSError:
+            return 0
+
+    def _rotate(self) -> None:
+        """Rename the file to PATH.1 and begin a new one; if that fails, go on with the present
+        one.
+        """
+        try:
+            for number in range(self._keep - 1, 0, -1):
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(f"{self._path}.{number}", f"{self._path}.{number + 1}")
+            os.replace(self._path, f"{self._path}.1")
+        except OSError as error:
+            if self._rotates:
+                LOG.warning(
+                    "%s cannot be rotated (%s); writing goes on in the same file",
+                    self._path,
+                    error.strerror,
+                )
+            self._rotates = False
+            return
+        self._rotates = True
+        self.close()  # the next write opens the new file
 
     def _text(self, error: OSError) -> str:
         """Return what is wrong with the file, and what to do."""
@@ -114,3 +231,52 @@ class JsonlSink(Sink):
                 "restarted after one of them was created again"
             )
         return text
+
+
+class _Incomplete(Exception):
+    """Not everything was written: `cause`, and how many lines were written whole."""
+
+    def __init__(self, cause: OSError, whole_lines: int) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.whole_lines = whole_lines
+
+
+def _end_last_line(path: str) -> None:
+    """End the last line of a file if a crash has left it incomplete.
+
+    The part of an event is removed, because the event was not counted as delivered and is offered
+    again. Anything else is kept, and ended.
+    """
+    try:
+        with open(path, "r+b") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return
+            size = file.seek(0, os.SEEK_END)
+            begin = max(0, size - _LONGEST_LINE)
+            file.seek(begin)
+            line = file.read().rpartition(b"\n")[2]
+            if not line:
+                return
+            ours = line.startswith(_BEGINNING) or _BEGINNING.startswith(line)
+            if ours and not _is_json(line):
+                file.truncate(size - len(line))
+                LOG.warning(
+                    "%s ended with an incomplete line of %d bytes, which was removed; its event "
+                    "is written again",
+                    path,
+                    len(line),
+                )
+            else:
+                file.seek(0, os.SEEK_END)
+                file.write(b"\n")
+    except OSError:
+        return  # it does not exist or may not be read: opening it to append decides
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line)
+    except ValueError:
+        return False
+    return True

@@ -13,6 +13,7 @@ from typing import Any
 
 from dfovsdb.model import Port, PortEvent, SyncMarker, changes
 from dfovsdb.text.escape import clean, counted
+from dfovsdb.text.local_time import local
 
 _COLOURS = {"online": "32", "updated": "33", "offline": "31"}
 _DIM = "2"
@@ -55,7 +56,7 @@ def terminal_line(
         rule = min(width or _RULE, _RULE)
         return _painted(title + "─" * max(0, rule - len(title)), _DIM, colour=colour)
     port = item.port
-    time = item.time.astimezone().strftime("%H:%M:%S")
+    time = local(item.time).strftime("%H:%M:%S")
     facts = f"{clean(port.kind):<6}  {_value(port.name):<15}  {_details(item)}".rstrip()
     left = len(facts) if width is None else width - len(f"{time}  {item.action:<7}  ")
     if len(facts) > left:
@@ -68,7 +69,7 @@ def terminal_line(
 
 def past_line(event: PortEvent, *, colour: bool = False) -> str:
     """Return a line of the past: with the date, and the host where that is known."""
-    time = event.time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    time = local(event.time).strftime("%Y-%m-%d %H:%M:%S")
     facts = f"{clean(event.port.kind):<6}  {_value(event.port.name):<15}  {_details(event)}"
     action = _painted(f"{event.action:<7}", _COLOURS[event.action], colour=colour)
     return f"{_painted(time, _DIM, colour=colour)}  {action}  {facts.rstrip()}"

@@ -12,10 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Self
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.doctor.reference import Reference, differences
@@ -23,6 +26,9 @@ from dfovsdb.json_v1 import to_json
 from dfovsdb.model import Port, PortEvent
 from dfovsdb.sinks.base import SinkContext
 from dfovsdb.sinks.nats import NatsSink
+from dfovsdb.sinks.nats.client import Publication
+from dfovsdb.sinks.nats.messages import Heartbeat
+from dfovsdb.sinks.nats.streams import key_subject
 from dfovsdb.testing import Sandbox, wait_until
 from dfovsdb.testing.sandbox import find_schema
 from tests.freeports import free_port
@@ -363,6 +369,43 @@ def test_fleet_watch_prints_the_events_of_all_hosts_as_they_happen(server: NatsS
             assert watch.out[-2:] == [to_json(one).decode() for one in told]
             assert "before" not in "".join(watch.out)
             assert watch.end(signal.SIGINT) == 0
+
+
+def test_what_a_message_says_of_its_host_or_its_time_harms_nobody(server: NatsServer) -> None:
+    with Agent(server, "a") as one, Fleet([server.url]) as fleet:
+        told = one.tell(port(uuid="u-1", name="tap1"))
+        forged = [
+            replace(told, host="of-somebody-else", seq=11),
+            replace(told, time=datetime(1, 1, 1, tzinfo=UTC), seq=12),
+            replace(told, time=datetime(9999, 12, 31, 23, 59, tzinfo=UTC), seq=13),
+        ]
+        bucket = fleet.streams.hosts_bucket
+        beats = [
+            msgspec.json.encode(
+                Heartbeat(
+                    time=datetime(year, 1, 1, tzinfo=UTC),
+                    version="1",
+                    epoch="e",
+                    ports=1,
+                    connection="synced",
+                )
+            )
+            for year in (1, 9999)
+        ]
+        messages = [
+            *(Publication("dfovsdb.v1.a.vm", to_json(event)) for event in forged),
+            Publication(key_subject(bucket, "a"), beats[0]),
+            Publication(key_subject(bucket, "=61"), beats[1]),  # not how an agent writes it
+        ]
+        fleet.publish(messages)
+        with Process("fleet", "--servers", server.url, "watch", "--since", "1h") as watch:
+            watch.wait_for(lambda: sum("tap1" in line for line in watch.out) == 4)
+            assert all(line.startswith("a ") for line in watch.out)
+            assert any("names another host: 'of-somebody-else'" in line for line in watch.err)
+            assert watch.end(signal.SIGINT) == 0
+        done = run("fleet", "--servers", server.url, "hosts")
+        assert done.returncode == 0
+        assert {row[0] for row in lines(done.stdout)[1:3]} == {"a", "=61"}
 
 
 def test_fleet_watch_begins_in_the_past_and_goes_on_after_an_outage(

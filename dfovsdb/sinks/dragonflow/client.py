@@ -6,6 +6,8 @@ subscriptions (zmq_socket(3), zmq_setsockopt(3)):
 - XPUB_VERBOSE passes on every subscription, not only the first one to a topic.
 - XPUB_NODROP refuses a message (EAGAIN) if the queue of one subscriber is full, instead of
   dropping it silently. A message goes to all subscribers or to none.
+- MAXMSGSIZE disconnects a peer that sends a longer message, and RCVHWM bounds the subscriptions
+  that wait to be read. ZeroMQ itself keeps any number of subscriptions, so they are counted here.
 """
 
 from __future__ import annotations
@@ -30,6 +32,11 @@ PIPE_LIMIT = 1000  #: messages queued for one subscriber, in addition to those i
 SEND_TIMEOUT = 50  #: milliseconds to wait for a full queue: reading slowly is not an outage
 LINGER = 100  #: milliseconds that close() waits for messages in transit, so that a stop is bounded
 UNHEARD_LIMIT = 10_000  #: deletions that are kept for the next subscriber
+LONGEST_TOPIC = 255  #: bytes
+LONGEST_SUBSCRIPTION = 1024  #: bytes of any message of a subscriber; the topic must fit
+SUBSCRIPTIONS_WAITING = 100  #: of one subscriber, unread
+SUBSCRIPTIONS_A_TURN = 1000  #: read between two messages, so that a flood of them stops nothing
+FOREIGN_LIMIT = 10_000  #: subscriptions to other topics before all subscribers are disconnected
 IPC_MODE = 0o660  #: owner and group may connect, whatever the umask
 
 _TCP = re.compile(r"tcp://(?:\[[^\]]+\]|[^:\[\]]+):(?:\*|(?P<port>\d{1,5}))")
@@ -66,12 +73,15 @@ class ZmqPublisher:
             )
         if not topic:
             raise ConfigurationError("option topic is empty: the controller's default is D")
+        if len(topic.encode()) > LONGEST_TOPIC:
+            raise ConfigurationError(f"option topic is longer than {LONGEST_TOPIC} bytes")
         self.endpoint = endpoint
         self._topic = topic
         self._prefix = topic.encode()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes]
         self._subscriptions: set[bytes] = set()  # subscriptions that match the topic
+        self._foreign = 0  # subscriptions to other topics, on this socket
         self._unheard: dict[str, TableUpdate] = {}  # deletions, by key
 
     def open(self) -> None:
@@ -86,6 +96,8 @@ class ZmqPublisher:
         self._socket.set(zmq.XPUB_VERBOSE, 1)
         self._socket.set(zmq.XPUB_NODROP, 1)
         self._socket.set(zmq.SNDHWM, PIPE_LIMIT)
+        self._socket.set(zmq.RCVHWM, SUBSCRIPTIONS_WAITING)
+        self._socket.set(zmq.MAXMSGSIZE, LONGEST_SUBSCRIPTION)
         self._socket.set(zmq.SNDTIMEO, SEND_TIMEOUT)
         self._socket.set(zmq.LINGER, LINGER)
         self._socket.set(zmq.IPV6, int("[" in self.endpoint))
@@ -119,13 +131,29 @@ class ZmqPublisher:
             self._context = None
 
     def new_subscribers(self) -> bool:
-        """Return whether anyone has subscribed to the topic since the last call."""
+        """Return whether anyone has subscribed to the topic since the last call.
+
+        :raises SinkUnavailable: the endpoint had to be bound again, and cannot be.
+        """
+        if self._context is None:
+            self._rebind()
         new = False
         with contextlib.suppress(zmq.Again):
-            while True:
+            for _ in range(SUBSCRIPTIONS_A_TURN):
                 notice = self._socket.recv(zmq.NOBLOCK)
                 subscribed, prefix = notice[:1] == b"\x01", notice[1:]
                 if not self._prefix.startswith(prefix):
+                    self._foreign += subscribed
+                    if self._foreign > FOREIGN_LIMIT:
+                        LOG.warning(
+                            "more than %d subscriptions to other topics than %s on %s: all "
+                            "subscribers are disconnected, and controllers connect again",
+                            FOREIGN_LIMIT,
+                            self._topic,
+                            self.endpoint,
+                        )
+                        self._rebind()
+                        break
                     continue
                 if subscribed:
                     self._subscriptions.add(prefix)
@@ -133,6 +161,16 @@ class ZmqPublisher:
                 else:  # sent when the last subscriber has left
                     self._subscriptions.discard(prefix)
         return new
+
+    def _rebind(self) -> None:
+        """Replace the socket by a new one, which has no subscriptions."""
+        self.close()
+        self._foreign = 0
+        self._subscriptions.clear()
+        try:
+            self.open()
+        except ConfigurationError as error:
+            raise SinkUnavailable(str(error)) from None
 
     def send(self, table: str | None, key: str | None, action: str, value: str | None) -> None:
         """Publish a message, whether or not there is a subscriber.

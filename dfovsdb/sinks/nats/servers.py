@@ -72,7 +72,7 @@ def _server(url: str) -> str:
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
-    if parts.username is not None or parts.password is not None:
+    if "@" in url:  # also if the rest of the URL cannot be read: a password may contain anything
         raise ConfigurationError(
             "option servers contains a user name or a password: use the options user, password or "
             "token"

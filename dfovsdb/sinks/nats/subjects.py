@@ -39,9 +39,10 @@ def name_of(word: str) -> str | None:
     if word.startswith("=="):
         return None
     try:
-        return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), word).encode("latin-1").decode()
+        name = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), word).encode("latin-1").decode()
     except UnicodeError:
         return None
+    return name if token(name) == word else None  # each name has one token, no other names it
 
 
 def subject(host: str, what: str) -> str:

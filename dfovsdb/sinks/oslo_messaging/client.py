@@ -140,6 +140,11 @@ class Bus:
             self._transport = None
 
     def _parsed(self, text: str, timeout: float) -> oslo_messaging.TransportURL:
+        place, slash, path = text.partition("://")[2].partition("/")
+        if slash and "@" in path and "@" not in place:  # the password ends early
+            raise ConfigurationError(
+                "option transport_url: write a / in the user name or password as %2F"
+            )
         try:
             url = oslo_messaging.TransportURL.parse(self._conf, text)
         except Exception:  # noqa: BLE001 - what it says repeats the URL

@@ -10,21 +10,27 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import errno
 import http
+import http.client
+import io
 import ipaddress
+import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import urllib3
 from urllib3 import exceptions
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Timeout, Url, parse_url
 
 from dfovsdb.errors import ConfigurationError, DfovsdbError
 from dfovsdb.tls import Tls
 
 _LONGEST_ANSWER = 65536  # bytes of a response that are read so that the connection can be kept
+_LONGEST_RESPONSE = 4 * _LONGEST_ANSWER  # bytes, its head and interim responses included
 
 
 class NoResponse(DfovsdbError):
@@ -53,7 +59,7 @@ class Endpoint:
     :param url: `https://HOST[:PORT]/PATH`, or `http://…`.
     :param tls: for https.
     :param connect_timeout: seconds to connect, including the TLS handshake.
-    :param read_timeout: seconds without a byte of the response.
+    :param read_timeout: seconds for the whole response, from the end of the request.
     :raises ConfigurationError: the URL is not of this form.
     """
 
@@ -135,10 +141,9 @@ class Endpoint:
         """
         done = False
         with contextlib.suppress(exceptions.HTTPError):
-            deadline = time.monotonic() + (self._timeout.read_timeout or 0)
             length = 0
-            while length <= _LONGEST_ANSWER and time.monotonic() < deadline:
-                part = response.read1()
+            while length <= _LONGEST_ANSWER:
+                part = response.read1(_LONGEST_ANSWER)
                 length += len(part)
                 if not part:
                     done = True
@@ -152,11 +157,64 @@ class Endpoint:
 
     def _connections(self) -> urllib3.HTTPConnectionPool:
         host, port = self._url.host or "", self._url.port
+        pool: urllib3.HTTPConnectionPool
         if self._url.scheme == "http":
-            return urllib3.HTTPConnectionPool(host, port, timeout=self._timeout, maxsize=1)
-        return urllib3.HTTPSConnectionPool(
-            host, port, timeout=self._timeout, maxsize=1, ssl_context=self._tls.context()
-        )
+            pool = urllib3.HTTPConnectionPool(host, port, timeout=self._timeout, maxsize=1)
+            pool.ConnectionCls = _Plain
+        else:
+            pool = urllib3.HTTPSConnectionPool(
+                host, port, timeout=self._timeout, maxsize=1, ssl_context=self._tls.context()
+            )
+            pool.ConnectionCls = _Secured
+        return pool
+
+
+class _BoundedReader(io.RawIOBase):
+    """Reads a response from a socket, all of it before one deadline, and no more than is allowed.
+
+    http.client gives every single read the full timeout, reads any number of interim responses,
+    and so can be kept waiting without end.
+
+    :param sock: its timeout is the time for the whole response.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._seconds = sock.gettimeout()
+        self._deadline = time.monotonic() + (self._seconds or 0)
+        self._left = _LONGEST_RESPONSE
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        if self._left <= 0:
+            raise ConnectionError(errno.EMSGSIZE, "its response is too long")
+        seconds = self._deadline - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError
+        self._socket.settimeout(seconds)
+        try:
+            count = self._socket.recv_into(memoryview(buffer)[: self._left])
+        finally:
+            self._socket.settimeout(self._seconds)
+        self._left -= count
+        return count
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()  # only this view of the socket
+        self.fp = io.BufferedReader(_BoundedReader(sock))
+
+
+class _Plain(HTTPConnection):
+    response_class = _Response
+
+
+class _Secured(HTTPSConnection):
+    response_class = _Response
 
 
 def _parse(text: str) -> Url:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 LOG = get_logger(__name__)
 
-LONGEST_RETRY_AFTER = 3600.0  #: longest wait in seconds that a receiver may ask for
 TOO_LARGE = 413
 
 
@@ -90,7 +89,7 @@ class WebhookSink(Sink):
             default=10,
             min=0.1,
             max=300,
-            help="Seconds without data from the receiver before the response is complete.",
+            help="Seconds that the receiver has for its whole response.",
         ),
         cfg.StrOpt(
             "ssl_ca_cert_file",
@@ -127,7 +126,6 @@ class WebhookSink(Sink):
         self._most_bytes = batch_bytes
         self._age = batch_age
         self._sent_at = float("-inf")
-        self._not_before = float("-inf")  # a receiver has asked us to wait
         self._host = self._epoch = ""
 
     def open(self, context: SinkContext) -> None:
@@ -156,7 +154,6 @@ class WebhookSink(Sink):
     def reopen(self) -> None:
         self._place.close()
         self._may_be_events = self._most_events
-        self._not_before = float("-inf")
         try:
             if self._secrets:
                 self._secrets.read()
@@ -205,18 +202,13 @@ class WebhookSink(Sink):
             if 300 <= answer.status < 400:
                 what += "; redirects are not followed: correct option url"
             if answer.retry_after is not None:
-                seconds = min(answer.retry_after, LONGEST_RETRY_AFTER)
-                self._not_before = time.monotonic() + seconds
-                what += f", and asks to wait {seconds:.0f} s"
-            raise SinkUnavailable(what, delivered)
+                what += f", and asks to wait {answer.retry_after:.0f} s"
+            raise SinkUnavailable(what, delivered, answer.retry_after)
         raise WebhookRefused(what)
 
     def _answer(self, message: cloudevents.Request, delivered: int) -> Response:
         from dfovsdb.sinks.webhook.client import NoResponse
 
-        left = self._not_before - time.monotonic()
-        if left > 0:
-            raise SinkUnavailable(f"{self._place.name} asks to wait {left:.0f} s more", delivered)
         headers = {"Content-Type": message.content_type, "User-Agent": f"dfovsdb/{__version__}"}
         if self._secrets:
             headers |= self._secrets.headers(message.id, int(time.time()), message.body)

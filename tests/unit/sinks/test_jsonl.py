@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import resource
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +13,11 @@ import pytest
 
 from dfovsdb.errors import ConfigurationError, SinkUnavailable
 from dfovsdb.json_v1 import to_json
+from dfovsdb.sinks import jsonl
 from dfovsdb.sinks.base import SinkContext
 from dfovsdb.sinks.jsonl import JsonlSink
 from tests.unit.samples import event, marker, port
+from tests.waiting import DEADLINE
 
 CONTEXT = SinkContext("cmp-17", "epoch", lambda: None)
 EVENTS = [event(seq=n) for n in range(1, 6)]
@@ -160,3 +164,145 @@ def test_closing_may_be_repeated(sink: JsonlSink) -> None:
 def test_an_empty_path_is_wrong_use() -> None:
     with pytest.raises(ConfigurationError, match="path is empty"):
         JsonlSink(path="")
+
+
+# Pipes, crashes and disks that fail.
+
+
+def test_a_pipe_that_does_not_block_gets_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    monkeypatch.setattr(jsonl, "_PATIENCE", 0.01)
+    sink = JsonlSink()
+    sink.open(CONTEXT)
+    sink._fd = writing
+    received, waiting = b"", [event(seq=n) for n in range(1, 1001)]
+    sent = list(waiting)
+    outages = 0
+    while waiting:
+        try:
+            sink.emit_many(waiting)
+        except SinkUnavailable as error:
+            outages += 1
+            waiting = waiting[error.delivered :]
+            received += os.read(reading, 10_000)
+        else:
+            break
+    os.close(writing)
+    while part := os.read(reading, 65536):
+        received += part
+    os.close(reading)
+    assert outages > 1
+    lines = received.splitlines()
+    assert all(json.loads(line) for line in lines)
+    once = [line for n, line in enumerate(lines) if n == 0 or lines[n - 1] != line]
+    assert once == [to_json(e) for e in sent]  # one may come twice: at least once
+
+
+def test_a_pipe_that_is_full_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    sink = JsonlSink()
+    sink.open(CONTEXT)
+    sink._fd = writing
+    received: list[bytes] = []
+
+    def read_all() -> None:
+        while part := os.read(reading, 65536):
+            received.append(part)
+
+    monkeypatch.setattr(jsonl, "_PATIENCE", DEADLINE)
+    reader = threading.Thread(target=read_all)
+    reader.start()
+    sink.emit_many([event(seq=n) for n in range(1, 3001)])
+    os.close(writing)
+    reader.join(DEADLINE)
+    os.close(reading)
+    assert len(b"".join(received).splitlines()) == 3000
+
+
+@pytest.mark.parametrize("length", [1, 7, 40])
+def test_the_half_line_of_a_crash_is_removed(
+    file: Path, length: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.write_bytes(LINES[0] + LINES[1][:length])
+    sink = JsonlSink(path=str(file))
+    sink.open(CONTEXT)
+    sink.emit(EVENTS[1])
+    sink.close()
+    assert file.read_bytes() == LINES[0] + LINES[1]
+    assert f"ended with an incomplete line of {length} bytes" in caplog.text
+
+
+@pytest.mark.parametrize("there", [b"", LINES[0], LINES[0][:-1], b"of somebody else"])
+def test_the_first_line_of_a_run_is_a_line_of_its_own(file: Path, there: bytes) -> None:
+    file.write_bytes(there)
+    sink = JsonlSink(path=str(file))
+    sink.open(CONTEXT)
+    sink.emit(EVENTS[1])
+    sink.close()
+    expected = there if there.endswith(b"\n") or not there else there + b"\n"
+    assert file.read_bytes() == expected + LINES[1]
+
+
+def test_a_half_line_that_cannot_be_removed_is_completed(
+    sink: JsonlSink, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_args: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "ftruncate", fails)
+    with a_disk_of(len(LINES[0]) + 40), pytest.raises(SinkUnavailable) as raised:
+        sink.emit_many(EVENTS)
+    assert raised.value.delivered == 1
+    sink.emit_many(EVENTS[1:])
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert lines == [LINES[0], LINES[1], *LINES[1:]]
+
+
+# Rotation.
+
+
+def test_a_file_that_is_full_is_renamed_and_so_many_are_kept(file: Path) -> None:
+    sink = JsonlSink(path=str(file), max_bytes=len(LINES[0]) * 2, keep=2)
+    sink.open(CONTEXT)
+    events = [event(seq=n) for n in range(1, 9)]
+    sink.emit_many(events)
+    sink.close()
+
+    def numbers(path: Path) -> list[int]:
+        return [json.loads(line)["seq"] for line in path.read_bytes().splitlines()]
+
+    assert numbers(file) == [7, 8]
+    assert numbers(file.with_name("events.jsonl.1")) == [5, 6]
+    assert numbers(file.with_name("events.jsonl.2")) == [3, 4]
+    assert len(list(file.parent.iterdir())) == 3
+
+
+def test_a_line_longer_than_a_file_is_written_whole(file: Path) -> None:
+    sink = JsonlSink(path=str(file), max_bytes=10, keep=9)
+    sink.open(CONTEXT)
+    sink.emit_many(EVENTS)
+    sink.close()
+    assert file.read_bytes() == LINES[4]
+    assert file.with_name("events.jsonl.4").read_bytes() == LINES[0]
+
+
+def test_a_file_that_cannot_be_renamed_is_written_on(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_args: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", fails)
+    sink = JsonlSink(path=str(file), max_bytes=10)
+    sink.open(CONTEXT)
+    sink.emit_many(EVENTS)
+    sink.close()
+    assert file.read_bytes() == b"".join(LINES)
+    assert caplog.text.count("cannot be rotated (Permission denied)") == 1
+
+
+def test_standard_output_cannot_be_rotated() -> None:
+    with pytest.raises(ConfigurationError, match="standard output cannot be rotated"):
+        JsonlSink(max_bytes=100)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
+import resource
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -373,3 +378,84 @@ def test_a_sink_tells_which_port_it_has_bound() -> None:
         dispatcher.publish_sync(ports(1))
         with Subscriber(sink.endpoint or "") as subscriber:
             subscriber.wait_for_syncs()
+
+
+# Subscribers that want to harm.
+
+
+@contextlib.contextmanager
+def stranger(opened: Opened, subscribes: str) -> Iterator[None]:
+    """A subscriber in a process of its own, which ends only when it is killed."""
+    publisher = opened.sink._publisher
+    assert publisher is not None
+    program = (
+        "import sys, time, zmq\n"
+        "sub = zmq.Context().socket(zmq.SUB)\n"
+        "sub.connect(sys.argv[1])\n"
+        f"{subscribes}\n"
+        "time.sleep(3600)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, publisher.endpoint])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait(DEADLINE)
+
+
+def test_a_subscription_of_megabytes_is_not_taken(opened: Opened) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with stranger(opened, "for n in range(20): sub.subscribe(bytes([n]) * 10_000_000)"):
+        reader = Subscriber(opened.sink._publisher.endpoint)  # type: ignore[union-attr]  # it has one
+        try:
+            opened.wait_for_subscriber()
+            time.sleep(1)  # what was sent before has arrived by then, if it arrives at all
+            opened.sink.poll()
+        finally:
+            reader.close()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+
+
+def test_a_flood_of_subscriptions_ends_with_a_new_socket_and_subscribers_come_back(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(dragonflow_zmq, "FOREIGN_LIMIT", 500)
+    reader = Subscriber(opened.sink._publisher.endpoint)  # type: ignore[union-attr]  # it has one
+
+    def is_bound_again() -> bool:
+        opened.sink.poll()
+        return "all subscribers are disconnected" in caplog.text
+
+    try:
+        opened.wait_for_subscriber()
+        with stranger(opened, "for n in range(2000): sub.subscribe(b'x%d' % n)"):
+            wait_until(is_bound_again)
+        opened.wait_for_subscriber()  # the reader, again
+    finally:
+        reader.close()
+
+
+def test_a_turn_ends_although_subscriptions_go_on(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = opened.sink._publisher
+    assert publisher is not None
+
+    class Endless:
+        reads = 0
+
+        def recv(self, _flags: int) -> bytes:
+            self.reads += 1
+            return b"\x01D" if self.reads % 2 else b"\x00D"
+
+    endless = Endless()
+    real = publisher._socket
+    monkeypatch.setattr(publisher, "_socket", endless)
+    assert publisher.new_subscribers()
+    assert endless.reads == dragonflow_zmq.SUBSCRIPTIONS_A_TURN
+    monkeypatch.setattr(publisher, "_socket", real)
+
+
+def test_a_topic_fits_into_a_subscription() -> None:
+    with pytest.raises(ConfigurationError, match="option topic is longer than 255 bytes"):
+        DragonflowSink(endpoint="tcp://127.0.0.1:*", topic="D" * 256)

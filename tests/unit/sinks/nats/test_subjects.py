@@ -63,3 +63,13 @@ def test_keys_and_subjects_are_these() -> None:
     assert subjects.subject("cmp.17", "vm") == "dfovsdb.v1.cmp=2E17.vm"
     assert subjects.port_key("cmp.17", "u-1") == "cmp=2E17.u-1"
     assert subjects.vif_key("v 1", "cmp.17", "u-1") == "v=201.cmp=2E17.u-1"
+
+
+@given(st.text(alphabet="=0123456789ABCDEFabc-_", max_size=12))
+def test_a_name_has_no_second_token(word: str) -> None:
+    name = name_of(word)
+    assert name is None or token(name) == word
+
+
+def test_a_token_that_escapes_a_plain_letter_is_not_ours() -> None:
+    assert name_of("=61") is None
