@@ -20,6 +20,9 @@ from typing import Literal
 LossReason = Literal["connect", "tls", "closed", "silent", "canceled", "protocol", "internal"]
 
 
+_LONGEST = 2000  # characters of an error that may quote what a server sent
+
+
 class DfovsdbError(Exception):
     """Base of every error that dfovsdb raises on purpose."""
 
@@ -44,7 +47,8 @@ class ConnectionLost(DfovsdbError):
     """
 
     def __init__(self, message: str, reason: LossReason = "closed") -> None:
-        super().__init__(message)
+        # it may quote the server, and is kept for as long as the connection is lost
+        super().__init__(message if len(message) <= _LONGEST else f"{message[:_LONGEST]}…")
         self.reason: LossReason = reason
 
 

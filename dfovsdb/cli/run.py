@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import queue
 import signal
 import sys
 import threading
 import time
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from dfovsdb.cli import common
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from dfovsdb.monitor import Monitor
 
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
 _LOOK = 1.0  # seconds between two checks whether the monitor is running
+_LAST_LINES = 2.0  # seconds for the last log lines
 _REPORT = 5.0  # seconds between two reports to the service manager, at most
 
 #: Seconds after which a computing thread lets the others run. Python's default of 0.005 makes
@@ -43,21 +45,42 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     from oslo_log import log
 
-    from dfovsdb import opts
-    from dfovsdb.logs import escape, get_logger
-    from dfovsdb.telemetry import systemd
+    from dfovsdb.cli.log_writer import LogWriter
+    from dfovsdb.errors import ConfigurationError
+    from dfovsdb.logs import escape
+    from dfovsdb.monitor.handle import THREAD
 
     conf = common.configuration(args, logging_args=["--debug"] if args.debug else [])
     if not (conf.log_file or conf.log_dir or conf.use_journal):
         # oslo.log would use standard output, which is for events
         conf.set_default("use_stderr", True)
     log.setup(conf, "dfovsdb", __version__)
-    for handler in logging.getLogger().handlers:
+    root = logging.getLogger()
+    for handler in root.handlers:
         escape(handler)
-    sys.setswitchinterval(_SWITCH_INTERVAL)
-    wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
     # before any thread is started, because threads inherit it
-    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    writer = LogWriter(root.handlers, hurried=(THREAD,))
+    root.handlers = [writer]
+    status = common.FAILED
+    try:
+        status = _run(conf)
+    except ConfigurationError:
+        status = common.WRONG_USE
+        raise
+    finally:
+        # Nobody reads the log: leaving in the usual way would wait for that, too.
+        if not writer.finish(_LAST_LINES):
+            os._exit(status)
+    return status
+
+
+def _run(conf: cfg.ConfigOpts) -> int:
+    from dfovsdb import opts
+    from dfovsdb.logs import get_logger
+    from dfovsdb.telemetry import systemd
+
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     logger = get_logger(__name__)
     for words, _ in opts.unread(conf):
         logger.warning("configuration: %s", words)
@@ -65,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     web = _web(conf, monitor)
     with monitor, web:
         systemd.notify("READY=1")
-        why = _serve(monitor, wanted, logger)
+        why = _serve(monitor, logger)
         logger.info(
             "shutting down (%s); waiting up to %g s for sinks to drain",
             why,
@@ -80,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     return common.DONE
 
 
-def _serve(monitor: Monitor, wanted: Collection[signal.Signals], logger: logging.Logger) -> str:
+def _serve(monitor: Monitor, logger: logging.Logger) -> str:
     """Report, and handle signals until one of them requests the end; return its name and sender.
 
     :raises MonitorStopped: the monitor has ended by itself.
@@ -88,7 +111,7 @@ def _serve(monitor: Monitor, wanted: Collection[signal.Signals], logger: logging
     from dfovsdb.telemetry import systemd
 
     interval = min(_REPORT, (systemd.watchdog_interval() or _REPORT) / 3)
-    signals = _signals(wanted)
+    signals = _signals()
     report_at = 0.0
     said = ""
     while True:
@@ -115,7 +138,7 @@ def _serve(monitor: Monitor, wanted: Collection[signal.Signals], logger: logging
             return f"{name} of process {signalled.si_pid}" if signalled.si_pid else name
 
 
-def _signals(wanted: Collection[signal.Signals]) -> queue.SimpleQueue[signal.struct_siginfo]:
+def _signals() -> queue.SimpleQueue[signal.struct_siginfo]:
     """Return a queue of the signals that arrive.
 
     They are awaited without a timeout, because signal.sigtimedwait() returns uninitialized memory
@@ -126,7 +149,7 @@ def _signals(wanted: Collection[signal.Signals]) -> queue.SimpleQueue[signal.str
 
     def listen() -> None:
         while True:
-            signals.put(signal.sigwaitinfo(wanted))
+            signals.put(signal.sigwaitinfo(_SIGNALS))
 
     threading.Thread(target=listen, name="dfovsdb-signals", daemon=True).start()
     return signals

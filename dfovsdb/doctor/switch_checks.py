@@ -117,7 +117,7 @@ class Context:
 
         :raises ConnectionLost: there is no response.
         """
-        decoder = jsonrpc.Decoder(256 << 20)
+        decoder = jsonrpc.Decoder(jsonrpc.MAX_MESSAGE_SIZE)
         deadline = time.monotonic() + self.timeout
         with Transport(self.address, self.tls) as transport:
             transport.open()
@@ -129,7 +129,8 @@ class Context:
                 for message in decoder.feed(transport.wait(left)):
                     if message.method is None and message.id == 1:
                         return None if message.error else msgspec.json.decode(message.result)
-        raise ConnectionLost(f"no answer within {self.timeout:g} s", "silent")
+            silence = transport.silence
+        raise ConnectionLost(f"{silence} within {self.timeout:g} s", "silent")
 
 
 def examine(case: Context, *, verify: bool = False) -> Iterator[Finding]:

@@ -50,6 +50,8 @@ _PULSE = 5.0
 
 LOG = get_logger(__name__)
 
+THREAD = "dfovsdb-monitor"  #: name of the thread of the loop
+
 
 class Monitor:
     """Watches the interfaces of one server and delivers events to sinks.
@@ -181,7 +183,7 @@ class Monitor:
                 session.connecting(time.monotonic())
                 transport.open()
             elif step == "disconnect":
-                return ConnectionLost(f"{self._address}: no answer", "silent")
+                return ConnectionLost(f"{self._address}: {transport.silence}", "silent")
             if transport.ready and not session.connected:
                 self._connected_at = time.monotonic()
                 session.begin(self._connected_at)
@@ -232,7 +234,7 @@ class Monitor:
         self._turned_at = self._unsynced_since = time.monotonic()
         self._transport = Transport(self._address, self._tls)
         self._thread = threading.Thread(
-            target=self._run, args=(self._transport,), name="dfovsdb-monitor", daemon=True
+            target=self._run, args=(self._transport,), name=THREAD, daemon=True
         )
         self._thread.start()
         return self

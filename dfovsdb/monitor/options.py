@@ -64,7 +64,7 @@ DEFAULTS: Mapping[str, Any] = {
     "inactivity_probe": 5.0,
     "reconnect_min": 1.0,
     "reconnect_max": 8.0,
-    "max_message_size": 256 << 20,
+    "max_message_size": 64 << 20,
 }
 
 

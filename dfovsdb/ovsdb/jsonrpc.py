@@ -46,6 +46,14 @@ _LOOKED_THROUGH = 64 << 10
 _SAMPLE = 4096
 _NO_JSON = msgspec.Raw(b"")
 
+#: Bytes of a message, by default: what 100,000 ports need, with the tables Port and Bridge.
+MAX_MESSAGE_SIZE = 64 << 20
+
+#: What is decoded completely takes up to 25 times the memory of its text, as `[[],[],…` does.
+_LONGEST_ID = 1024  # bytes of an id; ours are numbers
+_LONGEST_ERROR = 64 << 10  # bytes of an error
+_LONGEST_ECHO = 64 << 10  # bytes of the parameters of an echo request, which are sent back
+
 
 class Message(msgspec.Struct, frozen=True, gc=False):
     """A request, a notification (`id` is null) or a reply (`method` is absent).
@@ -61,6 +69,16 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     error: Any = None
 
 
+class _LongMessage(msgspec.Struct, frozen=True, gc=False):
+    """The same, before the size of its parts is known."""
+
+    id: msgspec.Raw = _NO_JSON
+    method: str | None = None
+    params: msgspec.Raw = _NO_JSON
+    result: msgspec.Raw = _NO_JSON
+    error: msgspec.Raw = _NO_JSON
+
+
 class Decoder:
     """Turns the bytes of one connection into messages, however the reads divide them.
 
@@ -69,7 +87,8 @@ class Decoder:
 
     def __init__(self, max_message_size: int) -> None:
         self._max = max_message_size
-        self._decode = msgspec.json.Decoder(Message).decode
+        self._decode_short = msgspec.json.Decoder(Message).decode
+        self._decode_long = msgspec.json.Decoder(_LongMessage).decode
         self._partial = bytearray()  # an unfinished message, from its first byte
         self._scan = _Scan()  # of self._partial
 
@@ -139,6 +158,19 @@ class Decoder:
         except UNREADABLE as error:
             raise ProtocolError(f"not JSON-RPC ({error}): {_shown(data)}") from None
 
+    def _decode(self, data: bytes | bytearray) -> Message:
+        if len(data) <= _LONGEST_ERROR:
+            return self._decode_short(data)
+        long = self._decode_long(data)
+        for part, limit, what in (
+            (long.id, _LONGEST_ID, "the id of a message"),
+            (long.error, _LONGEST_ERROR, "the error of a reply"),
+            (long.params if long.method == "echo" else b"", _LONGEST_ECHO, "an echo request"),
+        ):
+            if len(part) > limit:
+                raise ProtocolError(f"{what} has more than {limit} bytes")
+        return Message(_value(long.id), long.method, long.params, long.result, _value(long.error))
+
     def _check_size(self) -> None:
         if len(self._partial) > self._max:
             raise ProtocolError(
@@ -203,6 +235,10 @@ def encode(method: str, params: Any, request_id: Any = None) -> bytes:
 def encode_reply(request_id: Any, result: Any, error: Any = None) -> bytes:
     """Encode the reply to a request; exactly one of `result` and `error` is not null."""
     return msgspec.json.encode({"result": result, "error": error, "id": request_id})
+
+
+def _value(raw: msgspec.Raw) -> Any:
+    return msgspec.json.decode(raw) if len(raw) else None
 
 
 def _shown(data: bytes | bytearray) -> str:

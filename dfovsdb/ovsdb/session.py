@@ -80,7 +80,7 @@ class Session:
         inactivity_probe: float = 5,
         reconnect_min: float = 1,
         reconnect_max: float = 8,
-        max_message_size: int = 256 << 20,
+        max_message_size: int = jsonrpc.MAX_MESSAGE_SIZE,
     ) -> None:
         self._extra_columns = extra_columns
         self._tables = tuple(tables)

@@ -11,16 +11,19 @@ import os
 import selectors
 import socket
 import time
-from typing import Any, Self
+from typing import Self
 
 from dfovsdb.errors import ConfigurationError, ConnectionLost
 from dfovsdb.ovsdb.address import Address
 from dfovsdb.ovsdb.connect_help import remedy
+from dfovsdb.ovsdb.name_lookup import Endpoint, NameLookup, numeric
 from dfovsdb.ovsdb.tls_channel import Channel
 from dfovsdb.tls import Tls
 
 #: Below the size at which malloc maps every block separately, and as a full socket buffer.
 _READ_SIZE = 1 << 16
+
+_MOST_UNSENT = 1 << 20  # bytes; our requests and replies to the server's probes are small
 
 #: If small amounts arrive frequently, bytes are collected: an iteration of the loop and the
 #: wake-up of every sink's thread cost more than the change that caused them. At full speed this
@@ -46,8 +49,9 @@ class Transport:
             end.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._socket: socket.socket | None = None
-        # addresses of the host that are still to be tried
-        self._others: list[tuple[int, Any]] = []
+        self._lookup: NameLookup | None = None  # of the host's name, the last one
+        self._looking_up = False  # this attempt waits for it
+        self._others: list[Endpoint] = []  # addresses of the host that are still to be tried
         self._channel: Channel | None = None  # TLS of this connection
         self._connected = False
         self._unsent = b""
@@ -71,17 +75,30 @@ class Transport:
         :raises ConnectionLost: it failed at once.
         """
         self.close()
+        host, port = self._address.host, self._address.port
         if self._address.method == "unix":
-            self._others = [(socket.AF_UNIX, self._address.host)]
+            self._others = [(socket.AF_UNIX, host)]
+        elif (found := numeric(host, port)) is not None:
+            self._others = found
         else:
-            try:
-                found = socket.getaddrinfo(
-                    self._address.host, self._address.port, type=socket.SOCK_STREAM
-                )
-            except OSError as error:
-                raise ConnectionLost(f"{self._address}: {error.strerror}", "connect") from None
-            self._others = [(family, address) for family, _, _, _, address in found]
+            self._looking_up = True
+            if self._lookup is None or self._lookup.found is not None:
+                try:
+                    self._lookup = NameLookup(host, port, self.wake)
+                except RuntimeError as error:
+                    raise ConnectionLost(f"{self._address}: {error}", "connect") from None
+            return
         self._try_next()
+
+    @property
+    def silence(self) -> str:
+        """Return what is missing while nothing happens, in a few words."""
+        if self._looking_up:
+            return (
+                f"the name {self._address.host} is still being looked up: check the name servers "
+                "in /etc/resolv.conf, or use an address"
+            )
+        return "no answer"
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -90,6 +107,7 @@ class Transport:
             self._socket.close()
         self._socket = None
         self._channel = None
+        self._looking_up = False
         self._unsent = b""
         self._connected = self._heard = self.ready = False
         self._busy, self._read_at = False, float("-inf")
@@ -109,6 +127,7 @@ class Transport:
             if key.fileobj is self._woken:
                 with contextlib.suppress(BlockingIOError):
                     self._woken.recv(4096)
+                self._take_lookup()
             elif not self._connected:
                 self._finish_connecting()
             else:
@@ -130,6 +149,17 @@ class Transport:
         """Make wait() return; from any thread."""
         with contextlib.suppress(BlockingIOError, OSError):
             self._waker.send(b"\0")
+
+    def _take_lookup(self) -> None:
+        """Go on with the result of a lookup, if there is one and it is waited for."""
+        lookup = self._lookup
+        if not self._looking_up or lookup is None or lookup.found is None:
+            return
+        self._looking_up = False
+        self._others = list(lookup.found)
+        if not self._others:
+            raise ConnectionLost(f"{self._address}: {lookup.failure}", "connect")
+        self._try_next()
 
     def _try_next(self) -> None:
         family, address = self._others.pop(0)
@@ -180,6 +210,8 @@ class Transport:
     def _send(self, data: bytes) -> None:
         if self._socket is None or not (data or self._unsent):
             return
+        if data and len(self._unsent) > _MOST_UNSENT:
+            raise ConnectionLost(f"{self._address}: the server does not read our replies")
         unsent = self._unsent + data
         try:
             unsent = unsent[self._socket.send(unsent) :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import pty
@@ -174,6 +175,46 @@ def test_an_agent_that_was_stopped_for_a_while_goes_on(
     agent.wait_for(lambda: any("online vm tap0" in line for line in agent.err))
     assert agent.end(signal.SIGTERM) == 0
     assert not any("Traceback" in line for line in agent.err)
+
+
+def test_an_agent_whose_log_nobody_reads_goes_on_and_ends(switch: Sandbox, tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    sinks = f"[dfovsdb]\nsinks = log, jsonl\n[sink_jsonl]\npath = {file}\n"
+    config = configuration(tmp_path, switch.connection, sinks)
+    agent = subprocess.Popen(
+        [sys.executable, "-m", "dfovsdb", "--config-file", config, "--debug", "run"],
+        stderr=subprocess.PIPE,
+    )
+    assert agent.stderr is not None
+    try:
+        fcntl.fcntl(agent.stderr, fcntl.F_SETPIPE_SZ, 4096)
+
+        def is_told(name: str) -> bool:
+            return file.exists() and f'"{name}"' in file.read_text()
+
+        wait_until(lambda: is_told("br-int"))
+        for round_ in range(3):
+            switch.vsctl(
+                *[
+                    word
+                    for name in [f"tap{round_}x{number}" for number in range(30)]
+                    for word in (
+                        *("--", "add-port", "br-int", name),
+                        *("--", "set", "interface", name, *VM),
+                    )
+                ]
+            )
+            wait_until(functools.partial(is_told, f"tap{round_}x29"))
+            switch.stop_database()
+            switch.start_database()
+        switch.vsctl("add-port", "br-int", "last", "--", "set", "interface", "last", *VM)
+        wait_until(lambda: is_told("last"))
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(DEADLINE) == 0
+    finally:
+        agent.kill()
+        agent.wait()
+        agent.stderr.close()
 
 
 @pytest.mark.parametrize("command_name", ["run", "ports"])

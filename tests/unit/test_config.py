@@ -49,7 +49,7 @@ def test_the_defaults_are_those_of_the_documentation(file: Path) -> None:
         "inactivity_probe": 5,
         "reconnect_min": 1,
         "reconnect_max": 8,
-        "max_message_size": 256 << 20,
+        "max_message_size": 64 << 20,
         "ssl_key_file": None,
         "ssl_cert_file": None,
         "ssl_ca_cert_file": None,

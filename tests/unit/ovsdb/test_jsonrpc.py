@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import tracemalloc
 from collections.abc import Iterable
 from typing import Any
 from unittest import mock
@@ -408,3 +409,38 @@ def test_a_snapshot_with_a_lost_quote_is_scanned_once() -> None:
 def test_only_what_json_calls_white_space_may_stand_alone(data: bytes) -> None:
     with pytest.raises(ProtocolError, match="not JSON-RPC"):
         list(Decoder(1 << 20).feed(data))
+
+
+# Memory.
+
+MANY = b"[" + b",".join([b"[]"] * 2_000_000) + b"]"  # 6 MB, and 25 times as much decoded
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        (b'{"id":%s,"result":{},"error":null}' % MANY, "the id of a message has more than 1024"),
+        (b'{"id":1,"result":{},"error":%s}' % MANY, "the error of a reply has more than 65536"),
+        (b'{"id":"echo","method":"echo","params":%s}' % MANY, "an echo request has more than"),
+    ],
+    ids=["id", "error", "echo"],
+)
+def test_what_would_take_much_more_memory_than_its_text_is_refused(
+    message: bytes, says: str
+) -> None:
+    decoder = Decoder(1 << 23)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError, match=says):
+            list(decoder.feed(message))
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(message)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_message_is_decoded_as_a_short_one_is() -> None:
+    result = b'{"a":"%s"}' % (b"x" * 100_000)
+    [message] = Decoder(1 << 23).feed(b'{"id":7,"error":"no","result":%s}' % result)
+    assert (message.id, message.error, bytes(message.result)) == (7, "no", result)
+    [message] = Decoder(1 << 23).feed(b'{"method":"update2","params":%s,"id":null}' % result)
+    assert (message.id, message.error, message.method) == (None, None, "update2")

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from dfovsdb.errors import ConfigurationError, ConnectionLost
+from dfovsdb.ovsdb import transport as transport_module
 from dfovsdb.ovsdb.address import Address
 from dfovsdb.ovsdb.transport import Transport
+from dfovsdb.testing import wait_until
 from tests.waiting import DEADLINE
 
 # Connection strings.
@@ -325,8 +327,9 @@ def reading(other: socket.socket, size: int) -> Iterator[bytearray]:
 
 
 def test_what_the_socket_does_not_take_at_once_is_sent_later_in_order(
-    pair: tuple[Transport, socket.socket],
+    pair: tuple[Transport, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(transport_module, "_MOST_UNSENT", 1 << 30)
     transport, other = pair
     first, second = os.urandom(8 << 20), os.urandom(1 << 20)
     transport.send(first)
@@ -493,3 +496,65 @@ def test_a_new_connection_begins_without_a_pause(
                 other.sendall(b"x")
                 assert until(connecting, bool) == b"x"
     assert clock.slept == 0
+
+
+def test_a_server_that_does_not_read_is_left(pair: tuple[Transport, socket.socket]) -> None:
+    transport, _other = pair
+
+    def reply_without_end() -> None:
+        for _ in range(5000):
+            transport.send(b"x" * 60_000)
+            transport.wait(0)
+
+    with pytest.raises(ConnectionLost, match="the server does not read our replies"):
+        reply_without_end()
+    assert len(transport._unsent) < 2 << 20
+
+
+# Names that are looked up.
+
+
+@pytest.fixture
+def silent_name_servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """No name is found until the event is set; then all lead to 127.0.0.1."""
+    answers = threading.Event()
+    look_up = socket.getaddrinfo
+
+    def patient(host: str, port: int, *, type: int, flags: int = 0) -> Any:  # noqa: A002 - its name
+        if not flags & socket.AI_NUMERICHOST:
+            answers.wait(DEADLINE)
+            host = "127.0.0.1"
+        return look_up(host, port, type=type, flags=flags)
+
+    monkeypatch.setattr(socket, "getaddrinfo", patient)
+    yield answers
+    answers.set()
+
+
+def test_a_lookup_makes_nobody_wait(peer: Peer, silent_name_servers: threading.Event) -> None:
+    before = threading.active_count()
+    with Transport(Address.parse(f"tcp:db.invalid:{peer.port}")) as transport:
+        for _ in range(3):  # attempts
+            transport.open()
+            assert transport.wait(0) == b""
+            assert "the name db.invalid is still being looked up" in transport.silence
+            transport.close()
+            assert transport.silence == "no answer"
+        assert threading.active_count() == before + 1
+        transport.open()
+        silent_name_servers.set()
+        until(transport, lambda _: transport.ready)
+
+
+def test_a_lookup_that_ends_after_its_attempt_connects_nothing(
+    peer: Peer, silent_name_servers: threading.Event
+) -> None:
+    with Transport(Address.parse(f"tcp:db.invalid:{peer.port}")) as transport:
+        transport.open()
+        lookup = transport._lookup
+        assert lookup is not None
+        transport.close()
+        silent_name_servers.set()
+        wait_until(lambda: lookup.found is not None)
+        transport.wait(0.1)
+        assert transport._socket is None

@@ -1,0 +1,91 @@
+"""The log lines of the agent, written by a thread of their own.
+
+Standard error may be a pipe that nobody reads, or a logging driver that hangs. A thread that then
+writes a line waits without end. Here only this thread waits: the monitor, the sinks and the end of
+the agent go on, and what could not be written is counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Collection, Sequence
+
+from dfovsdb.logs import get_logger
+
+LIMIT = 10_000  #: lines that may wait
+PATIENCE = 1.0  #: seconds that a thread which may wait does so while LIMIT lines are waiting
+
+
+class LogWriter(logging.Handler):
+    """Hands each record to other handlers, on a thread of its own.
+
+    :param handlers: what writes.
+    :param hurried: names of threads that never wait for room.
+    """
+
+    def __init__(self, handlers: Sequence[logging.Handler], hurried: Collection[str] = ()) -> None:
+        super().__init__()
+        self._handlers = handlers
+        self._hurried = frozenset(hurried)
+        self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(LIMIT)
+        self._stuck = False  # nothing was written while somebody waited for PATIENCE
+        self._dropped = 0
+        self._lock = threading.Lock()  # of the two above
+        self._thread = threading.Thread(target=self._run, name="dfovsdb-log", daemon=True)
+        self._thread.start()
+
+    def createLock(self) -> None:  # noqa: N802 - its name in logging
+        """Have no lock: a thread that waits for room would keep others from dropping a line."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        hurried = self._stuck or threading.current_thread().name in self._hurried
+        try:
+            self._records.put(record, block=not hurried, timeout=PATIENCE)
+        except queue.Full:
+            with self._lock:
+                self._stuck = True
+                self._dropped += 1
+
+    def finish(self, timeout: float) -> bool:
+        """Wait until everything is written, and end; return whether it was.
+
+        :param timeout: seconds, for each of the two.
+        """
+        if self._thread.is_alive():
+            try:
+                self._records.put(None, timeout=timeout)
+            except queue.Full:
+                return False
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            record = self._records.get()
+            if record is None:
+                return
+            self._write(record)
+            with self._lock:
+                self._stuck = False
+                dropped, self._dropped = self._dropped, 0
+            if dropped:
+                # not through the logger, whose lines wait behind this one
+                self._write(
+                    get_logger(__name__).makeRecord(
+                        __name__,
+                        logging.WARNING,
+                        __file__,
+                        0,
+                        "%d log lines were dropped here, because the log could not be written",
+                        (dropped,),
+                        None,
+                    )
+                )
+
+    def _write(self, record: logging.LogRecord) -> None:
+        for handler in self._handlers:
+            if record.levelno >= handler.level:
+                handler.handle(record)

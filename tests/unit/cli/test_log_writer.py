@@ -1,0 +1,106 @@
+"""A log that cannot be written stops nobody."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from dfovsdb.cli import log_writer
+from dfovsdb.cli.log_writer import LogWriter
+from dfovsdb.testing import wait_until
+from tests.waiting import DEADLINE
+
+
+class Kept(logging.Handler):
+    """Writes when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.may = threading.Event()
+        self.may.set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.may.wait(DEADLINE)
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
+    monkeypatch.setattr(log_writer, "LIMIT", 5)
+    monkeypatch.setattr(log_writer, "PATIENCE", 0.01)
+    return Kept()
+
+
+@pytest.fixture
+def writer(kept: Kept) -> Iterator[LogWriter]:
+    writer = LogWriter([kept], hurried=["in-a-hurry"])
+    yield writer
+    kept.may.set()
+    writer.finish(DEADLINE)
+
+
+def logger_of(writer: LogWriter) -> logging.Logger:
+    logger = logging.getLogger("of this test")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.handlers = [writer]
+    return logger
+
+
+def test_lines_are_written_in_order(kept: Kept, writer: LogWriter) -> None:
+    logger = logger_of(writer)
+    for number in range(100):
+        logger.info("line %d", number)
+    assert writer.finish(DEADLINE)
+    assert kept.lines == [f"line {number}" for number in range(100)]
+
+
+def test_a_stuck_log_is_waited_for_once_and_says_how_much_it_missed(
+    kept: Kept, writer: LogWriter
+) -> None:
+    logger = logger_of(writer)
+    kept.may.clear()
+    logger.info("the first")
+    wait_until(lambda: writer._records.empty())  # its thread is stuck with it
+    for number in range(50):
+        logger.info("line %d", number)
+    assert writer._stuck
+    assert not writer.finish(0.01)
+    kept.may.set()
+    wait_until(lambda: not writer._stuck)
+    logger.info("the last")
+    assert writer.finish(DEADLINE)
+    written, said = kept.lines[:1], kept.lines[1]
+    assert written == ["the first"]
+    assert said == "45 log lines were dropped here, because the log could not be written"
+    assert kept.lines[2:] == [*(f"line {number}" for number in range(5)), "the last"]
+
+
+def test_a_hurried_thread_never_waits(
+    kept: Kept, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "PATIENCE", 10 * DEADLINE)
+    logger = logger_of(writer)
+    kept.may.clear()
+
+    def hurry() -> None:
+        for number in range(20):
+            logger.info("line %d", number)
+
+    thread = threading.Thread(target=hurry, name="in-a-hurry")
+    thread.start()
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+
+
+def test_each_handler_has_its_level(kept: Kept, writer: LogWriter) -> None:
+    kept.setLevel(logging.WARNING)
+    logger = logger_of(writer)
+    logger.info("no")
+    logger.warning("yes")
+    assert writer.finish(DEADLINE)
+    assert kept.lines == ["yes"]
