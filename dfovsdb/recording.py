@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -23,14 +23,15 @@ from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.chain import Chain
 from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.delivery.work_queue import Bell, Resync
-from dfovsdb.errors import ConfigurationError, ConnectionLost, ProtocolError
+from dfovsdb.errors import ConfigurationError, ConnectionLost
 from dfovsdb.logs import get_logger
-from dfovsdb.model import TABLE, PortEvent, SyncMarker
+from dfovsdb.model import TABLES, PortEvent, SyncMarker
 from dfovsdb.monitor.pipeline import Pipeline
 from dfovsdb.ovsdb.recorder import VERSION
 from dfovsdb.ovsdb.session import Session, Snapshot
 from dfovsdb.ovsdb.updates import ABSENT, ColumnType
 from dfovsdb.sinks.base import Sink
+from dfovsdb.text.escape import clean
 
 LOG = get_logger(__name__)
 
@@ -49,14 +50,12 @@ def replay(
     :raises ConfigurationError: the file cannot be read, or is not a recording.
     """
     with _open(file) as lines:
-        header = _json(file, lines.readline())
-        if header.get("recording") != VERSION:
-            raise ConfigurationError(f"{os.fspath(file)!r} is not a recording of this version")
+        header = _header(file, lines.readline())
         player = _Player(header, classifiers, resync)
         for number, line in enumerate(lines, start=2):
             try:
-                yield from player.play(_json(file, line))
-            except ProtocolError as error:
+                yield from player.play(_line(file, number, line))
+            except ConnectionLost as error:
                 LOG.warning("line %d: %s", number, error)
 
 
@@ -64,10 +63,10 @@ class _Player:
     """The session, the replica, the classifiers, and one worker that is driven step by step."""
 
     def __init__(
-        self, header: Mapping[str, Any], classifiers: Sequence[Classifier] | None, resync: Resync
+        self, header: _Header, classifiers: Sequence[Classifier] | None, resync: Resync
     ) -> None:
         chain = Chain(plugins.default_classifiers() if classifiers is None else classifiers)
-        columns = frozenset(header.get("columns", ()))
+        columns = frozenset(header.columns)
         missing = sorted(chain.extra_columns - columns)
         if missing:
             LOG.warning(
@@ -75,33 +74,36 @@ class _Player:
                 ", ".join(missing),
             )
         self._absent: dict[str, ColumnType] = dict.fromkeys(missing, ABSENT)
-        self._began = datetime.fromisoformat(header["time"])
+        self._began = header.time
         self._session = Session(
             0.0,
             extra_columns=columns,
-            tables=header.get("tables", (TABLE,)),
-            monitor=header.get("monitor", "auto"),
+            tables=header.tables,
+            monitor=header.monitor,
         )
         self._sink = _Told()
         dispatcher = Dispatcher(
-            {"replay": self._sink}, host=header["host"], resync=resync, queue_limit=1_000_000
+            {"replay": self._sink}, host=header.host, resync=resync, queue_limit=1_000_000
         )
         (self._worker,) = dispatcher.workers
         self._worker.queue.bell = _NobodyRings()
         self._pipeline = Pipeline(chain, dispatcher)
         self._worker.open()
 
-    def play(self, line: Mapping[str, Any]) -> Iterator[PortEvent | SyncMarker]:
-        """Yield the result of one line."""
-        now = float(line["t"])
-        if "begin" in line:
+    def play(self, line: _Line) -> Iterator[PortEvent | SyncMarker]:
+        """Yield the result of one line.
+
+        :raises ConnectionLost: what arrived ended the connection.
+        """
+        now = line.seconds
+        if line.what == "begin":
             self._session.next_step(now)
             self._session.connecting(now)
             self._session.begin(now)
-        elif "lost" in line:
-            self._session.lost(ConnectionLost(line["lost"]), now)
+        elif line.what == "lost":
+            self._session.lost(ConnectionLost(line.text), now)
         else:
-            data = line["data"].encode("utf-8", "surrogateescape")
+            data = line.text.encode("utf-8", "surrogateescape")
             for message in self._session.received(data, now):
                 if isinstance(message, Snapshot):
                     types = {**message.extra_columns, **self._absent}
@@ -155,14 +157,74 @@ def _open(file: str | os.PathLike[str]) -> Any:
         raise ConfigurationError(f"cannot read {os.fspath(file)!r}: {error.strerror}") from None
 
 
-def _json(file: str | os.PathLike[str], line: str) -> Mapping[str, Any]:
+class _Header(msgspec.Struct):
+    """The first line of a recording."""
+
+    recording: int
+    time: datetime
+    host: str
+    columns: tuple[str, ...] = ()
+    tables: tuple[Literal["Interface", "Port", "Bridge"], ...] = ("Interface",)
+    monitor: Literal["auto", "rfc7047"] = "auto"
+
+
+class _Line(NamedTuple):
+    """What happened, and so many seconds after the beginning."""
+
+    seconds: float
+    what: Literal["begin", "data", "lost"]
+    text: str
+
+
+def _header(file: str | os.PathLike[str], line: str) -> _Header:
+    value = _json(line)
+    if not isinstance(value, dict) or "recording" not in value:
+        raise _not_a_recording(file, line)
+    if value["recording"] != VERSION:
+        raise ConfigurationError(f"{os.fspath(file)!r} is not a recording of this version")
     try:
-        value = json.loads(line)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict) or not ("recording" in value or _KEYS & value.keys()):
-        raise ConfigurationError(f"{os.fspath(file)!r} is not a recording: {line!r:.60}")
-    return value
+        header = msgspec.convert(value, _Header)
+        for table, _, column in (name.rpartition(".") for name in header.columns):
+            if table not in ("", *TABLES) or not column:
+                raise ValueError(f"there is no column {table}.{column}")
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{os.fspath(file)!r} has a damaged first line: {clean(str(error), 200)}"
+        ) from None
+    if header.time.tzinfo is None:
+        header.time = header.time.replace(tzinfo=UTC)
+    return header
 
 
-_KEYS = {"begin", "data", "lost"}
+def _line(file: str | os.PathLike[str], number: int, line: str) -> _Line:
+    value = _json(line)
+    if isinstance(value, dict):
+        seconds = value.get("t")
+        for what in _KINDS:
+            text = value.get(what)
+            if (
+                (isinstance(text, str) or (what == "begin" and what in value))
+                and isinstance(seconds, int | float)
+                and 0 <= seconds <= _LONGEST
+            ):
+                return _Line(float(seconds), what, str(text))
+    if number == 2:
+        raise _not_a_recording(file, line)
+    raise ConfigurationError(
+        f"{os.fspath(file)!r} is damaged at line {number}: {clean(line.rstrip(), 60)!r}"
+    )
+
+
+def _json(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _not_a_recording(file: str | os.PathLike[str], line: str) -> ConfigurationError:
+    return ConfigurationError(f"{os.fspath(file)!r} is not a recording: {line!r:.60}")
+
+
+_KINDS: tuple[Literal["begin", "data", "lost"], ...] = ("begin", "data", "lost")
+_LONGEST = 1e9  # seconds of a recording

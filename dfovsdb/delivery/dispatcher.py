@@ -146,13 +146,16 @@ class Dispatcher:
             worker.queue.request_reopen()
 
     def attach(self, name: str, sink: Sink) -> Worker:
-        """Add a sink while running; it receives all ports in a first sync."""
+        """Add a sink while running; it receives all ports in a first sync.
+
+        :raises ConfigurationError: the instance is in use already.
+        """
         worker = self._worker(name, sink, SinkView())
+        worker.start()
         with self._lock:
             self._workers += (worker,)
-            if self._synced:
-                worker.queue.sync()
-        worker.start()
+            if self._synced and worker.queue.sync():
+                worker.queue.bell.ring()
         return worker
 
     def detach(self, worker: Worker) -> None:

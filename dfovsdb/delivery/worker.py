@@ -11,6 +11,7 @@ from dfovsdb.delivery.emitter import Emitter, selected
 from dfovsdb.delivery.guard import RETRY_MAX, Refused, SinkGuard, Stopped
 from dfovsdb.delivery.view import SinkView
 from dfovsdb.delivery.work_queue import FullUpdate, WorkQueue
+from dfovsdb.errors import ConfigurationError
 from dfovsdb.histogram import CALLS, Histogram
 from dfovsdb.logs import get_logger
 from dfovsdb.sinks.base import Sink, SinkContext
@@ -19,6 +20,10 @@ from dfovsdb.status import SinkStatus
 LOG = get_logger(__name__)
 
 MEND = 5.0  #: seconds between two attempts to write a view that the disk has refused
+
+
+_in_use: dict[int, Sink] = {}  # by id(), since a sink may be unhashable
+_lock = threading.Lock()
 
 
 class Worker:
@@ -75,6 +80,18 @@ class Worker:
         )
 
     def start(self) -> None:
+        """Start the thread.
+
+        :raises ConfigurationError: another worker has this instance of a sink; each sink is called
+            from one thread.
+        """
+        with _lock:
+            if id(self._sink) in _in_use:
+                raise ConfigurationError(
+                    f"sink {self.name}: this instance of {type(self._sink).__name__} is in use "
+                    "already, by this or another Monitor; make another instance"
+                )
+            _in_use[id(self._sink)] = self._sink
         self._thread.start()
 
     def join(self, timeout: float) -> bool:
@@ -111,6 +128,8 @@ class Worker:
         if self._guard.opened:
             self._guard.ask("close", self._sink.close)
         self._view.settle()
+        with _lock:
+            _in_use.pop(id(self._sink), None)
 
     def open(self) -> bool:
         """Open the sink, for as long as it takes; return False if it failed for good."""

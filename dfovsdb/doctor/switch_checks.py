@@ -142,6 +142,15 @@ def examine(case: Context, *, verify: bool = False) -> Iterator[Finding]:
         yield hopeless.finding
     except DfovsdbError as error:
         yield Finding("wrong", "connection", clean(str(error), 1000))
+    except Exception as error:  # noqa: BLE001 - no answer of any server may end the examination
+        yield Finding(
+            "wrong",
+            "connection",
+            "the server answers in a way that cannot be understood "
+            f"({type(error).__name__}: {clean(str(error), 300)})",
+            "check that this is the ovsdb-server of Open vSwitch, and not another program or a "
+            "proxy that changes what it sends",
+        )
     finally:
         case.monitor.stop()
 

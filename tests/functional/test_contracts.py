@@ -357,3 +357,16 @@ def test_an_event_says_what_changed(box: Sandbox) -> None:
     online, updated = sink.of("tap0")
     assert online.changed == {}
     assert updated.changed == {"ofport": (5, 7)}
+
+
+def test_one_instance_of_a_sink_has_one_monitor(ovsdb_sandbox: Sandbox) -> None:
+    sink = CaptureSink()
+    with Monitor(ovsdb_sandbox.connection, sinks=[sink]) as one:
+        other = Monitor(ovsdb_sandbox.connection, sinks={"a": CaptureSink(), "again": sink})
+        with pytest.raises(ConfigurationError, match="sink again: this instance of CaptureSink"):
+            other.start()
+        with pytest.raises(ConfigurationError, match="is in use already"):
+            one.attach("again", sink)
+        sink.wait_for_sync()
+    with Monitor(ovsdb_sandbox.connection, sinks=[sink]):  # free again
+        sink.wait_for_sync()

@@ -203,7 +203,7 @@ def test_another_file_is_no_recording(tmp_path: Path, text: str) -> None:
 def test_a_damaged_line_is_said(tmp_path: Path) -> None:
     file = tmp_path / "r"
     file.write_text(RECORDING.read_text()[:1000] + "\n")
-    with pytest.raises(ConfigurationError, match="is not a recording: "):
+    with pytest.raises(ConfigurationError, match="is damaged at line 6: "):
         list(replay(file))
 
 
@@ -233,3 +233,65 @@ def test_a_column_that_was_not_recorded_is_empty_and_harms_no_event() -> None:
     plainly = list(replay(RECORDING, classifiers=[MatchClassifier("any")]))
     assert list(replay(RECORDING, classifiers=[Mtu("any")])) == plainly
     assert plainly
+
+
+HEADER = {"recording": 1, "time": "2026-11-26T10:00:00+00:00", "host": "a"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (["[]"], "is not a recording: "),
+        (["{}"], "is not a recording: "),
+        (["[" * 100_000], "is not a recording: "),
+        (['{"recording": 99}'], "is not a recording of this version"),
+        (['{"recording": 1}'], "has a damaged first line: Object missing required field `time`"),
+        ([{**HEADER, "time": "now"}], "has a damaged first line: Invalid RFC3339"),
+        ([{**HEADER, "host": 7}], "has a damaged first line: Expected `str`, got `int`"),
+        ([{**HEADER, "columns": "mtu"}], "has a damaged first line: Expected `array`"),
+        ([{**HEADER, "columns": ["Q.mtu"]}], "has a damaged first line: there is no column Q.mtu"),
+        ([{**HEADER, "tables": ["Qos"]}], "has a damaged first line: Invalid enum value 'Qos'"),
+        ([{**HEADER, "monitor": "x"}], "has a damaged first line: Invalid enum value 'x'"),
+        ([HEADER, "nonsense"], "is not a recording: "),
+        ([HEADER, {"t": 0, "begin": 1}, {"t": "x", "data": ""}], "is damaged at line 3: "),
+        ([HEADER, {"t": 0, "begin": 1}, {"data": ""}], "is damaged at line 3: "),
+        ([HEADER, {"t": 0, "begin": 1}, {"t": 1, "data": 7}], "is damaged at line 3: "),
+        ([HEADER, {"t": 0, "begin": 1}, {"t": 1e300, "data": ""}], "is damaged at line 3: "),
+        ([HEADER, {"t": 0, "begin": 1}, {"t": -1, "lost": "x"}], "is damaged at line 3: "),
+        ([HEADER, {"t": 0, "begin": 1}, '{"t": NaN, "data": ""}'], "is damaged at line 3: "),
+        ([HEADER, {"t": 0, "begin": 1}, {"t": 1}], "is damaged at line 3: "),
+    ],
+)
+def test_an_odd_recording_is_one_line(
+    tmp_path: Path, lines: Sequence[str | dict[str, Any]], says: str
+) -> None:
+    file = tmp_path / "r"
+    file.write_text(
+        "".join(f"{one if isinstance(one, str) else json.dumps(one)}\n" for one in lines)
+    )
+    with pytest.raises(ConfigurationError) as raised:
+        list(replay(file, classifiers=[MatchClassifier("any")]))
+    assert says in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '{"id":null,"method":"monitor_canceled","params":[]}',
+        "nonsense",
+        "\udcff\udcfe",
+        '{"id":1,"error":null,"result":{"Interface":7}}',
+        '{"id":1,"error":"no","result":null}' * 3,
+        '{"id":1,"error":null,"result":{}}',
+    ],
+)
+def test_odd_bytes_in_a_recording_are_a_warning(
+    tmp_path: Path, data: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "r"
+    lines = [HEADER, {"t": 0, "begin": True}, {"t": 1, "data": data}, {"t": 2, "lost": "x"}]
+    file.write_text("".join(f"{json.dumps(one)}\n" for one in lines))
+    list(replay(file, classifiers=[MatchClassifier("any")]))
+    assert all(record.levelname == "WARNING" for record in caplog.records)
