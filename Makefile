@@ -15,8 +15,8 @@ help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
 	    while IFS='|' read -r target text; do printf '%-17s %s\n' "$$target" "$$text"; done
 
-run:  ## set up, then play a day of a host on a private Open vSwitch
-	@tools/python-env.sh run
+run:  ## set up, then play a day of a host on a private Open vSwitch (ARGS=--web: in a browser)
+	@tools/python-env.sh $(if $(findstring --web,$(ARGS)),web,run)
 	@tools/openvswitch.sh .venv/bin/dfovsdb demo $(ARGS)
 
 sandbox:  ## set up, then run a private Open vSwitch for experiments, until Ctrl-C
@@ -72,6 +72,7 @@ generate:  ## write the generated files under docs/: sample configuration, JSON 
 pictures:  ## take the pictures of docs/operating.md again, from real output of the commands
 	@tools/python-env.sh test
 	@tools/openvswitch.sh .venv/bin/python tools/pictures.py docs/pictures
+	@tools/openvswitch.sh .venv/bin/python tools/page_picture.py docs/pictures
 
 wheel:  ## set up, then build a wheel into dist/
 	@tools/python-env.sh run

@@ -142,12 +142,21 @@ DFOVSDB_OPTIONS: tuple[cfg.Opt, ...] = (
     ),
 )
 
-METRICS_OPTIONS: tuple[cfg.Opt, ...] = (
+HTTP_OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.StrOpt(
         "listen",
-        help="Address on which /metrics, /healthz, /readyz and /ports are served: HOST:PORT, "
-        "[IPv6]:PORT, or a PORT on 127.0.0.1. There is no authentication: use a loopback address "
-        "or a trusted network. Needs the extra dfovsdb[metrics]. If unset, nothing listens.",
+        deprecated_group="metrics",
+        help="Address on which the page, /metrics, /healthz, /readyz and /ports are served: "
+        "HOST:PORT, [IPv6]:PORT, or a PORT on 127.0.0.1. There is no authentication: use a "
+        "loopback address or a trusted network. Needs the extra dfovsdb[http]. If unset, nothing "
+        "listens.",
+    ),
+    cfg.ListOpt(
+        "hosts",
+        default=[],
+        help="Further names by which browsers and Prometheus may ask for this listener, such as "
+        "the DNS name of the host or of a reverse proxy. Requests for other names are refused; "
+        "the address of the listener, and localhost for a loopback address, are always accepted.",
     ),
 )
 
@@ -170,7 +179,7 @@ SINK_OPTIONS: tuple[cfg.Opt, ...] = (
 CORE_OPTIONS = {
     "ovsdb": OVSDB_OPTIONS,
     "dfovsdb": DFOVSDB_OPTIONS,
-    "metrics": METRICS_OPTIONS,
+    "http": HTTP_OPTIONS,
 }
 
 
@@ -214,6 +223,8 @@ def load(
         raise ConfigurationError(f"cannot read the configuration: {one_line(error)}") from None
     except cfg.Error as error:
         raise ConfigurationError(one_line(error)) from None
+    if (listen := os.environ.get("OS_METRICS__LISTEN")) is not None:  # its name before the page
+        conf.set_default("listen", listen, group="http")
     check(conf, CORE_OPTIONS)
     return conf
 

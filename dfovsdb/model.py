@@ -211,7 +211,7 @@ def port_of(
 
     :param last: the same port as it was known before.
     """
-    state, error = _state(interface)
+    state, error = state_of(interface)
     port = Port(
         uuid=interface.uuid,
         name=interface.name,
@@ -233,7 +233,7 @@ def port_of(
     return port if last is None else keep_known(last, port)
 
 
-def _state(interface: Interface) -> tuple[State, str | None]:
+def state_of(interface: Interface) -> tuple[State, str | None]:
     """Return the state of a row, and the error that goes with it."""
     ofport = interface.ofport
     if ofport is None:

@@ -97,18 +97,25 @@ def _known(conf: cfg.ConfigOpts) -> dict[str, set[str]]:
     return known
 
 
+#: Sections that were renamed, and are still read from files: the old name, and the present one.
+_RENAMED = {"metrics": "http"}
+
+
 def _of_section(
     section: str, options: Collection[str], known: Mapping[str, set[str]], conf: cfg.ConfigOpts
 ) -> Iterator[Unread]:
     if not options:  # as in the sample, where everything is commented out
         return
-    if _normal(section) not in known:
+    group = _RENAMED.get(_normal(section), _normal(section))
+    if group not in known:
         yield _no_section(section, known, conf)
         return
     for option in options:
-        if option not in known[_normal(section)]:
+        if option not in known[group]:
             text = f"there is no option [{section}] {option}"
-            yield Unread(text + did_you_mean(_near_option(_normal(section), option, known)), True)
+            yield Unread(text + did_you_mean(_near_option(group, option, known)), True)
+    if group != _normal(section):
+        yield Unread(f"section [{section}] is now called [{group}]; it is still read", False)
 
 
 def _of_environment(
@@ -117,6 +124,9 @@ def _of_environment(
     variables = {f"OS_{g}__{name}".upper() for g, names in known.items() for name in names}
     for variable in sorted(environment):
         if variable in variables:
+            continue
+        if variable == "OS_METRICS__LISTEN":
+            yield Unread(f"{variable} is now called OS_HTTP__LISTEN; it is still read", False)
             continue
         if not (parts := _VARIABLE.fullmatch(variable)):
             if meant := _with_one_underscore(variable, known):

@@ -15,6 +15,8 @@ from dfovsdb.text.escape import clean, did_you_mean
 if TYPE_CHECKING:
     from dfovsdb.model import Port
 
+OTHER = "other"  #: the kind of interfaces that no classifier claims, if they are requested
+
 
 def check_kinds(kinds: Iterable[str], offered: Sequence[str], asked: str) -> None:
     """Refuse a kind that no classifier offers.

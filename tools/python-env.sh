@@ -2,6 +2,7 @@
 # Make .venv/, the project's Python environment, or bring it up to date:
 #
 #   tools/python-env.sh run     the project, editable, and what it imports
+#   tools/python-env.sh web     the same, and what serves the page
 #   tools/python-env.sh test    the same, and what tests and linters need
 #   tools/python-env.sh bench   the project and its peers, in an environment of their own
 #
@@ -47,7 +48,7 @@ if [ -x $venv/bin/python ] && [ -f $stamp ]; then
     { read -r done_base && read -r done_content && read -r done_level; } <$stamp || true
 fi
 if [ "$base $content" = "$done_base $done_content" ]; then
-    case "$done_level" in "$level" | test) exit ;; esac
+    case "$done_level" in "$level" | test) exit ;; web) [ "$level" != run ] || exit 0 ;; esac
 fi
 
 { [ -w . ] && mkdir -p .cache && cp /dev/null $log; } 2>/dev/null || die "cannot write in $PWD"
@@ -100,7 +101,10 @@ pip_install() {
 if [ "$level" = test ]; then
     say "packages of requirements.txt and test-requirements.txt, dfovsdb (editable) -> $venv/"
     set -- -r test-requirements.txt \
-        -e '.[dragonflow,metrics,nats,oslo-messaging,tui,webhook]'
+        -e '.[dragonflow,http,nats,oslo-messaging,tui,webhook]'
+elif [ "$level" = web ]; then
+    say "packages of requirements.txt, dfovsdb[http] (editable) -> $venv/"
+    set -- -e '.[http]'
 elif [ "$level" = bench ]; then
     say "packages of requirements.txt and benchmarks/requirements.txt, dfovsdb (editable) -> $venv/"
     set -- -r benchmarks/requirements.txt -e .

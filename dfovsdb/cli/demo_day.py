@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -10,11 +11,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from dfovsdb.cli.web import LISTEN
 from dfovsdb.config import DEFAULT_CONNECTION
 from dfovsdb.errors import DfovsdbError
-from dfovsdb.model import Port, PortEvent, SyncMarker
+from dfovsdb.model import TABLES, Port, PortEvent, SyncMarker
 from dfovsdb.monitor import Monitor
 from dfovsdb.sinks.base import Sink
+from dfovsdb.telemetry import listen_address
 from dfovsdb.testing.sandbox import Sandbox, SandboxError
 from dfovsdb.text.escape import counted
 from dfovsdb.text.events import terminal_line
@@ -23,22 +26,32 @@ _WAIT = 20.0  # seconds for the effects of the switch to arrive
 _PORT = int(DEFAULT_CONNECTION.rpartition(":")[2])
 
 
-def play(*, pause: float, record: str | None = None) -> bool:
+def play(*, pause: float, record: str | None = None, web: bool = False) -> bool:
     """Play the day on standard output.
 
     :param pause: seconds between two scenes.
     :param record: file for a recording of the day.
+    :param web: serve the page too, and stay until Ctrl-C.
     :returns: whether the reported ports are the ports of the switch at the end.
     :raises SandboxError: Open vSwitch is not installed.
     """
     with _sandbox() as sandbox:
         screen = _Screen()
         options: dict[str, Any] = {"host": "demo", "record": record} if record else {}
-        with Monitor(sandbox.tcp_connection, sinks=[screen], **options) as monitor:
+        if web:
+            options |= {"host": "demo", "tables": TABLES}
+        monitor = Monitor(sandbox.tcp_connection, sinks=[screen], **options)
+        page = listen_address.web("--web")(LISTEN, monitor) if web else contextlib.nullcontext()
+        with monitor, page:
+            if web:
+                print(f"Open http://{LISTEN}/ in a browser; the day begins in 5 seconds.\n")
+                time.sleep(5)
             day = _Day(sandbox, monitor, screen, pause)
             day.play()
             settled = day.settles()
-        screen.summary(settled=settled)
+            screen.summary(settled=settled)
+            while web:
+                time.sleep(1)  # until Ctrl-C
         return settled
 
 

@@ -11,12 +11,23 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from dfovsdb.cli import doctor, history, new_plugin, plugins, ports, replay, run, sandbox, watch
+from dfovsdb.cli import (
+    doctor,
+    history,
+    new_plugin,
+    plugins,
+    ports,
+    replay,
+    run,
+    sandbox,
+    watch,
+    web,
+)
 from dfovsdb.cli.common import DONE, FAILED, WRONG_USE
 from dfovsdb.version import __version__
 
 #: In the order of the help.
-COMMANDS = (run, watch, replay, ports, doctor, history, plugins, new_plugin, sandbox)
+COMMANDS = (run, watch, replay, ports, doctor, history, web, plugins, new_plugin, sandbox)
 
 #: Options of the program itself, and whether they take a value.
 _OPTIONS = {"--config-file": "FILE", "--config-dir": "DIR", "--debug": ""}

@@ -172,8 +172,8 @@ def _web(conf: cfg.ConfigOpts, monitor: Monitor) -> contextlib.AbstractContextMa
     """Return the HTTP listener if it is configured; it binds its port before anything is
     started.
     """
-    if not conf.metrics.listen:
+    if not conf.http.listen:
         return contextlib.nullcontext()
     from dfovsdb.telemetry import listen_address
 
-    return listen_address.web()(conf.metrics.listen, monitor)
+    return listen_address.web()(conf.http.listen, monitor, conf.http.hosts)

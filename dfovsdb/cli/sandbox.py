@@ -27,6 +27,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Plays a day of a host on a private switch, and prints the events.",
     )
     parser.add_argument("--fast", action="store_true", help="without pauses between the scenes")
+    parser.add_argument(
+        "--web",
+        action="store_true",
+        help="show the day in a browser too, and stay until Ctrl-C (needs the extra "
+        "dfovsdb[http])",
+    )
     parser.set_defaults(command=demo)
 
 
@@ -47,4 +53,5 @@ def demo(args: argparse.Namespace) -> int:
     from dfovsdb.cli.demo_day import play
 
     common.log_to_stderr(args, logging.ERROR)
-    return common.DONE if play(pause=0 if args.fast else 0.7) else common.FAILED
+    pause = 0 if args.fast else 2.0 if args.web else 0.7
+    return common.DONE if play(pause=pause, web=args.web) else common.FAILED

@@ -24,8 +24,8 @@ def examine(conf: cfg.ConfigOpts) -> Iterator[Finding]:
     yield from sinks_can_be_built(conf)
     if conf.dfovsdb.state_dir:
         yield state_dir_is_usable(conf.dfovsdb.state_dir)
-    if conf.metrics.listen:
-        yield port_is_free(conf.metrics.listen)
+    if conf.http.listen:
+        yield port_is_free(conf.http.listen)
 
 
 def options_are_read(conf: cfg.ConfigOpts) -> Iterator[Finding]:
@@ -68,11 +68,11 @@ def state_dir_is_usable(state_dir: str) -> Finding:
 
 
 def port_is_free(listen: str) -> Finding:
-    """[metrics] can listen there, or dfovsdb already does: the running agent."""
+    """[http] can listen there, or dfovsdb already does: the running agent."""
     try:
         web()
         held = is_held_by_us(listen)
     except DfovsdbError as error:
         return Finding("wrong", "metrics", clean(str(error), 1000))
     text = "dfovsdb already listens there: probably the running agent" if held else "it is free"
-    return Finding("fine", "metrics", f"[metrics] listen = {clean(listen)}: {text}")
+    return Finding("fine", "metrics", f"[http] listen = {clean(listen)}: {text}")

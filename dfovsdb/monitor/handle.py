@@ -30,7 +30,7 @@ from dfovsdb.errors import (
     WaitTimeout,
 )
 from dfovsdb.logs import get_logger
-from dfovsdb.model import TABLE, TABLES, Port, PortEvent, SyncMarker
+from dfovsdb.model import TABLE, TABLES, Interface, Port, PortEvent, SyncMarker
 from dfovsdb.monitor.options import AnySink, MonitorOptions, checked
 from dfovsdb.monitor.outage_log import OutageLog
 from dfovsdb.monitor.pipeline import Pipeline
@@ -121,6 +121,8 @@ class Monitor:
         )
         self._pipeline = Pipeline(chain, self._dispatcher)
         self._chain = chain
+        self._host = host
+        self._tables = tables
         self._tls = tls
         self._transport: Transport | None = None
         self._stop_timeout: float = values["stop_timeout"]
@@ -288,6 +290,16 @@ class Monitor:
         return str(self._address)
 
     @property
+    def host(self) -> str:
+        """Return the name of this host in events."""
+        return self._host
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """Return the tables that are read."""
+        return self._tables
+
+    @property
     def condition(self) -> str:
         """Return the state of the connection in one line: `synced`, or what is waited for."""
         if self._died is not None:
@@ -432,6 +444,10 @@ class Monitor:
         disconnected.
         """
         return self._dispatcher.ports()
+
+    def rows(self) -> list[Interface]:
+        """Return all rows of the table, whether or not a classifier claims them."""
+        return self._pipeline.interfaces()
 
     @property
     def alive(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dfovsdb.classifiers.chain import Chain
 from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.delivery.work_queue import Fact
-from dfovsdb.model import RowDelta
+from dfovsdb.model import Interface, RowDelta
 from dfovsdb.ovsdb.replica import Replica
 from dfovsdb.ovsdb.session import Changes, Snapshot
 
@@ -27,6 +27,10 @@ class Pipeline:
     def rows(self) -> int:
         """Return how many rows the replica has."""
         return len(self._table.rows)
+
+    def interfaces(self) -> list[Interface]:
+        """Return all rows; from any thread."""
+        return list(self._table.rows.values())
 
     def apply(self, message: Snapshot | Changes) -> None:
         """Apply a message and publish its facts; a snapshot starts a sync of every sink.

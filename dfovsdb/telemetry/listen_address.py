@@ -1,4 +1,4 @@
-"""Where [metrics] listens: how that is written, and whether it can be had. Serves nothing."""
+"""Where [http] listens: how that is written, and whether it can be had. Serves nothing."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 SERVER = "dfovsdb"  #: by which one of us is known in its answers
 
+_LIBRARIES = ("prometheus_client", "starlette", "uvicorn")
 _LOOPBACK = "127.0.0.1"
 _ANSWER = 2.0  # seconds to wait for the listener to identify itself
 
 
-def web() -> type[Web]:
+def web(option: str = "[http] listen") -> type[Web]:
     """Return the listener, imported only if it is configured.
 
     :raises ConfigurationError: its library is not installed.
@@ -26,9 +27,9 @@ def web() -> type[Web]:
     try:
         from dfovsdb.telemetry.http_server import Web
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "prometheus_client":
+        if (error.name or "").partition(".")[0] not in _LIBRARIES:
             raise
-        raise needs_extra("[metrics] listen", "metrics") from None
+        raise needs_extra(option, "http") from None
     return Web
 
 
@@ -40,18 +41,18 @@ def address(listen: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
     host, _, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or _LOOPBACK
     if not (port.isascii() and port.isdigit() and int(port) <= 0xFFFF):
-        raise ConfigurationError(f"[metrics] listen = {listen}: use HOST:PORT, or a PORT")
+        raise ConfigurationError(f"[http] listen = {listen}: use HOST:PORT, or a PORT")
     try:
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"[metrics] listen = {listen}: {reason}") from None
+        raise ConfigurationError(f"[http] listen = {listen}: {reason}") from None
     return found[0][0], (host, int(port))
 
 
 def cannot(listen: str, error: OSError) -> ConfigurationError:
     """Return the error to raise if the address cannot be listened on."""
-    text = f"[metrics] listen = {listen}: {error.strerror}"
+    text = f"[http] listen = {listen}: {error.strerror}"
     if error.errno == errno.EADDRINUSE:
         text += f"; run `ss -ltnp 'sport = :{address(listen)[1][1]}'` to see which process uses it"
     return ConfigurationError(text)

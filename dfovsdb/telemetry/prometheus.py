@@ -7,7 +7,8 @@ begins at 0, so that the first event of a kind is an increase.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -22,7 +23,8 @@ from prometheus_client.registry import Collector
 
 from dfovsdb.errors import LossReason
 from dfovsdb.histogram import Histogram, HistogramCounts
-from dfovsdb.model import Action, State
+from dfovsdb.model import Action, Interface, Port, State, state_of
+from dfovsdb.monitor import Monitor
 from dfovsdb.status import SinkStatus, Status
 from dfovsdb.telemetry.event_counter import EventCounter
 from dfovsdb.version import __version__
@@ -31,13 +33,12 @@ from dfovsdb.version import __version__
 class Metrics:
     """All metrics of one monitor and of this process.
 
-    :param status: returns the status of the monitor.
     :param observer: attached to the monitor.
     """
 
-    def __init__(self, status: Callable[[], Status], observer: EventCounter) -> None:
+    def __init__(self, monitor: Monitor, observer: EventCounter) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Collector(status, observer))
+        self._registry.register(_Collector(monitor, observer))
         ProcessCollector(registry=self._registry)
 
     def text(self) -> bytes:
@@ -46,18 +47,19 @@ class Metrics:
 
 
 class _Collector(Collector):
-    def __init__(self, status: Callable[[], Status], observer: EventCounter) -> None:
-        self._status = status
+    def __init__(self, monitor: Monitor, observer: EventCounter) -> None:
+        self._monitor = monitor
         self._observer = observer
 
     def describe(self) -> list[Metric]:
         return []  # so that registering collects nothing
 
     def collect(self) -> Iterator[Metric]:
-        status = self._status()
+        status = self._monitor.status()
         yield InfoMetricFamily("dfovsdb", "Version of dfovsdb.", {"version": __version__})
         yield from _connection(status)
         yield from _ports(status)
+        yield from _switch(self._monitor.rows(), self._monitor.ports().values())
         yield from _sinks(status)
         never = dict.fromkeys(itertools.product(get_args(Action), status.kinds), 0)
         yield _counter(
@@ -124,6 +126,42 @@ def _ports(status: Status) -> Iterator[Metric]:
         ("kind",),
         {(kind,): status.classifier_errors.get(kind, 0) for kind in status.kinds},
     )
+
+
+def _switch(rows: Sequence[Interface], ports: Collection[Port]) -> Iterator[Metric]:
+    """Yield what is true of all rows, and of the VIFs."""
+    interfaces = GaugeMetricFamily(
+        "dfovsdb_interfaces", "Rows of the Interface table by state.", None, ("state",)
+    )
+    states = Counter(state_of(row)[0] for row in rows)
+    for state in get_args(State):
+        interfaces.add_metric((state,), states[state])
+    yield interfaces
+    vifs = Counter(vif for port in ports if (vif := _own_vif(port)))
+    yield GaugeMetricFamily(
+        "dfovsdb_duplicate_vifs",
+        "VIFs (iface-id) that more than one interface has as its own.",
+        sum(count > 1 for count in vifs.values()),
+    )
+    under_ovn = any(port.attributes.get("ovn_installed") is not None for port in ports)
+    yield GaugeMetricFamily(
+        "dfovsdb_ports_waiting_for_ovn",
+        "Ports of VIFs that are ready, but not marked ovn-installed, on a switch that OVN uses.",
+        sum(under_ovn and _waits_for_ovn(port) for port in ports),
+    )
+
+
+def _waits_for_ovn(port: Port) -> bool:
+    installed = port.attributes.get("ovn_installed") == "true"
+    return port.state == "ready" and not installed and _own_vif(port) is not None
+
+
+def _own_vif(port: Port) -> str | None:
+    """Return the VIF whose own interface a port is: not the patch of a trunk, nor a second row."""
+    if port.type == "patch" or port.attributes.get("twin"):
+        return None
+    vif = port.attributes.get("iface_id")
+    return vif if isinstance(vif, str) else None
 
 
 class _Fact(NamedTuple):

@@ -369,7 +369,7 @@ def test_what_the_start_would_refuse_is_told_before_it(tmp_path: Path) -> None:
             "[dfovsdb]",
             "sinks = jsonl",
             f"state_dir = {tmp_path}/state",
-            "[metrics]",
+            "[http]",
             f"listen = {port}",
             "[sink_jsonl]",
             f"path = {tmp_path}/out/events",
@@ -394,7 +394,7 @@ def test_what_the_start_would_take_is_fine_and_nothing_is_made(tmp_path: Path) -
         "[dfovsdb]",
         "sinks = log, jsonl",
         f"state_dir = {folder}",
-        "[metrics]",
+        "[http]",
         "listen = 0",
         "[sink_jsonl]",
         f"path = {folder}/events",
@@ -413,7 +413,7 @@ def test_what_the_start_would_take_is_fine_and_nothing_is_made(tmp_path: Path) -
 def test_the_port_of_the_agent_that_runs_is_not_wrong(tmp_path: Path) -> None:
     with Monitor(f"unix:{tmp_path}/nobody") as monitor, Web("0", monitor) as web:
         listen = web.url.rpartition(":")[2]
-        metrics = start_points("[metrics]", f"listen = {listen}", tmp_path=tmp_path)[-1]
+        metrics = start_points("[http]", f"listen = {listen}", tmp_path=tmp_path)[-1]
     assert metrics.level == "fine"
     assert metrics.words.endswith("dfovsdb already listens there: probably the running agent")
 

@@ -137,10 +137,10 @@ def test_upgrading_and_going_back_change_what_is_installed(tmp_path: Path) -> No
         (version,) = re.findall(r"^Version: (.*)$", shown, re.MULTILINE)
         return str(version)
 
-    assert run(command("'dfovsdb[metrics]==")) == "0.1.0"
+    assert run(command("'dfovsdb[http]==")) == "0.1.0"
     assert run(command("pip install --no-index")) == "0.1.0"  # nothing happens, as the page says
     assert run(command("pip install --upgrade")) == "0.1.0.post2"
-    assert run(command("'dfovsdb[metrics]==")) == "0.1.0"
+    assert run(command("'dfovsdb[http]==")) == "0.1.0"
 
 
 @otheruser.needs_root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -11,7 +12,7 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -21,8 +22,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dfovsdb import Monitor, PortEvent, Sink, SinkUnavailable
 from dfovsdb.errors import ConfigurationError, LossReason
+from dfovsdb.telemetry import http_server
 from dfovsdb.telemetry.http_server import Web
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
+from tests.functional.helpers import insert
 from tests.waiting import DEADLINE
 
 ROOT = Path(__file__).parents[2]
@@ -127,7 +130,7 @@ def test_metrics_follow_what_happens(ovs_sandbox: Sandbox, watched: Watched) -> 
 
 
 def test_head_is_answered_without_a_body(watched: Watched) -> None:
-    for path in ("/healthz", "/metrics", "/ports", "/nosuch"):
+    for path in ("/", "/healthz", "/metrics", "/ports", "/events", "/nosuch"):
         request = urllib.request.Request(watched.web.url + path, method="HEAD")
         try:
             with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
@@ -138,22 +141,191 @@ def test_head_is_answered_without_a_body(watched: Watched) -> None:
         assert body == b""
 
 
-def test_a_client_that_says_nothing_and_many_at_once_harm_nobody(watched: Watched) -> None:
-    host, port = urllib.parse.urlsplit(watched.web.url).netloc.split(":")
-    silent = [socket.create_connection((host, int(port))) for _ in range(60)]
+def test_a_client_that_says_nothing_and_many_at_once_harm_nobody(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "CLIENTS", 20)
+    monkeypatch.setattr(http_server, "SLOWEST", 1.0)
+    silent = [connect(watched) for _ in range(60)]
     try:
-        # Those for whom there is no room are turned away at once.
+        for one in silent[:3]:
+            one.sendall(b"GET / HTTP/1.1\r\nX: ")  # and never the rest
+        # Those for whom there is no room are turned away at once, and the others in the end.
         closed: set[int] = set()
 
         def turned_away() -> bool:
             closed.update(n for n, one in enumerate(silent) if n not in closed and _ended(one))
-            return len(closed) >= 40
+            return len(closed) == 60
 
         wait_until(turned_away, DEADLINE)
     finally:
         for one in silent:
             one.close()
     wait_until(lambda: watched.get("/healthz")[0] == 200, DEADLINE)
+
+
+def test_a_client_that_drips_its_request_is_dropped(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "SLOWEST", 1.0)
+    client = connect(watched)
+    client.sendall(b"GET / HTTP/1.1\r\nX: ")
+
+    def is_dropped() -> bool:
+        with contextlib.suppress(OSError):
+            client.sendall(b"a")
+        return _ended(client)
+
+    wait_until(is_dropped)
+    client.close()
+
+
+def test_clients_that_do_not_read_cost_little_and_are_dropped(
+    ovs_sandbox: Sandbox, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ovs_sandbox.stop_vswitchd()
+    many = [("map", [["iface-id", f"{number:04000d}"]]) for number in range(2000)]
+    ovs_sandbox.transact(
+        *(
+            operation
+            for number, ids in enumerate(many)
+            for operation in insert(f"tap{number}", number, external_ids=list(ids))
+        )
+    )
+    wait_until(lambda: len(watched.get("/ports")[1]) > 8_000_000)
+    monkeypatch.setattr(http_server, "SLOWEST", 2.0)
+    before = watched.metrics()["process_resident_memory_bytes"]
+    clients = [connect(watched, buffer=4096) for _ in range(100)]
+    for one in clients:
+        one.sendall(b"GET /ports HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    wait_until(lambda: all(_is_reset(one) for one in clients))
+    grown = watched.metrics()["process_resident_memory_bytes"] - before
+    assert grown < 100 * 8_000_000 / 5
+    for one in clients:
+        one.close()
+
+
+def connect(watched: Watched, buffer: int = 0) -> socket.socket:
+    place = urllib.parse.urlsplit(watched.web.url)
+    client = socket.socket()
+    if buffer:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    client.connect((place.hostname, place.port))
+    return client
+
+
+def _is_reset(client: socket.socket) -> bool:
+    return bool(client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)) or not _has_peer(client)
+
+
+def _has_peer(client: socket.socket) -> bool:
+    try:
+        client.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("127.0.0.1:9", 200),
+        ("localhost", 200),
+        ("LOCALHOST.:1234", 200),
+        ("[::1]:80", 200),
+        ("proxy.example", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("", 403),
+        ("10.0.0.1", 403),
+    ],
+)
+def test_only_its_own_names_are_answered(tmp_path: Path, host: str, status: int) -> None:
+    monitor = Monitor(f"unix:{tmp_path}/nobody")
+    with monitor, Web("0", monitor, hosts=["proxy.example"]) as web:
+        request = urllib.request.Request(f"{web.url}/ports", headers={"Host": host})
+        try:
+            with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+                found, body = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                found, body = error.code, error.read()
+    assert found == status
+    if status == 403:
+        assert b"add the name to [http] hosts" in body
+
+
+def test_interfaces_of_no_kind_are_listed_where_asked(
+    ovs_sandbox: Sandbox, watched: Watched
+) -> None:
+    ovs_sandbox.vsctl("--no-wait", "add-port", "br-int", "nobodys")
+    watched.wait_for('dfovsdb_interfaces{state="failed"}', 1)
+
+    def names(query: str) -> list[str]:
+        return sorted(port["name"] for port in json.loads(watched.get(f"/ports{query}")[1]))
+
+    assert names("") == ["br-int"]
+    assert names("?all=1") == ["br-int", "nobodys"]
+    assert names("?all=1&kind=other") == ["nobodys"]
+    assert names("?all=0") == ["br-int"]
+
+
+def test_vifs_on_two_interfaces_and_those_that_ovn_has_left_are_counted(
+    ovs_sandbox: Sandbox, watched: Watched
+) -> None:
+    for name in ("tap0", "tap1", "tap2"):
+        add_vm(ovs_sandbox, name)
+    watched.wait_for('dfovsdb_ports{kind="vm",state="ready"}', 3)
+    assert watched.metrics()["dfovsdb_ports_waiting_for_ovn"] == 0  # OVN is not used here
+    ovs_sandbox.vsctl("set", "interface", "tap0", "external_ids:ovn-installed=true")
+    watched.wait_for("dfovsdb_ports_waiting_for_ovn", 2)
+    ovs_sandbox.vsctl("set", "interface", "tap2", "external_ids:iface-id=vif-tap1")
+    watched.wait_for("dfovsdb_duplicate_vifs", 1)
+
+
+def server_sent(watched: Watched, last_id: str = "") -> Generator[dict[str, str], None, None]:
+    """The events of /events, as they come."""
+    headers = {"Last-Event-ID": last_id} if last_id else {}
+    request = urllib.request.Request(f"{watched.web.url}/events", headers=headers)
+    with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+        event: dict[str, str] = {}
+        for line in answer:
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name:
+                event[name] = value
+            elif event:
+                yield event
+                event = {}
+
+
+def test_events_go_on_where_a_client_has_left_off(ovs_sandbox: Sandbox, watched: Watched) -> None:
+    stream = server_sent(watched)
+    first = next(stream)
+    assert first["event"] == "picture"
+    assert [port["name"] for port in json.loads(first["data"])] == ["br-int"]
+    status = json.loads(next(stream)["data"])
+    assert status["condition"] == "synced"
+    add_vm(ovs_sandbox, "tap0")
+    event = next(one for one in stream if one["event"] == "port")
+    assert json.loads(event["data"])["port"]["name"] == "tap0"
+    stream.close()
+    add_vm(ovs_sandbox, "tap1")
+    watched.wait_for('dfovsdb_events_total{action="online",kind="vm"}', 2)
+    resumed = server_sent(watched, event["id"])
+    numbers = []
+    for one in resumed:
+        if one["event"] != "port":
+            assert one["event"] == "status"
+            continue
+        numbers.append(int(one["id"].rpartition(":")[2]))
+        data = json.loads(one["data"])
+        if data["port"]["name"] == "tap1" and data["port"]["state"] == "ready":
+            break
+    after = int(event["id"].rpartition(":")[2])
+    assert numbers == list(range(after + 1, after + 1 + len(numbers)))
+    for unknown in ("x", "other:1", f"{event['id']}9", f"{event['id']}x"):
+        assert next(server_sent(watched, unknown))["event"] == "picture"
 
 
 def _ended(client: socket.socket) -> bool:
@@ -272,7 +444,8 @@ def test_every_metric_and_label_of_the_alerts_exists(watched: Watched) -> None:
     (group,) = yaml.safe_load(ALERTS.read_text())["groups"]
     assert len({rule["alert"] for rule in group["rules"]}) == len(group["rules"]) > 5
     for rule in group["rules"]:
-        assert rule.keys() - {"for"} == {"alert", "expr", "annotations"}
+        assert rule.keys() - {"for"} == {"alert", "expr", "labels", "annotations"}
+        assert rule["labels"].keys() == {"severity"}
         selected = re.sub(r'"[^"]*"|\[\w+\]', "", rule["expr"])
         names = set(re.findall(r"\b(?:up|dfovsdb_\w+)\b", selected))
         assert names
@@ -326,7 +499,7 @@ def test_a_port_in_use_is_one_line_and_status_2(tmp_path: Path) -> None:
         done = agent(tmp_path, f"listen = {port}")
     assert done.returncode == 2
     assert done.stderr == (
-        f"dfovsdb: [metrics] listen = {port}: Address already in use; "
+        f"dfovsdb: [http] listen = {port}: Address already in use; "
         f"run `ss -ltnp 'sport = :{port}'` to see which process uses it\n"
     )
 
@@ -335,9 +508,9 @@ def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:
     done = agent(tmp_path, "listen = 0", "sys.modules['prometheus_client'] = None; ")
     assert done.returncode == 2
     assert done.stderr == (
-        "dfovsdb: [metrics] listen needs an extra: install dfovsdb[metrics] "
-        "(pip install 'WHEEL[metrics]' where dfovsdb is from a wheel, "
-        ".venv/bin/pip install -e '.[metrics]' in a clone)\n"
+        "dfovsdb: [http] listen needs an extra: install dfovsdb[http] "
+        "(pip install 'WHEEL[http]' where dfovsdb is from a wheel, "
+        ".venv/bin/pip install -e '.[http]' in a clone)\n"
     )
 
 
@@ -353,7 +526,7 @@ def test_without_listen_nothing_of_it_is_imported() -> None:
 
 def agent(tmp_path: Path, text: str, before: str = "") -> subprocess.CompletedProcess[str]:
     file = tmp_path / "dfovsdb.conf"
-    file.write_text(f"[ovsdb]\nconnection = unix:{tmp_path}/nobody\n[metrics]\n{text}\n")
+    file.write_text(f"[ovsdb]\nconnection = unix:{tmp_path}/nobody\n[http]\n{text}\n")
     code = f"import sys; {before}from dfovsdb.cli import main; sys.exit(main())"
     return subprocess.run(
         [sys.executable, "-c", code, "--config-file", str(file), "run"],

@@ -79,11 +79,11 @@ def test_environment_variables_win_over_files(file: Path, monkeypatch: pytest.Mo
     file.write_text("[ovsdb]\nconnection = unix:/a\nmonitor = rfc7047\n")
     monkeypatch.setenv("OS_OVSDB__CONNECTION", "unix:/b")
     monkeypatch.setenv("OS_DFOVSDB__SINKS", "log, audit=jsonl")
-    monkeypatch.setenv("OS_METRICS__LISTEN", "9641")
+    monkeypatch.setenv("OS_HTTP__LISTEN", "9641")
     conf = config.load([str(file)])
     assert (conf.ovsdb.connection, conf.ovsdb.monitor) == ("unix:/b", "rfc7047")
     assert conf.dfovsdb.sinks == ["log", "audit=jsonl"]
-    assert conf.metrics.listen == "9641"
+    assert conf.http.listen == "9641"
 
 
 def test_a_bad_environment_variable_is_one_line(
@@ -146,7 +146,8 @@ def test_a_bad_value_names_its_option_in_one_line(
 
 def test_every_option_that_may_be_wrong_is_checked() -> None:
     """Those that cannot: any string and any list are read, and judged by who uses them."""
-    judged_later = {"connection", "classifiers", "sinks", "host", "state_dir", "listen", "tables"}
+    judged_later = {"connection", "classifiers", "sinks", "host", "state_dir", "listen", "hosts"}
+    judged_later |= {"tables"}
     judged_later |= {"ssl_key_file", "ssl_cert_file", "ssl_ca_cert_file"}
     checked = {
         "monitor",

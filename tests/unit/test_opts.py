@@ -69,7 +69,7 @@ def test_a_name_that_is_no_option_is_told_with_the_nearest(
 @pytest.mark.parametrize(
     "text",
     [
-        "[ovsdb]\nconnection = unix:/a\n[dfovsdb]\nhost = a\n[metrics]\nlisten = 1",
+        "[ovsdb]\nconnection = unix:/a\n[dfovsdb]\nhost = a\n[http]\nlisten = 1",
         "[Ovsdb]\nmonitor = auto",
         "[DEFAULT]\ndebug = true\nlog_file = /x\nuse_stderr = true\ndefault_log_levels = a=INFO",
         "[DEFAULT]\nlogfile = /x\nlogdir = /x",  # older names of oslo.log
@@ -167,7 +167,7 @@ def test_variables_that_are_read_and_those_of_other_programs_are_not_told(file: 
             "OS_OVSDB__CONNECTION",
             "OS_DFOVSDB__SINKS",
             "OS_SINK_EVENTS__PATH",
-            "OS_METRICS__LISTEN",
+            "OS_HTTP__LISTEN",
             "OS_OVSDB_USER",
             "OS_METRICS_DIR",
             "OS_CONNECTION",

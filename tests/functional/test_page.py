@@ -1,0 +1,279 @@
+"""The page in a real browser, beside a real switch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from dfovsdb import Monitor
+from dfovsdb.model import TABLES
+from dfovsdb.telemetry.http_server import Web
+from dfovsdb.testing import Sandbox, wait_until
+from tests.freeports import free_port
+from tests.functional.test_hostile import HOSTILE
+from tests.functional.test_odd_servers import requests
+from tests.waiting import DEADLINE
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium here: install package chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A page that follows a switch; what must never happen in it is kept."""
+
+    def __init__(self, browser: Browser, connection: str, port: int = 0) -> None:
+        self.port = port or free_port()
+        self.connection = connection
+        self.problems: list[str] = []
+        self._start()
+        self.page: Page = browser.new_page()
+        self.page.set_default_timeout(DEADLINE * 1000)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("console", self._said)
+        self.page.on("request", self._asked)
+        self.page.goto(self.web.url + "/")
+
+    def _start(self) -> None:
+        self.monitor = Monitor(self.connection, tables=TABLES, host="cmp-17", reconnect_max=1)
+        self.web = Web(str(self.port), self.monitor)
+        self.monitor.start()
+        self.web.__enter__()
+
+    def restart(self) -> None:
+        self.stop()
+        self._start()
+
+    def stop(self) -> None:
+        self.web.close()
+        self.monitor.stop()
+
+    def _said(self, message: Any) -> None:
+        # what the browser itself says of a server that is not there
+        if message.type == "error" and "net::ERR_" not in message.text:
+            self.problems.append(message.text)
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith((self.web.url + "/", "data:")):
+            self.problems.append(f"a request to {request.url}")
+
+    def ports(self) -> list[dict[str, Any]]:
+        with urllib.request.urlopen(self.web.url + "/ports", timeout=DEADLINE) as answer:
+            found: list[dict[str, Any]] = json.load(answer)
+        return found
+
+    def shown(self) -> dict[str, tuple[str, str]]:
+        """The rows of the table that are drawn: name to kind and state."""
+        rows = self.page.evaluate(
+            "[...document.querySelectorAll('.body .row')].filter(r => !r.hidden)"
+            ".map(r => [...r.children].map(c => c.textContent))"
+        )
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    def chips(self) -> list[str]:
+        names: list[str] = self.page.evaluate(
+            "[...document.querySelectorAll('.chip .name')].map(c => c.textContent)"
+        )
+        return sorted(names)
+
+    def equals_the_agent(self) -> bool:
+        ports = self.ports()
+        table = {port["name"]: (port["kind"], port["state"]) for port in ports}
+        return self.shown() == table and self.chips() == sorted(table)
+
+    def text(self, selector: str) -> str:
+        return self.page.text_content(selector) or ""
+
+
+class FakeSwitch:
+    """A server of so many rows that Open vSwitch would need minutes to make them."""
+
+    def __init__(self, rows: dict[str, dict[str, Any]]) -> None:
+        self._reply = {"Interface": {uuid: {"initial": row} for uuid, row in rows.items()}}
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._client: socket.socket | None = None
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def connection(self) -> str:
+        return f"tcp:127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._listener.close()
+        if self._client is not None:
+            self._client.close()
+
+    def _serve(self) -> None:
+        self._client, _ = self._listener.accept()
+        for request in requests(self._client):
+            result: Any = request["params"] if request["method"] == "echo" else self._reply
+            if request["method"] == "get_schema":
+                result = {"tables": {name: {"columns": {}} for name in TABLES}}
+            reply = {"id": request["id"], "result": result, "error": None}
+            self._client.sendall(json.dumps(reply).encode())
+
+    def update(self, rows: dict[str, Any]) -> None:
+        assert self._client is not None
+        params = ["dfovsdb", {"Interface": rows}]
+        notification = {"id": None, "method": "update2", "params": params}
+        self._client.sendall(json.dumps(notification).encode())
+
+
+@pytest.fixture
+def watched(browser: Browser, ovs_sandbox: Sandbox) -> Iterator[Watched]:
+    ovs_sandbox.add_bridge("br-int")
+    ovs_sandbox.add_bridge("br-tun")
+    it = Watched(browser, ovs_sandbox.connection)
+    yield it
+    it.page.close()
+    it.stop()
+    assert not it.problems
+
+
+def add(switch: Sandbox, bridge: str, name: str, *settings: str) -> None:
+    switch.vsctl("--no-wait", "add-port", bridge, name, "--", "set", "interface", name, *settings)
+
+
+def test_the_page_follows_the_switch(ovs_sandbox: Sandbox, watched: Watched) -> None:
+    switch = ovs_sandbox
+    for number in range(3):
+        add(switch, "br-int", f"tap{number}", "type=dummy", f"external_ids:iface-id=vif-{number}")
+    add(switch, "br-int", "to-tun", "type=patch", "options:peer=to-int")
+    add(switch, "br-tun", "to-int", "type=patch", "options:peer=to-tun")
+    add(switch, "br-tun", "vxlan1", "type=vxlan", "options:remote_ip=10.10.10.1")
+    add(switch, "br-int", "vhu-broken", "external_ids:iface-id=vif-broken")
+    wait_until(lambda: len(watched.ports()) == 9 and watched.equals_the_agent())
+    wait_until(lambda: watched.page.locator(".lines path.patch").count() == 1)
+    wait_until(lambda: watched.page.locator(".lines path.tunnel").count() == 1)
+    assert watched.text(".remotes li[data-remote='10.10.10.1']") == "10.10.10.1"
+    wait_until(lambda: "failed: 1" in watched.text("#counts"))
+    assert next(iter(watched.shown())) == "vhu-broken"  # failures first
+    assert watched.text("#host") == "cmp-17"
+    watched.page.click(".chip[data-label^='tap1,']")
+    assert "vif-1" in watched.text("#facts")
+    assert watched.page.url.endswith("#iface-id=vif-1")
+    switch.vsctl("del-port", "tap1")
+    wait_until(lambda: watched.text("#detail-title") == "tap1 (gone)")
+    wait_until(watched.equals_the_agent)
+    assert "offline" in watched.text("#history")
+    assert "offline vm tap1" in watched.text("#events li:first-child")
+
+
+def test_a_database_that_is_killed_and_an_agent_that_is_restarted_are_said(
+    ovs_sandbox: Sandbox, watched: Watched
+) -> None:
+    wait_until(watched.equals_the_agent)
+    ovs_sandbox.stop_database(kill=True)
+    wait_until(lambda: "waiting: " in watched.text("#condition"))
+    ovs_sandbox.start_database()
+    wait_until(lambda: ": synced" in watched.text("#condition"))
+    watched.stop()
+    wait_until(lambda: watched.page.is_visible("#banner"))
+    assert "The agent cannot be reached. What is shown is from" in watched.text("#banner")
+    add(ovs_sandbox, "br-int", "tap9", "type=dummy", "external_ids:iface-id=vif-9")
+    watched._start()
+    wait_until(lambda: not watched.page.is_visible("#banner"))
+    wait_until(lambda: "tap9" in watched.shown() and watched.equals_the_agent())
+
+
+def test_the_table_is_filtered(ovs_sandbox: Sandbox, watched: Watched) -> None:
+    for number in (10, 2):
+        add(
+            ovs_sandbox,
+            "br-int",
+            f"tap{number}",
+            "type=dummy",
+            f"external_ids:iface-id=vif-{number}",
+        )
+    wait_until(lambda: len(watched.shown()) == 4)
+    watched.page.fill("#filter-text", "VIF-")
+    wait_until(lambda: list(watched.shown()) == ["tap2", "tap10"])  # as a person would count
+    assert watched.text("#found") == "2 of 4 ports"
+    watched.page.fill("#filter-text", "")
+    watched.page.select_option("#filter-bridge", "br-tun")
+    wait_until(lambda: list(watched.shown()) == ["br-tun"])
+
+
+def test_hostile_names_are_text(ovs_sandbox: Sandbox, watched: Watched) -> None:
+    names = [
+        *(text for name, text in HOSTILE.items() if name != "a megabyte"),
+        "<img src=x onerror=alert(1)>",
+        "</script><script>document.title='owned'</script>",
+        "javascript:alert(1)",
+        "&lt;b&gt;",
+    ]
+    ovs_sandbox.stop_vswitchd()  # it would remove what it cannot make
+    for number, name in enumerate(names):
+        add(ovs_sandbox, "br-int", f"t{number}", f"external_ids:iface-id=vif-{number}")
+        quoted = json.dumps(name, ensure_ascii=False)
+        ovs_sandbox.vsctl("--no-wait", "set", "interface", f"t{number}", f"error={quoted}")
+        ovs_sandbox.vsctl(
+            "--no-wait", "set", "interface", f"t{number}", f"external_ids:iface-id={quoted}"
+        )
+    wait_until(lambda: len(watched.ports()) == len(names) + 2)
+    wait_until(lambda: watched.text("#found") == f"{len(names) + 2} ports")
+    watched.page.click(".chip[data-label^='t0,']")
+    text = watched.page.inner_text("body")
+    assert not {c for c in text if not c.isprintable() and c not in "\n\t"}
+    assert watched.page.title() == "cmp-17 - dfovsdb"
+    assert watched.page.locator("img, main script").count() == 0
+    assert "<img src=x" in text
+
+
+def test_ten_thousand_ports_and_a_storm_leave_it_responsive(browser: Browser) -> None:
+    rows = {
+        f"00000000-0000-4000-8000-{n:012d}": {
+            "name": f"tap{n}",
+            "type": "dummy",
+            "ofport": n + 1,
+            "external_ids": ["map", [["iface-id", f"vif-{n}"]]],
+        }
+        for n in range(10_000)
+    }
+    with FakeSwitch(rows) as switch:
+        watched = Watched(browser, switch.connection)
+        try:
+            wait_until(lambda: watched.text("#found") == "10000 ports")
+            assert watched.page.locator(".body .row").count() < 100
+            watched.page.evaluate("document.querySelector('.view').scrollTop = 200000")
+            wait_until(lambda: "tap7142" in watched.shown())
+            watched.page.evaluate(
+                "window.frames_ = []; let last = performance.now();"
+                "(function next(now) { window.frames_.push(now - last); last = now;"
+                " requestAnimationFrame(next); })(last)"
+            )
+            for number in range(300):
+                uuid = f"00000000-0000-4000-8000-{number:012d}"
+                switch.update({uuid: {"modify": {"ofport": 20_000 + number}}})
+                time.sleep(0.005)
+            wait_until(lambda: watched.text("#events li").count("tap") >= 1)
+            frames = sorted(watched.page.evaluate("window.frames_"))
+            assert frames[len(frames) // 2] < 200  # milliseconds, the median
+            assert not watched.problems
+        finally:
+            watched.page.close()
+            watched.stop()
