@@ -12,6 +12,7 @@ import glob
 import importlib.metadata
 import os
 import re
+import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -74,6 +75,50 @@ def unread(conf: cfg.ConfigOpts, environment: Mapping[str, str] = os.environ) ->
             for text, mistaken in _of_section(section, options, known, conf):
                 yield Unread(f"{file}: {text}", mistaken)
     yield from _of_environment(environment, known, conf)
+
+
+def exposed(conf: cfg.ConfigOpts) -> Iterator[str]:
+    """Yield what other users of the host, or other hosts, can read although it is a secret.
+
+    :raises ConfigurationError: an enabled plugin cannot be imported.
+    """
+    groups = {
+        **CORE_OPTIONS,
+        **CLASSIFIERS.groups(conf.dfovsdb.classifiers),
+        **SINKS.groups(conf.dfovsdb.sinks),
+    }
+    secrets: list[str] = []
+    for group, options in groups.items():
+        conf.register_opts(options, group=group)
+        for option in options:
+            try:
+                value = conf[group][option.dest]
+            except (cfg.Error, ValueError):
+                continue  # it is reported where the plugin is built
+            if value and option.secret:
+                secrets.append(f"[{group}] {option.dest}")
+            if value and _SECRET_FILE.fullmatch(option.dest) and _is_for_all(value):
+                yield f"[{group}] {option.dest} = {value}: every user can read it; chmod 0600"
+    for file in files(conf):
+        if secrets and _is_for_all(file):
+            yield f"{file} holds {secrets[0]}, and every user can read it; chmod 0640"
+    host = (conf.http.listen or "").rpartition(":")[0].strip("[]")
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - it is warned of
+        yield (
+            f"[http] listen = {conf.http.listen}: every host that can reach this one can read all "
+            "ports; name an address, such as 127.0.0.1"
+        )
+
+
+#: Options that name a file with a secret, as all of this package do.
+_SECRET_FILE = re.compile(r"\w*(?:secret|key|credentials|password|token)_file")
+
+
+def _is_for_all(path: str) -> bool:
+    try:
+        return bool(os.stat(path).st_mode & stat.S_IROTH)
+    except (OSError, ValueError, TypeError):
+        return False  # whoever needs it says so
 
 
 def _known(conf: cfg.ConfigOpts) -> dict[str, set[str]]:

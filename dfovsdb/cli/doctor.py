@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import logging
 
-from dfovsdb.cli import arguments, common
-from dfovsdb.cli.terminal import Terminal
-
-_COLOURS = {"wrong": "31", "note": "33", "fine": "32"}  # faults are shown first
+from dfovsdb.cli import arguments, common, findings
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -53,22 +49,6 @@ def doctor(args: argparse.Namespace) -> int:
         {**config.connection_options(conf), "tables": common.tables(args)},
         timeout=args.timeout,
     )
-    terminal = Terminal()
-    found = sorted(
-        itertools.chain(config_checks.examine(conf), examine(case, verify=args.verify)),
-        key=lambda finding: list(_COLOURS).index(finding.level),
-    )
-    wrong = sum(finding.level == "wrong" for finding in found)
-    if args.json:
-        for finding in found:
-            terminal.write_json(json.dumps(finding._asdict()).encode())
-        return common.FAILED if wrong else common.DONE
-    for level, subject, text, remedy in found:
-        if args.quiet and level == "fine":
-            continue
-        shown = f"\x1b[{_COLOURS[level]}m{level:<5}\x1b[0m" if terminal.colour else f"{level:<5}"
-        terminal.write(f"{shown}  {subject:<12}  {text}")
-        if remedy:
-            terminal.write(f"{'':<19}  -> {remedy}")
-    terminal.write(f"{wrong} wrong" if wrong else "nothing is wrong")
+    found = itertools.chain(config_checks.examine(conf), examine(case, verify=args.verify))
+    wrong = findings.show(found, as_json=args.json, quiet=args.quiet)
     return common.FAILED if wrong else common.DONE

@@ -39,24 +39,35 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "SIGTERM or SIGINT, and then drains them. SIGHUP reopens files; SIGUSR1 resends the "
         "full state.",
     )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="examine the configuration, as doctor does, and end without starting anything; the "
+        "status is 2 if the agent would not start with it",
+    )
     parser.set_defaults(command=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from oslo_log import log
 
+    from dfovsdb.cli.journal import JournalFormatter, is_journal
     from dfovsdb.cli.log_writer import LogWriter
     from dfovsdb.errors import ConfigurationError
     from dfovsdb.logs import escape
     from dfovsdb.monitor.handle import THREAD
 
     conf = common.configuration(args, logging_args=["--debug"] if args.debug else [])
+    if args.check:
+        return _check(conf)
     if not (conf.log_file or conf.log_dir or conf.use_journal):
         # oslo.log would use standard output, which is for events
         conf.set_default("use_stderr", True)
     log.setup(conf, "dfovsdb", __version__)
     root = logging.getLogger()
     for handler in root.handlers:
+        if is_journal(handler):
+            handler.setFormatter(JournalFormatter())
         escape(handler)
     # before any thread is started, because threads inherit it
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -84,7 +95,18 @@ def _run(conf: cfg.ConfigOpts) -> int:
     logger = get_logger(__name__)
     for words, _ in opts.unread(conf):
         logger.warning("configuration: %s", words)
+    for words in opts.exposed(conf):
+        logger.warning("configuration: %s", words)
     monitor = _monitor(conf)
+    logger.info(
+        "dfovsdb %s: connection %s, tables %s, sinks %s, state_dir %s, configuration %s",
+        __version__,
+        monitor.address,
+        ", ".join(monitor.tables),
+        ", ".join(conf.dfovsdb.sinks) or "none",
+        conf.dfovsdb.state_dir or "none",
+        ", ".join(opts.files(conf)) or "none",
+    )
     web = _web(conf, monitor)
     with monitor, web:
         systemd.notify("READY=1")
@@ -101,6 +123,13 @@ def _run(conf: cfg.ConfigOpts) -> int:
         "all events were delivered" if well else "some events were not delivered (see above)",
     )
     return common.DONE
+
+
+def _check(conf: cfg.ConfigOpts) -> int:
+    from dfovsdb.cli import findings
+    from dfovsdb.doctor import config_checks
+
+    return common.WRONG_USE if findings.show(config_checks.examine(conf)) else common.DONE
 
 
 def _serve(monitor: Monitor, logger: logging.Logger) -> str:

@@ -21,6 +21,8 @@ from dfovsdb.text.escape import clean
 def examine(conf: cfg.ConfigOpts) -> Iterator[Finding]:
     """Check what the start would refuse, and the names that it would warn about."""
     yield from options_are_read(conf)
+    yield from secrets_are_kept(conf)
+    yield from classifiers_can_be_built(conf)
     yield from sinks_can_be_built(conf)
     if conf.dfovsdb.state_dir:
         yield state_dir_is_usable(conf.dfovsdb.state_dir)
@@ -32,9 +34,8 @@ def options_are_read(conf: cfg.ConfigOpts) -> Iterator[Finding]:
     """Check that every name in the configuration has an effect."""
     try:
         names = list(opts.unread(conf))
-    except DfovsdbError as error:
-        yield Finding("wrong", "options", clean(str(error), 1000))
-        return
+    except DfovsdbError:
+        return  # a plugin cannot be imported: the checks below say so
     for text, mistaken in names:
         yield Finding("wrong" if mistaken else "note", "options", clean(text, 1000))
     if not names:
@@ -43,6 +44,24 @@ def options_are_read(conf: cfg.ConfigOpts) -> Iterator[Finding]:
             f"every name is known in {files}" if files else "no file is read; the defaults apply"
         )
         yield Finding("fine", "options", text)
+
+
+def secrets_are_kept(conf: cfg.ConfigOpts) -> Iterator[Finding]:
+    """Check that files with secrets are not readable for everybody."""
+    try:
+        exposed = list(opts.exposed(conf))
+    except DfovsdbError:
+        return  # options_are_read() has said so
+    for text in exposed:
+        yield Finding("note", "secrets", clean(text, 1000))
+
+
+def classifiers_can_be_built(conf: cfg.ConfigOpts) -> Iterator[Finding]:
+    """Check that the plugins are installed and accept their options."""
+    try:
+        plugins.CLASSIFIERS.build(conf.dfovsdb.classifiers, conf)
+    except DfovsdbError as error:
+        yield Finding("wrong", "classifiers", clean(str(error), 1000))
 
 
 def sinks_can_be_built(conf: cfg.ConfigOpts) -> Iterator[Finding]:

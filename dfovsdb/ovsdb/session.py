@@ -34,6 +34,10 @@ DATABASE = "Open_vSwitch"
 _MONITOR_ID = "dfovsdb"
 _PROBE_ID = "probe"
 
+QUICK = 0.2  #: seconds between attempts to reconnect at first
+QUICK_TRIES = 20  #: so many, before attempts back off
+_REFILL = 1.5  # seconds
+
 Step = Literal["connect", "disconnect"] | None
 
 
@@ -86,8 +90,9 @@ class Session:
         self._tables = tuple(tables)
         self._first_method: MonitorMethod = "monitor" if monitor == "rfc7047" else "monitor_cond"
         self._max_message_size = max_message_size
-        self._free_try_interval = reconnect_max
-        self._last_free_try: float | None = None
+        self._quick_tries = 0  # left, of those after a connection that had worked
+        self._pace = _Pace(now)
+        self._not_before = now  # the next attempt
         self._conversation: _Conversation | None = None
         self.last_heard: float | None = None  #: monotonic seconds
         #: connections and attempts that ended, by reason
@@ -100,6 +105,8 @@ class Session:
 
     def next_step(self, now: float) -> Step:
         """Return what the caller should do now; a probe that is due goes into `outgoing()`."""
+        if now < self._not_before:
+            return None
         step = self._fsm.run(_ms(now))
         if step == reconnect.PROBE and self._conversation:
             self._conversation.probe()
@@ -110,7 +117,7 @@ class Session:
     def timeout(self, now: float) -> float | None:
         """Return the seconds until `next_step()` must be called again, None for not at all."""
         timeout = self._fsm.timeout(_ms(now))
-        return None if timeout is None else timeout / 1000
+        return None if timeout is None else max(timeout / 1000, self._not_before - now)
 
     def connecting(self, now: float) -> None:
         """Record that a connection attempt has begun."""
@@ -159,19 +166,40 @@ class Session:
     def lost(self, error: ConnectionLost, now: float) -> None:
         """Record that the connection, or the attempt, has ended.
 
-        If it had worked, the next attempt is made at once (unless there was one just now, or the
-        server itself does not work); all others back off.
+        If it had worked, the next attempt is made at once, and further ones every QUICK seconds,
+        because a server that restarts is back soon; after QUICK_TRIES failures, or if the server
+        itself does not work, attempts back off. A server that comes and goes is followed each
+        time, with 60 attempts in a minute at most.
         """
         self.losses[error.reason] += 1
-        recently = (
-            self._last_free_try is not None and now - self._last_free_try < self._free_try_interval
-        )
-        at_once = self.synced and not isinstance(error, ProtocolError) and not recently
-        if at_once:
-            self._last_free_try = now
-        self._fsm.set_backoff_free_tries(2 if at_once else 0)
+        wait = QUICK
+        if isinstance(error, ProtocolError):
+            self._quick_tries = 0
+        elif self.synced:
+            self._quick_tries = QUICK_TRIES
+            wait = 0.0
+        elif self._quick_tries:
+            self._quick_tries -= 1
+        self._not_before = now
+        if self._quick_tries:
+            self._not_before += max(wait, self._pace.wait(now))
+        self._fsm.set_backoff_free_tries(2 if self._quick_tries else 0)  # 2: without a wait of it
         self._fsm.disconnected(_ms(now), 0)
         self._conversation = None
+
+
+class _Pace:
+    """Allows 20 quick attempts, and one more every 1.5 seconds: 60 in any minute."""
+
+    def __init__(self, now: float) -> None:
+        self._left = float(QUICK_TRIES)
+        self._at = now
+
+    def wait(self, now: float) -> float:
+        """Take one; return the seconds to wait for it."""
+        self._left = min(QUICK_TRIES, self._left + (now - self._at) / _REFILL) - 1
+        self._at = now
+        return max(0.0, -self._left * _REFILL)
 
 
 class _Conversation:

@@ -217,6 +217,58 @@ def test_an_agent_whose_log_nobody_reads_goes_on_and_ends(switch: Sandbox, tmp_p
         agent.stderr.close()
 
 
+def test_the_first_line_says_with_what_it_runs(
+    switch: Sandbox, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    conf = configuration(
+        tmp_path, switch.connection, "tables = Interface,Port\n[dfovsdb]\nsinks = a=log"
+    )
+    agent = command("--config-file", conf, "run")
+    agent.wait_for(lambda: agent.err)
+    assert (
+        agent.err[0]
+        .rstrip()
+        .endswith(
+            f"dfovsdb {dfovsdb.__version__}: connection {switch.connection}, tables Interface, "
+            f"Port, sinks a=log, state_dir none, configuration {conf}"
+        )
+    )
+
+
+def test_under_the_journal_lines_have_priorities_and_no_time(
+    switch: Sandbox, tmp_path: Path
+) -> None:
+    conf = configuration(tmp_path, switch.connection, "no_such = 1\n")
+    with (tmp_path / "journal").open("w+") as journal:
+        status = os.fstat(journal.fileno())
+        stream = f"{status.st_dev}:{status.st_ino}"
+        agent = subprocess.Popen(
+            [sys.executable, "-m", "dfovsdb", "--config-file", conf, "run"],
+            stderr=journal,
+            env=os.environ | {"JOURNAL_STREAM": stream},
+        )
+        try:
+            wait_until(lambda: "sync_finished" in Path(journal.name).read_text())
+        finally:
+            agent.terminate()
+            agent.wait(DEADLINE)
+        lines = Path(journal.name).read_text().splitlines()
+    assert lines[0].startswith("<4>dfovsdb.cli.run configuration: ")
+    assert all(re.match(r"<[46]>dfovsdb\.", line) for line in lines)
+
+
+def test_check_says_whether_the_agent_would_start(switch: Sandbox, tmp_path: Path) -> None:
+    conf = configuration(tmp_path, "unix:/nobody", "[dfovsdb]\nsinks = log\n")
+    done = run("--config-file", conf, "run", "--check")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "nothing is wrong"
+    conf = configuration(tmp_path, switch.connection, "[dfovsdb]\nsinks = lag\n")
+    done = run("--config-file", conf, "run", "--check")
+    assert done.returncode == 2
+    assert "lag" in done.stdout
+    assert done.stdout.splitlines()[-1] == "1 wrong"
+
+
 @pytest.mark.parametrize("command_name", ["run", "ports"])
 def test_a_configuration_that_cannot_be_read_is_one_line(
     tmp_path: Path, command_name: str

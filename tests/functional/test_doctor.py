@@ -353,7 +353,8 @@ def test_a_slip_of_the_pen_in_the_configuration_is_told(
         timeout=DEADLINE,
         check=False,
     )
-    assert done.stdout.startswith("wrong  options       sink 'nosuch' is not installed")
+    assert done.stdout.startswith("wrong  sinks         sink 'nosuch' is not installed")
+    assert done.stdout.count("nosuch") == 1
 
 
 def start_points(*settings: str, tmp_path: Path) -> list[Finding]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dfovsdb import config
+from dfovsdb import config, opts
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.opts import files, unread
 
@@ -185,3 +185,37 @@ def test_a_plugin_that_is_not_installed_is_named(file: Path) -> None:
     file.write_text("[dfovsdb]\nsinks = nosuch\n")
     with pytest.raises(ConfigurationError, match="sink 'nosuch' is not installed"):
         list(unread(config.load([str(file)]), {}))
+
+
+# Secrets that others can read.
+
+
+def test_files_with_secrets_that_all_can_read_are_named(tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.write_text("")
+    file = tmp_path / "dfovsdb.conf"
+    file.write_text(
+        f"[ovsdb]\nssl_key_file = {key}\n[dfovsdb]\nsinks = webhook\n"
+        f"[sink_webhook]\nurl = https://a/secret\nsecret_file = {tmp_path}/none\n"
+    )
+    conf = config.load([str(file)])
+    key.chmod(0o600)
+    file.chmod(0o640)
+    assert list(opts.exposed(conf)) == []
+    key.chmod(0o604)
+    file.chmod(0o644)
+    assert list(opts.exposed(conf)) == [
+        f"[ovsdb] ssl_key_file = {key}: every user can read it; chmod 0600",
+        f"{file} holds [sink_webhook] url, and every user can read it; chmod 0640",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("listen", "warned"),
+    [("9641", False), ("127.0.0.1:9641", False), ("0.0.0.0:9641", True), ("[::]:9641", True)],
+)
+def test_listening_on_every_address_is_said(tmp_path: Path, listen: str, warned: bool) -> None:
+    file = tmp_path / "dfovsdb.conf"
+    file.write_text(f"[http]\nlisten = {listen}\n")
+    said = list(opts.exposed(config.load([str(file)])))
+    assert [f"[http] listen = {listen}: every host" in line for line in said] == [True] * warned

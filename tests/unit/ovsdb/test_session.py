@@ -566,24 +566,45 @@ def test_the_backoff_follows_the_options() -> None:
     assert waits == [2, 4, 5, 5]
 
 
-def test_a_lost_connection_is_tried_again_at_once_and_then_with_backoff() -> None:
-    session = synced(0.0)
-    session.lost(ConnectionLost("closed"), 100.0)
-    assert not session.connected
-    assert wait_before_connect(session, 100.0) == 0
-    session.lost(ConnectionLost("refused"), 100.0)
-    assert wait_before_connect(session, 100.0) >= 1
-
-
-def test_a_connection_that_is_lost_again_and_again_backs_off() -> None:
-    session, waits = synced(0.0), []
-    for now in (10.0, 11.0, 30.0):
+def test_a_lost_connection_is_tried_again_at_once_then_quickly_and_then_with_backoff() -> None:
+    session, now, waits = synced(0.0), 100.0, []
+    for _ in range(25):
         session.lost(ConnectionLost("closed"), now)
+        assert not session.connected
         wait = wait_before_connect(session, now)
         waits.append(wait)
-        session.begin(now + wait)
-        reply(session, sent(session)[-1], result={}, now=now + wait)
-    assert [wait == 0 for wait in waits] == [True, False, True]
+        now += wait
+    assert waits[0] == 0
+    assert waits[1:20] == pytest.approx([0.2] * 19)
+    assert waits[20:24] == pytest.approx([1, 2, 4, 8])
+
+
+def test_a_server_that_comes_and_goes_is_followed_each_time() -> None:
+    session, waits = synced(0.0), []
+    for now in (10.0, 13.0, 16.0, 19.0):  # each time it is back 0.5 s later
+        session.lost(ConnectionLost("closed"), now)
+        tried = now
+        while tried < now + 0.5:
+            tried += wait_before_connect(session, tried)
+            if tried < now + 0.5:
+                session.lost(ConnectionLost("refused"), tried)
+        waits.append(tried - now - 0.5)
+        session.begin(tried)
+        reply(session, sent(session)[-1], result={}, now=tried)
+    assert max(waits) <= 0.2
+
+
+def test_a_server_that_ends_every_connection_is_asked_once_a_second_over_a_minute() -> None:
+    session, now, tries = synced(0.0), 0.0, []
+    while now < 300:
+        session.lost(ConnectionLost("closed"), now)
+        now += wait_before_connect(session, now)
+        tries.append(now)
+        session.begin(now)
+        reply(session, sent(session)[-1], result={}, now=now)
+    for begin in range(240):
+        assert sum(begin <= one < begin + 60 for one in tries) <= 61
+    assert len(tries) > 200
 
 
 def test_a_connection_that_never_brought_a_snapshot_backs_off() -> None:
