@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import IO, cast
@@ -18,8 +17,7 @@ import msgspec
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.json_v1 import from_json
 from dfovsdb.model import PortEvent
-
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+from dfovsdb.text.durations import seconds
 
 
 class History:
@@ -82,11 +80,12 @@ def moment(text: str) -> datetime:
 
     :raises ConfigurationError: it is neither.
     """
-    if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text):
-        try:
-            return datetime.now(UTC) - timedelta(seconds=float(found[1]) * _UNITS[found[2]])
-        except OverflowError:
-            return datetime.min.replace(tzinfo=UTC)
+    try:
+        return datetime.now(UTC) - timedelta(seconds=seconds(text))
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+    except ValueError:
+        pass  # it is no duration
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

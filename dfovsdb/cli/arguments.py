@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 
 OTHER = "other"  #: the kind of interfaces that no classifier claims, if they are requested
 
@@ -69,8 +68,20 @@ def add_all(parser: argparse.ArgumentParser) -> None:
 
 
 def seconds(text: str) -> float:
-    """Convert an argument: a finite number of seconds, not below 0."""
-    value = float(text)
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(text)
-    return value
+    """Convert an argument: a duration such as 30, 30s or 10m, in seconds."""
+    from dfovsdb.text.durations import seconds as parse
+
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_wide(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--wide", action="store_true", help="print every column, however wide the terminal is"
+    )
+
+
+def add_utc(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--utc", action="store_true", help="print times in UTC")

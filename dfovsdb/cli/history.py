@@ -42,6 +42,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="the life of the selected ports, the oldest event first, with the time between",
     )
+    arguments.add_utc(parser)
     parser.add_argument("--json", action="store_true", help="JSON version 1, one object a line")
     parser.set_defaults(command=history)
 
@@ -71,17 +72,17 @@ def history(args: argparse.Namespace) -> int:
             and (until is None or event.time <= until)
         )
 
-    terminal = Terminal()
+    terminal = Terminal(utc=args.utc)
     events = past.events(wanted, args.iface_id)
     if args.timeline:
         for event, waited in timeline(events):
-            terminal.write(timeline_line(event, waited, colour=terminal.colour))
+            terminal.write(timeline_line(event, waited, colour=terminal.colour, utc=args.utc))
     else:
         for event in reversed(events):
             if args.json:
                 terminal.write_json(to_json(event))
             else:
-                terminal.write(past_line(event, colour=terminal.colour))
+                terminal.write(past_line(event, colour=terminal.colour, utc=args.utc))
     if past.damaged and not args.json:
         terminal.write(f"{counted(past.damaged, 'line')} could not be read")
     return common.DONE

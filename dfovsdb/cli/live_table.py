@@ -5,12 +5,11 @@ This is the only module that imports rich. Time is an argument, in seconds that 
 
 from __future__ import annotations
 
-import heapq
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -20,6 +19,7 @@ from dfovsdb.model import Action, Port, PortEvent, SyncMarker
 from dfovsdb.sinks.base import Sink
 from dfovsdb.text.escape import clean, counted
 from dfovsdb.text.events import port_facts
+from dfovsdb.text.natural import natural
 
 MOMENT = 3.0  #: seconds for which a change is highlighted, and a departed port still shown
 _RATE_OVER = 10.0  # seconds
@@ -52,6 +52,8 @@ class LiveTable(Sink):
         self._rows: dict[str, _Row] = {}
         self._events: deque[float] = deque()
         self._syncing = False
+        self._first = 0  # the row at the top
+        self._order = 0  # of _ORDERS
 
     def emit(self, event: PortEvent) -> None:
         if not self._selection(event.port):
@@ -70,6 +72,23 @@ class LiveTable(Sink):
     def sync_finished(self, marker: SyncMarker) -> None:  # noqa: ARG002 - any
         self._syncing = False
 
+    def press(self, key: str, height: int) -> bool:
+        """Do what a key asks for; return False if it ends the table.
+
+        :param key: what the terminal sends: `q`, `s` for another order, or a key that scrolls.
+        :param height: lines of the terminal.
+        """
+        page = max(1, height - _AROUND)
+        if key in ("q", "Q"):
+            return False
+        if key in ("s", "S"):
+            self._order = (self._order + 1) % len(_ORDERS)
+        elif key in _KEYS:
+            step = _KEYS[key]
+            self._first += step // _PAGE * page if abs(step) == _PAGE else step
+        self._first = max(0, self._first)
+        return True
+
     def render(self, head: str, width: int, height: int) -> RenderableType:
         """Return what the terminal shows.
 
@@ -80,9 +99,20 @@ class LiveTable(Sink):
             self._forget(now)
             rows, events = list(self._rows.values()), len(self._events)
         there = [row.port for row in rows if row.action != "offline"]
-        shown = _those_that_fit(rows, max(1, height - _AROUND))
-        left = len(rows) - len(shown)
-        foot = f"and {left:,} more; those that changed last are shown" if left else ""
+        room = max(1, height - _AROUND)
+        self._first = min(self._first, max(0, len(rows) - room))
+        name, place = _ORDERS[self._order]
+        if len(rows) > room and place is _failures_first:
+
+            def place(row: _Row) -> tuple[Any, ...]:  # changes would not be seen otherwise
+                trouble, *rest = _failures_first(row)
+                return (trouble, now - row.changed >= MOMENT, *rest)
+
+        shown = sorted(rows, key=place)[self._first : self._first + room]
+        foot = f"by {name}; s sorts, arrows scroll, q quits"
+        if len(shown) < len(rows):
+            last = self._first + len(shown)
+            foot = f"{self._first + 1:,} to {last:,} of {len(rows):,}, {foot}"
         return Group(
             _line(head, "bold", width),
             _line(f"{_counts(there)}   {events / _RATE_OVER:.1f} events/s", "", width),
@@ -102,11 +132,41 @@ class LiveTable(Sink):
             del self._rows[uuid]
 
 
-def _those_that_fit(rows: list[_Row], number: int) -> list[_Row]:
-    """Return all ports in a stable order; if there are too many, those that changed last."""
-    if len(rows) > number:
-        rows = heapq.nlargest(number, rows, key=lambda row: (row.changed, row.port.uuid))
-    return sorted(rows, key=lambda row: (row.port.kind, row.port.name, row.port.uuid))
+def _by_kind(row: _Row) -> tuple[Any, ...]:
+    return (row.port.kind, natural(row.port.name), row.port.uuid)
+
+
+def _failures_first(row: _Row) -> tuple[Any, ...]:
+    return (row.port.state not in ("failed", "gone"), *_by_kind(row))
+
+
+def _by_name(row: _Row) -> tuple[Any, ...]:
+    return (natural(row.port.name), row.port.uuid)
+
+
+def _by_change(row: _Row) -> tuple[Any, ...]:
+    return (-row.changed, *_by_kind(row))
+
+
+#: What `s` goes through. All are stable, so that rows stay where they are.
+_ORDERS: tuple[tuple[str, Callable[[_Row], tuple[Any, ...]]], ...] = (
+    ("failures and kind", _failures_first),
+    ("name", _by_name),
+    ("last change", _by_change),
+)
+_PAGE = 1000  # lines, in _KEYS: as many as fit
+#: Keys that scroll, as terminals send them, by so many lines.
+_KEYS = {
+    "\x1b[A": -1,
+    "\x1bOA": -1,
+    "k": -1,
+    "\x1b[B": 1,
+    "\x1bOB": 1,
+    "j": 1,
+    "\x1b[5~": -_PAGE,
+    "\x1b[6~": _PAGE,
+    " ": _PAGE,
+}
 
 
 def _counts(ports: list[Port]) -> str:

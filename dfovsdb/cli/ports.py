@@ -23,6 +23,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     arguments.add_selection(parser)
     arguments.add_tables(parser)
     arguments.add_all(parser)
+    arguments.add_wide(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, one port on each line")
     parser.add_argument(
         "--timeout",
@@ -81,15 +82,16 @@ def _attribute(text: str) -> tuple[str, str]:
 def ports(args: argparse.Namespace) -> int:
     from dfovsdb.json_v1 import encode_port
     from dfovsdb.text.events import port_table
+    from dfovsdb.text.natural import natural
 
     common.log_to_stderr(args, logging.ERROR)
-    terminal = Terminal()
+    terminal = Terminal(wide=args.wide)
     with common.monitor(args, everything=args.all) as monitor:
         common.wait_answered(monitor, args.timeout)
         present = monitor.ports().values()
         unclaimed = monitor.status().rows - len(present)
     selected = sorted(
-        filter(common.selection(args), present), key=lambda port: (port.kind, port.name)
+        filter(common.selection(args), present), key=lambda port: (port.kind, natural(port.name))
     )
     if args.json:
         for port in selected:

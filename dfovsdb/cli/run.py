@@ -95,9 +95,8 @@ def _run(conf: cfg.ConfigOpts) -> int:
     logger = get_logger(__name__)
     for words, _ in opts.unread(conf):
         logger.warning("configuration: %s", words)
-    for words in opts.exposed(conf):
-        logger.warning("configuration: %s", words)
     monitor = _monitor(conf)
+    web = _web(conf, monitor)
     logger.info(
         "dfovsdb %s: connection %s, tables %s, sinks %s, state_dir %s, configuration %s",
         __version__,
@@ -107,7 +106,8 @@ def _run(conf: cfg.ConfigOpts) -> int:
         conf.dfovsdb.state_dir or "none",
         ", ".join(opts.files(conf)) or "none",
     )
-    web = _web(conf, monitor)
+    for words in opts.exposed(conf):
+        logger.warning("configuration: %s", words)
     with monitor, web:
         systemd.notify("READY=1")
         why = _serve(monitor, logger)

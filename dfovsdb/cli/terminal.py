@@ -12,13 +12,19 @@ if TYPE_CHECKING:
 
 
 class Terminal:
-    """Standard output, and how to write on it."""
+    """Standard output, and how to write on it.
 
-    def __init__(self) -> None:
+    :param wide: cut no line.
+    :param utc: show times in UTC.
+    """
+
+    def __init__(self, *, wide: bool = False, utc: bool = False) -> None:
+        self.utc = utc
+        self._day = ""  # of the last line
         self.here = sys.stdout.isatty()
         plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
         self.colour = self.here and not plain
-        self.width = shutil.get_terminal_size().columns if self.here else None
+        self.width = shutil.get_terminal_size().columns if self.here and not wide else None
         self._encoding = sys.stdout.encoding or "utf-8"
 
     def show(
@@ -27,12 +33,19 @@ class Terminal:
         """Write an event or a marker, as JSON or for people; `selected` as for terminal_line()."""
         from dfovsdb.json_v1 import to_json
         from dfovsdb.text.events import terminal_line
+        from dfovsdb.text.local_time import local
 
         if json:
             self.write_json(to_json(item))
         else:
+            day = local(item.time, utc=self.utc).strftime("%Y-%m-%d")
+            if day != self._day and self._day:
+                self.write(f"── {day} ──")
+            self._day = day
             self.write(
-                terminal_line(item, colour=self.colour, width=self.width, selected=selected)
+                terminal_line(
+                    item, colour=self.colour, width=self.width, selected=selected, utc=self.utc
+                )
             )
 
     def write(self, line: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import time
 
 from dfovsdb.cli import arguments, common
 from dfovsdb.cli.terminal import Terminal
@@ -40,6 +39,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     arguments.add_selection(parser)
     arguments.add_tables(parser)
     arguments.add_all(parser)
+    arguments.add_wide(parser)
+    arguments.add_utc(parser)
     parser.set_defaults(command=watch, ends_with_ctrl_c=True)
 
 
@@ -52,7 +53,7 @@ def watch(args: argparse.Namespace) -> int:
         return _live(args)
     conf = common.configuration(args)
     common.log_to_stderr(args, logging.WARNING)  # print at once what it waits for
-    terminal = Terminal()
+    terminal = Terminal(wide=args.wide, utc=args.utc)
     selection = common.selection(args)
     there: set[str] = set()  # number of selected ports, shown beside the number of all
     unclaimed = _Unclaimed()
@@ -83,6 +84,7 @@ _DRAWN_EVERY = 0.25  # seconds
 
 
 def _live(args: argparse.Namespace) -> int:
+    from dfovsdb.cli.keyboard import keys
     from dfovsdb.errors import ConfigurationError, needs_extra
 
     if args.json or args.once or args.timeout is not None:
@@ -106,8 +108,10 @@ def _live(args: argparse.Namespace) -> int:
     with (
         common.monitor(args, [board], everything=args.all) as monitor,
         Live(console=console, screen=True, auto_refresh=False) as live,
+        keys() as key,
     ):
         while True:
             head = f"{monitor.address}  {monitor.condition}"
             live.update(board.render(head, console.width, console.height), refresh=True)
-            time.sleep(_DRAWN_EVERY)
+            if not board.press(key(_DRAWN_EVERY), console.height):
+                return common.DONE

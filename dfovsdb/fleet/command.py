@@ -8,8 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dfovsdb.cli import arguments, common
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from dfovsdb.fleet.reader import Claim, Fleet, Host
     from dfovsdb.model import Port, PortEvent, SyncMarker
 
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _HOST = 15  # columns of a host's name beside an event
 
 
@@ -76,7 +74,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     watch.add_argument(
         "--since",
-        type=_duration,
+        type=arguments.seconds,
         metavar="TIME",
         help="begin so long ago, from the log: 90s, 10m, 2h, 1d",
     )
@@ -105,17 +103,6 @@ def _set(parser: argparse.ArgumentParser, answer: Any) -> None:
     what = "JSON version 1" if answer is _watch else "JSON"
     parser.add_argument("--json", action="store_true", help=f"{what}, one object a line")
     parser.set_defaults(command=_run, answer=answer)
-
-
-def _duration(text: str) -> float:
-    """Convert an argument to seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
-    if match is None:
-        raise ValueError(text)
-    return float(match[1]) * _UNITS[match[2]]
-
-
-_duration.__name__ = "time"  # argparse names it so where it refuses a value
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -186,6 +173,7 @@ async def _create(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) ->
 async def _where(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
     from dfovsdb.errors import DfovsdbError
     from dfovsdb.text.escape import clean
+    from dfovsdb.text.tables import table
 
     claims = await fleet.where(args.iface_id)
     if not claims:
@@ -201,27 +189,34 @@ async def _where(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> 
             )
     else:
         header = ("host", "agent", "vif", "state", "ofport", "kind", "name", "attributes")
-        for line in _table(header, [_claim_row(claim) for claim in claims]):
+        for line in table(header, [_claim_row(claim) for claim in claims], width=terminal.width):
             terminal.write(line)
 
 
 async def _ports(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
+    from dfovsdb.text.natural import natural
+    from dfovsdb.text.tables import table
+
     selection = common.selection(args)
     found: list[tuple[str, Port]] = []
     for host in args.host or [None]:
         found += [pair async for pair in fleet.ports(host) if selection(pair[1])]
-    found.sort(key=lambda pair: (pair[0], pair[1].kind, pair[1].name))
+    found.sort(key=lambda pair: (natural(pair[0]), pair[1].kind, natural(pair[1].name)))
     if args.json:
         for host, port in found:
             _write_json(terminal, host=host, port=port.facts())
         return
     header = ("host", "kind", "name", "state", "ofport", "attributes")
-    for line in _table(header, [_port_row(host, port) for host, port in found]):
+    for line in table(
+        header, [_port_row(host, port) for host, port in found], width=terminal.width
+    ):
         terminal.write(line)
     terminal.write(f"{len(found)} ports on {len({host for host, _ in found})} hosts")
 
 
 async def _hosts(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
+    from dfovsdb.text.tables import table
+
     hosts = await fleet.hosts()
     if args.json:
         for host in hosts:
@@ -238,7 +233,7 @@ async def _hosts(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> 
             )
         return
     header = ("host", "agent", "ports", "last heard", "version", "switch")
-    for line in _table(header, [_host_row(host) for host in hosts]):
+    for line in table(header, [_host_row(host) for host in hosts], width=terminal.width):
         terminal.write(line)
     stale = sum(host.heartbeat is None for host in hosts)
     total = sum(host.ports for host in hosts)
@@ -319,13 +314,6 @@ def _host_row(host: Host) -> Sequence[str]:
 
 def _agent(*, fresh: bool) -> str:
     return "fresh" if fresh else "stale"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
-        yield "  ".join(cells).rstrip()
 
 
 def _write_json(terminal: Terminal, **values: Any) -> None:

@@ -14,11 +14,14 @@ from typing import Any
 from dfovsdb.model import Port, PortEvent, SyncMarker, changes
 from dfovsdb.text.escape import clean, counted
 from dfovsdb.text.local_time import local
+from dfovsdb.text.tables import DIM, cut, painted, table
 
 _COLOURS = {"online": "32", "updated": "33", "offline": "31"}
-_DIM = "2"
 _STATES = {"ready": "0", "pending": "33", "failed": "31", "gone": "31"}
-_HEADER = ("kind", "name", "bridge", "state", "ofport", "link", "mac")
+_HEADER = ("kind", "name", "bridge", "state", "ofport", "link", "mac", "attributes")
+_GIVES_WAY = ("mac", "ofport", "bridge", "kind")  # in this order, where the terminal is narrow
+#: What tells a person which port it is: shown first among the attributes.
+_IDENTITY = ("pod", "namespace", "iface_id", "remote_ip", "peer")
 _RULE = 76  # columns of a rule
 _AMBIGUOUS = frozenset(' ="')
 
@@ -41,6 +44,7 @@ def terminal_line(
     colour: bool = False,
     width: int | None = None,
     selected: int | None = None,
+    utc: bool = False,
 ) -> str:
     """Return a line for people: aligned, coloured; a rule where a sync begins and ends.
 
@@ -54,31 +58,40 @@ def terminal_line(
         )
         title = f"── {item.origin} sync {text} "
         rule = min(width or _RULE, _RULE)
-        return _painted(title + "─" * max(0, rule - len(title)), _DIM, colour=colour)
+        return painted(title + "─" * max(0, rule - len(title)), DIM, colour=colour)
     port = item.port
-    time = local(item.time).strftime("%H:%M:%S")
+    time = local(item.time, utc=utc).strftime("%H:%M:%S")
     facts = f"{clean(port.kind):<6}  {_value(port.name):<15}  {_details(item)}".rstrip()
     left = len(facts) if width is None else width - len(f"{time}  {item.action:<7}  ")
     if len(facts) > left:
         facts = facts[: max(0, left - 1)] + "…"
     return (
-        f"{_painted(time, _DIM, colour=colour)}  "
-        f"{_painted(f'{item.action:<7}', _COLOURS[item.action], colour=colour)}  {facts}"
+        f"{painted(time, DIM, colour=colour)}  "
+        f"{painted(f'{item.action:<7}', _colour(item), colour=colour)}  {facts}"
     )
 
 
-def past_line(event: PortEvent, *, colour: bool = False) -> str:
+def past_line(event: PortEvent, *, colour: bool = False, utc: bool = False) -> str:
     """Return a line of the past: with the date, and the host where that is known."""
-    time = local(event.time).strftime("%Y-%m-%d %H:%M:%S")
+    time = local(event.time, utc=utc).strftime("%Y-%m-%d %H:%M:%S")
     facts = f"{clean(event.port.kind):<6}  {_value(event.port.name):<15}  {_details(event)}"
-    action = _painted(f"{event.action:<7}", _COLOURS[event.action], colour=colour)
-    return f"{_painted(time, _DIM, colour=colour)}  {action}  {facts.rstrip()}"
+    action = painted(f"{event.action:<7}", _colour(event), colour=colour)
+    return f"{painted(time, DIM, colour=colour)}  {action}  {facts.rstrip()}"
 
 
-def timeline_line(event: PortEvent, waited: timedelta | None, *, colour: bool = False) -> str:
+def _colour(event: PortEvent) -> str:
+    """Return the colour of an action: no port that has failed is green."""
+    if event.action != "offline" and event.port.state in ("failed", "gone"):
+        return _STATES[event.port.state]
+    return _COLOURS[event.action]
+
+
+def timeline_line(
+    event: PortEvent, waited: timedelta | None, *, colour: bool = False, utc: bool = False
+) -> str:
     """Return the same, with the time that has passed since the event before it."""
     after = "" if waited is None else f"+{waited.total_seconds():,.1f} s"
-    return f"{after:>14}  {past_line(event, colour=colour)}"
+    return f"{after:>14}  {past_line(event, colour=colour, utc=utc)}"
 
 
 def port_table(
@@ -88,22 +101,24 @@ def port_table(
 
     :param width: columns of the terminal, at which a line ends with `…`; None cuts nothing.
     """
-    rows = [_row(port) for port in ports]
-    widths = [
-        max(map(len, column)) for column in zip(_HEADER, *(row[:-1] for row in rows), strict=True)
-    ]
-    yield _painted(_aligned((*_HEADER, "attributes"), widths, width), _DIM, colour=colour)
-    for port, row in zip(ports, rows, strict=True):
-        yield _painted(_aligned(row, widths, width), _STATES[port.state], colour=colour)
+    yield from table(
+        _HEADER,
+        [_row(port) for port in ports],
+        width=width,
+        gives_way=_GIVES_WAY,
+        last=max((len(" ".join(_identity(port))) for port in ports), default=0),
+        colour=colour,
+        styles=[_STATES[port.state] for port in ports],
+    )
     kinds = Counter(port.kind for port in ports)
     counts = ", ".join(f"{clean(kind)} {kinds[kind]}" for kind in sorted(kinds))
     total = counted(len(ports), "port") + (f": {counts}" if counts else "")
-    yield _painted(_cut(total, width), _DIM, colour=colour)
+    yield painted(cut(total, width), DIM, colour=colour)
 
 
 def port_facts(port: Port) -> str:
-    """Return what has no column of its own in a table: why a port failed, and its attributes."""
-    return " ".join([*_error(port), *_place(port), *_attributes(port)])
+    """Return what has no column of its own in a table: who it is, why it failed, attributes."""
+    return " ".join([*_identity(port), *_error(port), *_place(port), *_others(port)])
 
 
 def _row(port: Port) -> tuple[str, ...]:
@@ -117,15 +132,6 @@ def _row(port: Port) -> tuple[str, ...]:
         clean(port.mac_in_use or "-"),
         port_facts(port),
     )
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int], width: int | None) -> str:
-    cells = [f"{cell:<{columns}}" for cell, columns in zip(row, widths, strict=False)]
-    return _cut("  ".join([*cells, row[-1]]).rstrip(), width)
-
-
-def _cut(text: str, width: int | None) -> str:
-    return text if width is None or len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
 def _details(event: PortEvent) -> str:
@@ -164,8 +170,19 @@ def _place(port: Port) -> Iterator[str]:
 
 
 def _attributes(port: Port) -> Iterator[str]:
+    yield from _identity(port)
+    yield from _others(port)
+
+
+def _identity(port: Port) -> Iterator[str]:
+    for name in _IDENTITY:
+        if (value := port.attributes.get(name)) is not None:
+            yield f"{name}={_value(value)}"
+
+
+def _others(port: Port) -> Iterator[str]:
     for name, value in port.attributes.items():
-        if value is not None:
+        if value is not None and name not in _IDENTITY:
             yield f"{clean(name)}={_value(value)}"
 
 
@@ -184,7 +201,3 @@ def _value(value: Any) -> str:
     if text and _AMBIGUOUS.isdisjoint(text):
         return text
     return '"' + text.replace('"', '\\"') + '"'
-
-
-def _painted(text: str, code: str, *, colour: bool) -> str:
-    return f"\x1b[{code}m{text}\x1b[0m" if colour else text

@@ -448,7 +448,7 @@ def test_the_servers_of_the_command_are_those_of_the_sinks_options(
     ("args", "status", "words"),
     [
         (("hosts",), 1, r"nats://127\.0\.0\.1:\d+: Connection refused"),
-        (("watch", "--since", "soon"), 2, r"argument --since: invalid time value: 'soon'; see .*"),
+        (("watch", "--since", "soon"), 2, r"argument --since: 'soon' is no duration: use 30, .*"),
         (("nosuch",), 2, r"argument COMMAND: invalid choice: 'nosuch' .*"),
         ((), 2, r"the following arguments are required: COMMAND; see .*"),
     ],

@@ -54,6 +54,7 @@ def test_it_shows_the_server_the_counts_and_the_ports() -> None:
         ["kind", "name", "state", "ofport", "link", "attributes"],
         ["bridge", "br-int", "ready", "65534", "up"],
         ["vm", "tap0", "ready", "5", "up", "iface_id=vif-1"],
+        ["by", "failures", "and", "kind;", "s", "sorts,", "arrows", "scroll,", "q", "quits"],
     ]
 
 
@@ -117,7 +118,36 @@ def test_of_two_thousand_ports_those_that_changed_last_are_shown() -> None:
     assert len(lines) == 24
     assert "2,000 ports  vm 2,000" in lines[1]
     assert [line for line in lines if "tap0777" in line]
-    assert lines[-1] == "and 1,980 more; those that changed last are shown"
+    foot = "1 to 20 of 2,000, by failures and kind; s sorts, arrows scroll, q quits"
+    assert lines[-1] == foot
+
+
+def test_keys_scroll_sort_and_end_the_table() -> None:
+    screen = Screen()
+    screen.board.sync_started(marker())
+    for number in range(100):
+        screen.board.emit(event(port(uuid=f"{number}", name=f"tap{number}")))
+    screen.board.emit(event(port(uuid="x", name="zzz", ofport=-1)))
+    screen.board.sync_finished(marker(action="sync_finished", ports=101))
+    height = 14  # of which 10 are ports
+
+    def names() -> list[str]:
+        return [line.split()[1] for line in screen.show(height=height)[3:-1]]
+
+    assert names() == ["zzz", *(f"tap{number}" for number in range(9))]  # failures, then 2 < 10
+    assert screen.board.press("\x1b[6~", height)
+    assert names() == [f"tap{number}" for number in range(9, 19)]
+    assert screen.board.press("\x1b[B", height)
+    assert names()[0] == "tap10"
+    for _ in range(20):
+        screen.board.press(" ", height)
+    assert names()[-1] == "tap99"  # not past the end
+    for _ in range(20):
+        screen.board.press("\x1b[5~", height)
+    screen.board.press("s", height)
+    assert names()[0] == "tap0"
+    assert screen.board.press("", height)
+    assert not screen.board.press("q", height)
 
 
 @given(st.text(max_size=300), st.integers(20, 200), st.integers(6, 60))

@@ -115,7 +115,7 @@ def test_a_table_of_ports_is_aligned_and_counts_kinds() -> None:
     assert list(port_table(ports)) == [
         "kind    name    bridge  state    ofport  link  mac  attributes",
         "bridge  br-int  -       ready    65534   up    -",
-        "vm      tap0    br-int  pending  -       up    -    tag=5 iface_id=vif-1",
+        "vm      tap0    br-int  pending  -       up    -    iface_id=vif-1 tag=5",
         "2 ports: bridge 1, vm 1",
     ]
     assert list(port_table([]))[1:] == ["0 ports"]

@@ -1,0 +1,23 @@
+"""How people write times that pass: `30`, `30s`, `10m`, `2h`, `1d`."""
+
+from __future__ import annotations
+
+import math
+import re
+
+_UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|[smhd]?)")
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of a duration.
+
+    :raises ValueError: it is none.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    if found is None or not text.isascii():
+        raise ValueError(f"{text!r:.60} is no duration: use 30, 30s, 10m, 2h or 1d")
+    value = float(found[1]) * _UNITS[found[2]]
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r:.60} is too long")
+    return value
