@@ -8,14 +8,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dfovsdb.cli import arguments, common
 from dfovsdb.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from dfovsdb.fleet.reader import Claim, Fleet, Host
+    from datetime import datetime
+
+    from dfovsdb.fleet.reader import Claim, Fleet, Host, LogItem
     from dfovsdb.model import Port, PortEvent, SyncMarker
 
 _HOST = 15  # columns of a host's name beside an event
@@ -30,15 +32,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "with the sink `nats`. Servers and credentials are the options of that sink. Needs the "
         "extra dfovsdb[nats].",
     )
-    parser.add_argument(
-        "--instance",
-        metavar="NAME",
-        default="nats",
-        help="take the options of [sink_NAME] (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--servers", metavar="URL[,URL]", help="other servers than the options name"
-    )
+    _add_access(parser, instance="nats", servers=None)
     fleet = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     where = fleet.add_parser(
@@ -67,17 +61,32 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     _set(hosts, _hosts)
 
+    conflicts = fleet.add_parser(
+        "conflicts",
+        help="VIFs on two hosts, MAC addresses of two VIFs, hosts of one name",
+        description="Prints what cannot be true of a whole cloud. The status is 1 if there is "
+        "anything.",
+    )
+    _set(conflicts, _conflicts)
+
+    history = fleet.add_parser(
+        "history",
+        help="the life of a VIF, on all hosts",
+        description="Prints the events of a VIF on all hosts from the log, the oldest first, with "
+        "the time between and the hosts that have it then.",
+    )
+    history.add_argument("iface_id", metavar="IFACE-ID", help="external_ids:iface-id of the port")
+    _add_times(history)
+    arguments.add_utc(history)
+    _set(history, _history)
+
     watch = fleet.add_parser(
         "watch",
         help="events of all hosts as they happen",
         description="Prints the events of all hosts, or of some, until Ctrl-C.",
     )
-    watch.add_argument(
-        "--since",
-        type=arguments.seconds,
-        metavar="TIME",
-        help="begin so long ago, from the log: 90s, 10m, 2h, 1d",
-    )
+    _add_times(watch)
+    arguments.add_utc(watch)
     _add_hosts(watch)
     arguments.add_selection(watch)
     _set(watch, _watch)
@@ -91,6 +100,76 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "may not. Refuses those that have other settings.",
     )
     create.set_defaults(command=_run, answer=_create)
+    _add_access(create)
+
+    forget = fleet.add_parser(
+        "forget",
+        help="delete a host that was removed for good",
+        description="Deletes the ports, VIFs, heartbeat and events of a host. It comes back with "
+        "everything if its agent still runs.",
+    )
+    forget.add_argument("host", metavar="HOST")
+    _add_yes(forget)
+    forget.set_defaults(command=_run, answer=_forget)
+    _add_access(forget)
+
+    tidy = fleet.add_parser(
+        "tidy",
+        help="remove what the buckets keep of deleted keys",
+        description="NATS keeps a marker for each deleted key, so that readers learn of the "
+        "deletion. Removes those that are older.",
+    )
+    tidy.add_argument(
+        "--older",
+        type=arguments.seconds,
+        default=3600.0,
+        metavar="TIME",
+        help="only of keys that were deleted so long ago (default: 1h)",
+    )
+    _add_yes(tidy)
+    tidy.set_defaults(command=_run, answer=_tidy)
+    _add_access(tidy)
+
+
+def _add_access(parser: argparse.ArgumentParser, **defaults: str | None) -> None:
+    """Add the options for the servers; commands have them too, without defaults of their own."""
+    parser.add_argument(
+        "--instance",
+        metavar="NAME",
+        default=defaults.get("instance", argparse.SUPPRESS),
+        help="take the options of [sink_NAME] (default: nats)",
+    )
+    parser.add_argument(
+        "--servers",
+        metavar="URL[,URL]",
+        default=defaults.get("servers", argparse.SUPPRESS),
+        help="other servers than the options name",
+    )
+
+
+def _add_times(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--since",
+        type=_moment,
+        metavar="TIME",
+        help="begin in the past, with the log: so long ago (90s, 10m, 2h, 1d), or an ISO time",
+    )
+    parser.add_argument("--until", type=_moment, metavar="TIME", help="end there, as --since")
+
+
+def _add_yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _moment(text: str) -> datetime:
+    """Convert an argument to a time."""
+    from dfovsdb.errors import ConfigurationError
+    from dfovsdb.history import moment
+
+    try:
+        return moment(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _add_hosts(parser: argparse.ArgumentParser) -> None:
@@ -103,6 +182,7 @@ def _set(parser: argparse.ArgumentParser, answer: Any) -> None:
     what = "JSON version 1" if answer is _watch else "JSON"
     parser.add_argument("--json", action="store_true", help=f"{what}, one object a line")
     parser.set_defaults(command=_run, answer=answer)
+    _add_access(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -116,13 +196,15 @@ def _run(args: argparse.Namespace) -> int:
     except ModuleNotFoundError:
         raise needs_extra("fleet", "nats") from None
     fleet = _fleet(args)
-    asyncio.run(_answer(args, fleet))
-    return common.DONE
+    return asyncio.run(_answer(args, fleet)) or common.DONE
 
 
-async def _answer(args: argparse.Namespace, fleet: Fleet) -> None:
+async def _answer(args: argparse.Namespace, fleet: Fleet) -> int | None:
     async with fleet:
-        await args.answer(args, fleet, Terminal())
+        status: int | None = await args.answer(
+            args, fleet, Terminal(utc=getattr(args, "utc", False))
+        )
+        return status
 
 
 def _fleet(args: argparse.Namespace) -> Fleet:
@@ -201,15 +283,19 @@ async def _ports(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> 
     found: list[tuple[str, Port]] = []
     for host in args.host or [None]:
         found += [pair async for pair in fleet.ports(host) if selection(pair[1])]
+    fresh = await fleet.fresh()
     found.sort(key=lambda pair: (natural(pair[0]), pair[1].kind, natural(pair[1].name)))
     if args.json:
         for host, port in found:
-            _write_json(terminal, host=host, port=port.facts())
+            _write_json(terminal, host=host, fresh=host in fresh, port=port.facts())
         return
-    header = ("host", "kind", "name", "state", "ofport", "attributes")
-    for line in table(
-        header, [_port_row(host, port) for host, port in found], width=terminal.width
-    ):
+    header = ("host", "agent", "kind", "name", "state", "ofport", "attributes")
+    rows = [
+        (name, _agent(fresh=host in fresh), *rest)
+        for host, port in found
+        for name, *rest in [_port_row(host, port)]
+    ]
+    for line in table(header, rows, width=terminal.width):
         terminal.write(line)
     terminal.write(f"{len(found)} ports on {len({host for host, _ in found})} hosts")
 
@@ -220,11 +306,11 @@ async def _hosts(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> 
     hosts = await fleet.hosts()
     if args.json:
         for host in hosts:
-            beat = host.heartbeat
+            beat = host.said
             _write_json(
                 terminal,
                 host=host.name,
-                fresh=beat is not None,
+                fresh=host.heartbeat is not None,
                 ports=host.ports,
                 last=host.last,
                 version=beat and beat.version,
@@ -241,25 +327,119 @@ async def _hosts(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> 
 
 
 async def _watch(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
-    from datetime import UTC, datetime, timedelta
+    import asyncio
+    from datetime import UTC, datetime
 
+    only = args.host[0] if len(args.host) == 1 else None
+    now = datetime.now(UTC)
+    if args.until is not None and args.until <= now:
+        await _print(args, fleet.past(args.since, args.until, only), terminal)
+        return
+    left = None if args.until is None else (args.until - now).total_seconds()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(left), contextlib.aclosing(fleet.log(args.since, only)) as log:
+            await _print(args, log, terminal)
+
+
+async def _print(
+    args: argparse.Namespace, log: AsyncIterator[LogItem], terminal: Terminal
+) -> None:
     from dfovsdb.model import PortEvent
 
-    since = None
-    if args.since is not None:
-        since = datetime.now(UTC) - timedelta(seconds=args.since)
     selection = common.selection(args)
-    only = args.host[0] if len(args.host) == 1 else None
-    async with contextlib.aclosing(fleet.log(since, only)) as log:
-        async for item, line, _, _ in log:
-            if args.host and item.host not in args.host:
-                continue
-            if isinstance(item, PortEvent) and not selection(item.port):
-                continue
-            if args.json:
-                terminal.write_json(line)
-            else:
-                terminal.write(_event_line(item, terminal))
+    async for item, line, _, _ in log:
+        if args.host and item.host not in args.host:
+            continue
+        if isinstance(item, PortEvent) and not selection(item.port):
+            continue
+        if args.json:
+            terminal.write_json(line)
+        else:
+            terminal.write(_event_line(item, terminal))
+
+
+async def _conflicts(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> int:
+    from dfovsdb.text.escape import clean, counted
+
+    found = await fleet.conflicts()
+    for conflict in found:
+        if args.json:
+            _write_json(terminal, **conflict._asdict())
+        else:
+            terminal.write(f"{conflict.kind} {clean(conflict.what)} {clean(conflict.words, 1000)}")
+    if not args.json:
+        count = counted(len(found), "conflict")
+        terminal.write(count if found else "there is no conflict")
+    return common.FAILED if found else common.DONE
+
+
+async def _history(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
+    """Print the life of a VIF: each event with the wait before it, and the hosts that have it."""
+    from dfovsdb.errors import DfovsdbError
+    from dfovsdb.model import PortEvent
+    from dfovsdb.text.escape import clean
+    from dfovsdb.text.events import timeline_line
+
+    before: datetime | None = None
+    have: dict[str, set[str]] = {}  # by host: the ports of the VIF
+    async for item, line, _, _ in fleet.past(args.since, args.until):
+        if not isinstance(item, PortEvent) or args.iface_id not in _vifs(item):
+            continue
+        there = have.setdefault(item.host, set())
+        gone = item.action == "offline" or item.port.attributes.get("iface_id") != args.iface_id
+        (there.discard if gone else there.add)(item.port.uuid)
+        if args.json:
+            terminal.write_json(line)
+        else:
+            waited = None if before is None else item.time - before
+            shown = timeline_line(item, waited, colour=terminal.colour, utc=terminal.utc)
+            hosts = ", ".join(sorted(clean(host) for host, ports in have.items() if ports))
+            terminal.write(f"{shown}  host={clean(item.host)}, then on {hosts or 'no host'}")
+        before = item.time
+    if before is None:
+        raise DfovsdbError(f"the log has no event of the VIF {clean(args.iface_id)}")
+
+
+def _vifs(event: PortEvent) -> set[object]:
+    ports = [event.port, *([event.previous] if event.previous else [])]
+    return {port.attributes.get("iface_id") for port in ports}
+
+
+async def _forget(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
+    from dfovsdb.errors import DfovsdbError
+    from dfovsdb.text.escape import clean
+
+    host = clean(args.host)
+    known = {one.name: one for one in await fleet.hosts()}
+    if args.host not in known:
+        raise DfovsdbError(f"there is nothing of a host {host}")
+    state = "it has a recent heartbeat" if known[args.host].heartbeat else "it is stale"
+    _confirm(args, f"Delete host {host} with {known[args.host].ports} ports ({state})?")
+    await fleet.forget(args.host)
+    terminal.write(f"host {host} is deleted")
+
+
+async def _tidy(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
+    _confirm(args, "Remove what the buckets keep of deleted keys?")
+    await fleet.tidy(args.older)
+    terminal.write("the buckets are tidy")
+
+
+def _confirm(args: argparse.Namespace, question: str) -> None:
+    """Ask on the terminal.
+
+    :raises ConfigurationError: nobody can be asked, or the answer is no.
+    """
+    import sys
+
+    from dfovsdb.errors import ConfigurationError
+
+    if args.yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigurationError("nobody can be asked here: add --yes")
+    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        raise ConfigurationError("nothing was deleted")
 
 
 def _event_line(item: PortEvent | SyncMarker, terminal: Terminal) -> str:
@@ -269,7 +449,7 @@ def _event_line(item: PortEvent | SyncMarker, terminal: Terminal) -> str:
 
     host = f"{clean(item.host):<{_HOST}}  "
     width = None if terminal.width is None else max(0, terminal.width - len(host))
-    return host + terminal_line(item, colour=terminal.colour, width=width)
+    return host + terminal_line(item, colour=terminal.colour, width=width, utc=terminal.utc)
 
 
 def _claim_row(claim: Claim) -> Sequence[str]:
@@ -300,11 +480,11 @@ def _host_row(host: Host) -> Sequence[str]:
     from dfovsdb.text.local_time import local
 
     last = local(host.last).strftime("%Y-%m-%d %H:%M:%S") if host.last else "-"
-    beat = host.heartbeat
+    beat = host.said
     version, connection = (beat.version, beat.connection) if beat else ("-", "-")
     return (
         clean(host.name),
-        _agent(fresh=beat is not None),
+        _agent(fresh=host.heartbeat is not None),
         str(host.ports),
         last,
         clean(version),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple, Self, TypeVar
 
@@ -17,7 +17,7 @@ from dfovsdb.json_v1 import decode_port, from_json, to_json
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.sinks.nats.client import Connection, Entry, NatsError
 from dfovsdb.sinks.nats.key_index import MARK
-from dfovsdb.sinks.nats.messages import MESSAGE_ID, OPERATION, Heartbeat
+from dfovsdb.sinks.nats.messages import LAST_HEARTBEAT, MESSAGE_ID, OPERATION, Heartbeat
 from dfovsdb.sinks.nats.servers import Servers
 from dfovsdb.sinks.nats.streams import Streams, bucket_stream, key_subject
 from dfovsdb.sinks.nats.subjects import PREFIX, name_of, token
@@ -53,7 +53,17 @@ class Host(NamedTuple):
     name: str
     heartbeat: Heartbeat | None  #: None if it is stale
     ports: int
-    last: datetime | None  #: the last heartbeat, or the last sync
+    last: datetime | None  #: the last heartbeat, or the last sync of an agent before this was kept
+    said: Heartbeat | None  #: the last heartbeat, of a stale host too
+    synced: str | None  #: the epoch of the run that has synced last; None if none has
+
+
+class Conflict(NamedTuple):
+    """Something that cannot be true of a whole cloud."""
+
+    kind: str  #: `vif`, `mac` or `host`
+    what: str  #: the iface-id, the MAC address or the host
+    words: str  #: what is wrong, in one line
 
 
 class LogItem(NamedTuple):
@@ -142,20 +152,103 @@ class Fleet:
         synced = await self._link.subjects(self._streams.stream, f"{PREFIX}.*.sync")
         known = heartbeats.keys() | counts.keys() | {name.split(".")[2] for name in synced}
         syncs = {
-            entry.subject.split(".")[2]: entry.time
+            entry.subject.split(".")[2]: entry
             for entry in await self._link.get_all(
                 self._streams.stream,
-                [f"{PREFIX}.{word}.sync" for word in sorted(known - heartbeats.keys())],
+                [f"{PREFIX}.{word}.sync" for word in sorted(known)],
             )
         }
+        said = dict(heartbeats)
+        stale = known - heartbeats.keys()
+        bucket = self._streams.ports_bucket
+        last_key = f"{MARK}.{LAST_HEARTBEAT}"
+        for entry in await self._link.get_all(
+            bucket_stream(bucket), [key_subject(bucket, f"{word}.{last_key}") for word in stale]
+        ):
+            if (heartbeat := self._read(entry, _decode_heartbeat)) is not None:
+                prefix = key_subject(bucket, "")
+                said[entry.subject.removeprefix(prefix).split(".")[0]] = heartbeat
         hosts = []
         for word in known:
-            heartbeat = heartbeats.get(word)
-            last = heartbeat.time if heartbeat else None
+            last = said[word].time if word in said else None
             if last is None and word in syncs:
-                last = datetime.fromtimestamp(syncs[word], UTC)
-            hosts.append(Host(_name(word), heartbeat, counts[word], last))
+                last = datetime.fromtimestamp(syncs[word].time, UTC)
+            last_sync = _epoch(syncs[word]) if word in syncs else None
+            hosts.append(
+                Host(
+                    _name(word),
+                    heartbeats.get(word),
+                    counts[word],
+                    last,
+                    said.get(word),
+                    last_sync,
+                )
+            )
         return sorted(hosts, key=lambda host: host.name)
+
+    async def fresh(self) -> set[str]:
+        """Return the names of the hosts that have a recent heartbeat."""
+        return {
+            _name(tokens[0])
+            async for _, tokens in self._entries(self._streams.hosts_bucket, ">", values=False)
+        }
+
+    async def conflicts(self) -> list[Conflict]:
+        """Return what cannot be true: VIFs on two hosts, MACs of two VIFs, hosts of one name.
+
+        Only hosts with a recent heartbeat count.
+        """
+        claims: dict[str, set[str]] = {}  # by VIF: hosts
+        macs: dict[str, set[str]] = {}  # by MAC address: VIFs
+        fresh = await self.fresh()
+        async for entry, tokens in self._entries(self._streams.vifs_bucket, ">", values=True):
+            port, host = self._read(entry, decode_port), _name(tokens[1])
+            if port is None or host not in fresh:
+                continue
+            vif = str(port.attributes.get("iface_id"))
+            if mac := str(port.attributes.get("attached_mac") or "").lower():
+                macs.setdefault(mac, set()).add(vif)
+            if _has_vif(port):
+                claims.setdefault(vif, set()).add(host)
+        return [
+            *_shared("vif", "is active on", "hosts", claims),
+            *_shared("mac", "belongs to", "VIFs", macs),
+            *filter(None, map(_never_synced, await self.hosts())),
+        ]
+
+    async def forget(self, host: str) -> None:
+        """Delete everything of a host: its ports, its VIFs, its heartbeat and its events."""
+        word, streams = token(host), self._streams
+        for bucket, keys in (
+            (streams.ports_bucket, f"{word}.>"),
+            (streams.vifs_bucket, f"*.{word}.*"),
+            (streams.hosts_bucket, word),
+        ):
+            await self._link.purge(bucket_stream(bucket), key_subject(bucket, keys))
+        await self._link.purge(streams.stream, f"{PREFIX}.{word}.>")
+
+    async def tidy(self, older: float) -> None:
+        """Remove what the buckets keep of keys that were deleted so many seconds ago."""
+        for bucket in (self._streams.ports_bucket, self._streams.vifs_bucket):
+            await self._link.purge_deletions(bucket, older)
+
+    async def past(
+        self, since: datetime | None = None, until: datetime | None = None, host: str | None = None
+    ) -> AsyncIterator[LogItem]:
+        """Yield the events that the log has now, each once, in the order in which they arrived.
+
+        :param since: not what was stored before; None begins with the oldest.
+        :param until: not what was stored after; None ends with the newest.
+        """
+        subject, seen = _subject(host), Seen()
+        start = _beginning(since)
+        async for entry in self._link.stored(self._streams.stream, subject, start):
+            if until is not None and entry.time > until.timestamp():
+                return
+            message_id = entry.headers.get(MESSAGE_ID, "")
+            item = self._read(entry, from_json)
+            if item is not None and not seen(message_id):
+                yield self._of_its_subject(item, entry, message_id)
 
     async def log(
         self, since: datetime | None = None, host: str | None = None
@@ -167,11 +260,9 @@ class Fleet:
         :param since: begin with what was stored then; None begins with new events.
         """
         stream, seen = self._streams.stream, Seen()
-        subject = f"{PREFIX}.>" if host is None else f"{PREFIX}.{token(host)}.>"
+        subject = _subject(host)
         if since is not None:
-            start = api.ConsumerConfig(
-                deliver_policy=api.DeliverPolicy.BY_START_TIME, opt_start_time=since
-            )
+            start = _beginning(since)
         else:
             info = await self._link.stream(stream)
             if info is None:
@@ -235,6 +326,47 @@ def _from(sequence: int) -> api.ConsumerConfig:
     return api.ConsumerConfig(
         deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=max(1, sequence)
     )
+
+
+def _beginning(since: datetime | None) -> api.ConsumerConfig:
+    if since is None:
+        return api.ConsumerConfig(deliver_policy=api.DeliverPolicy.ALL)
+    return api.ConsumerConfig(deliver_policy=api.DeliverPolicy.BY_START_TIME, opt_start_time=since)
+
+
+def _subject(host: str | None) -> str:
+    return f"{PREFIX}.>" if host is None else f"{PREFIX}.{token(host)}.>"
+
+
+def _epoch(entry: Entry) -> str:
+    """Return the epoch of the run that has stored a message, of its id `HOST:EPOCH:SEQ`."""
+    return entry.headers.get(MESSAGE_ID, "").rpartition(":")[0].rpartition(":")[2]
+
+
+def _has_vif(port: Port) -> bool:
+    """Return whether a host has a VIF now, and does not wait for it in a migration."""
+    if port.type == "patch" or port.attributes.get("twin") or port.state != "ready":
+        return False
+    installed = port.attributes.get("ovn_installed")
+    status = port.attributes.get("iface_status")
+    return installed == "true" if installed is not None else status != "inactive"
+
+
+def _shared(kind: str, words: str, of: str, found: Mapping[str, set[str]]) -> Iterator[Conflict]:
+    for what, names in sorted(found.items()):
+        if len(names) > 1:
+            yield Conflict(kind, what, f"{words} {len(names)} {of}: {', '.join(sorted(names))}")
+
+
+def _never_synced(host: Host) -> Conflict | None:
+    if host.heartbeat is None or host.heartbeat.epoch == host.synced:
+        return None
+    words = (
+        "has an agent that has never synced"
+        if host.synced is None
+        else "has an agent that has not synced since it was started, or two agents of this name"
+    )
+    return Conflict("host", host.name, words)
 
 
 def _rank(claim: Claim) -> tuple[bool, bool, bool, bool, bool, bool, int]:

@@ -31,6 +31,7 @@ from dfovsdb.sinks.nats.messages import Heartbeat
 from dfovsdb.sinks.nats.streams import key_subject
 from dfovsdb.testing import Sandbox, wait_until
 from dfovsdb.testing.sandbox import find_schema
+from dfovsdb.version import __version__ as dfovsdb_version
 from tests.freeports import free_port
 from tests.natsserver import NatsServer
 from tests.natsview import Fleet
@@ -306,7 +307,7 @@ def test_fleet_ports_are_those_that_are_asked_for(server: NatsServer) -> None:
         assert names("--state", "ready", "--name", "tap*") == ["a tap1", "b tap1"]
         done = run("fleet", "--servers", server.url, "ports")
         assert "\x1b" not in done.stdout
-        assert lines(done.stdout)[1][:4] == ["a", "tunnel", "vxlan0", "failed"]
+        assert lines(done.stdout)[1][:5] == ["a", "fresh", "tunnel", "vxlan0", "failed"]
         assert done.stdout.splitlines()[-1] == "4 ports on 2 hosts"
 
 
@@ -408,6 +409,111 @@ def test_what_a_message_says_of_its_host_or_its_time_harms_nobody(server: NatsSe
         assert {row[0] for row in lines(done.stdout)[1:3]} == {"a", "=61"}
 
 
+def test_what_a_dead_host_said_last_is_kept_and_its_ports_are_marked(server: NatsServer) -> None:
+    quick: dict[str, Any] = {"heartbeat": 0.2, "time_to_live": 1.0}
+    with Agent(server, "dead", **quick) as dead:
+        dead.sync(port(uuid="u-1", name="tap1"))
+    with Agent(server, "live", **quick) as live:
+        live.sync(port(uuid="u-2", name="tap2"))
+
+        def hosts() -> dict[str, Any]:
+            done = run("fleet", "hosts", "--servers", server.url, "--json")
+            return {one["host"]: one for one in map(json.loads, done.stdout.splitlines())}
+
+        wait_until(lambda: not hosts()["dead"]["fresh"])
+        last = hosts()["dead"]
+        assert last["version"] == dfovsdb_version
+        assert last["connection"] == "synced"
+        assert datetime.fromisoformat(last["last"]) < datetime.now(UTC)
+        done = run("fleet", "ports", "--servers", server.url)
+        assert [row[:2] for row in lines(done.stdout)[1:3]] == [
+            ["dead", "stale"],
+            ["live", "fresh"],
+        ]
+
+
+def test_conflicts_are_vifs_and_macs_on_two_and_hosts_without_a_sync(server: NatsServer) -> None:
+    with Agent(server, "a") as one, Agent(server, "b") as other:
+        one.sync(vif("v1", "u-1"), vif("v2", "u-2", status="active"))
+        other.sync(vif("v2", "u-3", status="inactive"))
+        done = run("fleet", "--servers", server.url, "conflicts")
+        assert (done.returncode, done.stdout) == (0, "there is no conflict\n")
+        other.tell(vif("v2", "u-3", status="active"))
+        for agent, name, mac in (
+            (one, "v3", "FA:16:3e:00:00:01"),
+            (other, "v4", "fa:16:3e:00:00:01"),
+        ):
+            attributes = {"iface_id": name, "attached_mac": mac}
+            agent.tell(port(uuid=f"u-{name}", attributes=attributes))
+        with Agent(server, "never") as never:
+            never.tell(port(uuid="u-6"))
+            done = run("fleet", "--servers", server.url, "conflicts")
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "vif v2 is active on 2 hosts: a, b",
+        "mac fa:16:3e:00:00:01 belongs to 2 VIFs: v3, v4",
+        "host never has an agent that has never synced",
+        "3 conflicts",
+    ]
+
+
+def test_the_life_of_a_vif_goes_over_hosts(server: NatsServer) -> None:
+    with Agent(server, "a") as one, Agent(server, "b") as other:
+        one.tell(vif("v1", "u-1"))
+        one.tell(port(uuid="u-9", name="of-another"))
+        other.tell(vif("v1", "u-2", status="inactive"))
+        one.tell(None, "u-1")
+        other.tell(vif("v1", "u-2"))
+    done = run("fleet", "history", "v1", "--servers", server.url)
+    shown = done.stdout.splitlines()
+    assert [line.rpartition("host=")[2] for line in shown] == [
+        "a, then on a",
+        "b, then on a, b",
+        "a, then on b",
+        "b, then on b",
+    ]
+    assert re.match(r" +\+[\d.,]+ s  \d{4}-\d\d-\d\d ", shown[1])
+    done = run("fleet", "history", "nobody", "--servers", server.url)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "dfovsdb: the log has no event of the VIF nobody\n",
+    )
+
+
+def test_a_watch_of_the_past_ends_by_itself(server: NatsServer) -> None:
+    with Agent(server, "a") as one:
+        one.tell(port(uuid="u-1", name="tap1"))
+    done = run("fleet", "watch", "--servers", server.url, "--since", "1h", "--until", "0s")
+    assert done.returncode == 0
+    assert "tap1" in done.stdout
+    done = run("fleet", "watch", "--servers", server.url, "--since", "2h", "--until", "1h")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_host_is_forgotten_and_the_buckets_are_tidied_only_with_a_yes(
+    server: NatsServer,
+) -> None:
+    with Agent(server, "a") as one, Agent(server, "b") as other, Fleet([server.url]) as fleet:
+        one.sync(vif("v1", "u-1"))
+        other.sync(vif("v1", "u-2"))
+        other.tell(None, "u-2")
+        for command in (("forget", "a"), ("tidy",)):
+            done = run("fleet", *command, "--servers", server.url)
+            assert (done.returncode, done.stdout) == (2, "")
+            assert done.stderr == "dfovsdb: nobody can be asked here: add --yes\n"
+        assert fleet.ports("a")
+        done = run("fleet", "forget", "a", "--yes", "--servers", server.url)
+        assert (done.returncode, done.stdout) == (0, "host a is deleted\n")
+        assert fleet.ports("a") == {}
+        assert [claim.host for claim in fleet.where("v1")] == []
+        assert "a" not in fleet.hosts()
+        assert "b" in fleet.hosts()
+        done = run("fleet", "forget", "a", "--yes", "--servers", server.url)
+        assert (done.returncode, done.stderr) == (1, "dfovsdb: there is nothing of a host a\n")
+        done = run("fleet", "tidy", "--older", "0", "--yes", "--servers", server.url)
+        assert (done.returncode, done.stdout) == (0, "the buckets are tidy\n")
+
+
 def test_fleet_watch_begins_in_the_past_and_goes_on_after_an_outage(
     server: NatsServer,
 ) -> None:
@@ -448,7 +554,11 @@ def test_the_servers_of_the_command_are_those_of_the_sinks_options(
     ("args", "status", "words"),
     [
         (("hosts",), 1, r"nats://127\.0\.0\.1:\d+: Connection refused"),
-        (("watch", "--since", "soon"), 2, r"argument --since: 'soon' is no duration: use 30, .*"),
+        (
+            ("watch", "--since", "soon"),
+            2,
+            r"argument --since: 'soon' is no time: use 90s, .*",
+        ),
         (("nosuch",), 2, r"argument COMMAND: invalid choice: 'nosuch' .*"),
         ((), 2, r"the following arguments are required: COMMAND; see .*"),
     ],

@@ -248,8 +248,19 @@ def messages(admin: Fleet, stream: str) -> int:
     return sum("u-" in subject for subject in admin.run(admin.link.subjects(stream, ">")))
 
 
+def administer(server: NatsServer, tmp_path: Path, *command: str) -> None:
+    """Run a command of the guide with the configuration of its administrator."""
+    conf = tmp_path / "admin.conf"
+    conf.write_text(f"[sink_nats]\nservers = {server.url}\nuser = admin\npassword = change-me-1\n")
+    subprocess.run(
+        [sys.executable, "-m", "dfovsdb", "--config-file", str(conf), "fleet", *command],
+        check=True,
+        timeout=DEADLINE,
+    )
+
+
 def test_the_housekeeping_of_the_guide_removes_marks_and_hosts(
-    server: NatsServer, admin: Fleet
+    server: NatsServer, admin: Fleet, tmp_path: Path
 ) -> None:
     sink = NatsSink([server.url], create=False, **HOST)
     sink.open(CONTEXT)
@@ -258,13 +269,13 @@ def test_the_housekeeping_of_the_guide_removes_marks_and_hosts(
     sink.emit(event(port(uuid="u-1"), action="offline", seq=3))
     sink.close()
     assert messages(admin, "KV_dfovsdb-ports") == 2
-    program("async def tidy", server)
+    administer(server, tmp_path, "tidy", "--yes")
     assert messages(admin, "KV_dfovsdb-ports") == 2, "the mark is young"
-    program("async def tidy", server, **{"olderthan=3600": "olderthan=-1"})
+    administer(server, tmp_path, "tidy", "--older", "0", "--yes")
     assert messages(admin, "KV_dfovsdb-ports") == 1
     assert messages(admin, "KV_dfovsdb-vifs") == 1
     assert set(admin.ports("cmp-17")) == {"u-2"}
-    program("async def forget", server)
+    administer(server, tmp_path, "forget", "cmp-17", "--yes")
     assert admin.ports("cmp-17") == {}
     assert admin.vifs() == set()
     assert admin.stored() == []

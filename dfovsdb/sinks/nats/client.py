@@ -206,6 +206,21 @@ class Connection:
         when = found.time.timestamp() if found.time else 0.0
         return Entry(subject, found.data or b"", found.headers or {}, found.seq or 0, when)
 
+    async def purge(self, stream: str, subject: str) -> None:
+        """Delete the messages of the subjects that match a filter."""
+        try:
+            await self._jetstream().purge_stream(stream, subject=subject)
+        except (OSError, nats.errors.Error) as error:
+            raise self._failed(f"stream {stream} cannot be purged", error) from None
+
+    async def purge_deletions(self, bucket: str, older: float) -> None:
+        """Remove what a bucket keeps of keys that were deleted more than so many seconds ago."""
+        try:
+            keys = await self._jetstream().key_value(bucket)
+            await keys.purge_deletes(olderthan=int(older))
+        except (OSError, nats.errors.Error) as error:
+            raise self._failed(f"bucket {bucket} cannot be tidied", error) from None
+
     async def subjects(self, stream: str, subject: str) -> list[str]:
         """Return the subjects of a stream that match a filter.
 
@@ -249,6 +264,16 @@ class Connection:
         config = api.ConsumerConfig(
             deliver_policy=api.DeliverPolicy.LAST_PER_SUBJECT, headers_only=not values
         )
+        async for entry in self.stored(stream, subject, config):
+            yield entry
+
+    async def stored(
+        self, stream: str, subject: str, config: api.ConsumerConfig
+    ) -> AsyncIterator[Entry]:
+        """Return the messages that a stream has now.
+
+        :param config: where to begin.
+        """
         async with self._consumer(stream, subject, config) as (found, info):
             pending = info.num_pending or 0
             while pending:

@@ -24,6 +24,8 @@ MESSAGE_ID = "Nats-Msg-Id"  #: a header by which JetStream recognizes a repeated
 OPERATION = (
     "KV-Operation"  #: a header that marks a deletion instead of a value of a key (NATS ADR-8)
 )
+#: The key of the last heartbeat, beside the parts of the list of a host's keys.
+LAST_HEARTBEAT = "heartbeat"
 _DELETED = {OPERATION: "DEL"}
 
 
@@ -91,13 +93,15 @@ class Encoder:
         """Return the key of a part of the list."""
         return key_subject(self._ports, f"{token(self._host)}.{MARK}.{part}")
 
-    def of_heartbeat(self, heartbeat: Heartbeat) -> Publication:
-        """Return the message of a heartbeat, which is sent only once, whether or not it
-        arrives.
+    def of_heartbeat(self, heartbeat: Heartbeat) -> list[Publication]:
+        """Return the messages of a heartbeat, which are sent only once, whether or not they
+        arrive: one that expires, and one that stays as the last word of this host.
         """
-        return Publication(
-            key_subject(self._hosts, token(self._host)), msgspec.json.encode(heartbeat)
-        )
+        value = msgspec.json.encode(heartbeat)
+        return [
+            Publication(key_subject(self._hosts, token(self._host)), value),
+            Publication(self.index_subject(LAST_HEARTBEAT), value),
+        ]
 
     def _vif(self, port: Port | None) -> str | None:
         iface_id = port.attributes.get(IFACE_ID) if port is not None else None

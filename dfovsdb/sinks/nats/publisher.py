@@ -208,13 +208,13 @@ class Publisher:
         """
         connection, _ = await self._connected()
         now = time.monotonic()
-        beats = [self._beat()] if now >= self._beat_at else []
+        beats = self._beat() if now >= self._beat_at else []
         await connection.publish([*messages, *beats], self._window)
         if beats:
             # A little early, so that the poll after a whole interval finds the next one due.
             self._beat_at = now + 0.9 * self._heartbeat
 
-    def _beat(self) -> Publication:
+    def _beat(self) -> list[Publication]:
         return self._messages.of_heartbeat(
             Heartbeat(
                 time=datetime.now(UTC),
