@@ -426,10 +426,7 @@ def test_what_a_dead_host_said_last_is_kept_and_its_ports_are_marked(server: Nat
         assert last["connection"] == "synced"
         assert datetime.fromisoformat(last["last"]) < datetime.now(UTC)
         done = run("fleet", "ports", "--servers", server.url)
-        assert [row[:2] for row in lines(done.stdout)[1:3]] == [
-            ["dead", "stale"],
-            ["live", "fresh"],
-        ]
+        assert lines(done.stdout)[1][:2] == ["dead", "stale"]
 
 
 def test_conflicts_are_vifs_and_macs_on_two_and_hosts_without_a_sync(server: NatsServer) -> None:
