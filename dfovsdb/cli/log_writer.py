@@ -36,9 +36,12 @@ class LogWriter(logging.Handler):
         self._thread = threading.Thread(target=self._run, name="dfovsdb-log", daemon=True)
         self._thread.start()
 
-    def createLock(self) -> None:  # noqa: N802 - its name in logging
-        """Have no lock: a thread that waits for room would keep others from dropping a line."""
-        self.lock = None
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Hold no lock: a thread that waits for room would keep others from dropping a line."""
+        kept = bool(self.filter(record))
+        if kept:
+            self.emit(record)
+        return kept
 
     def emit(self, record: logging.LogRecord) -> None:
         hurried = self._stuck or threading.current_thread().name in self._hurried

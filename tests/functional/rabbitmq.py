@@ -56,7 +56,9 @@ class RabbitMQ:
             "HOME": str(folder),  # the cookie
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(self._epmd_port),
-            "RABBITMQ_NODENAME": "dfovsdb@localhost",
+            # a machine may not know the name localhost
+            "RABBITMQ_NODENAME": "dfovsdb@127.0.0.1",
+            "RABBITMQ_USE_LONGNAME": "true",
             "RABBITMQ_DIST_PORT": str(self._distribution),
             # With input allowed its script becomes the server, instead of waiting for it.
             "RABBITMQ_ALLOW_INPUT": "yes",

@@ -125,7 +125,7 @@ class Receiver:
         return str(self._secret_file)
 
     def url(self, path: str = "/hook/s3cr3t-path", scheme: str = "http") -> str:
-        return f"{scheme}://localhost:{self.port}{path}"
+        return f"{scheme}://127.0.0.1:{self.port}{path}"
 
     def ports(self, host: str = "cmp-1") -> dict[str, Port]:
         """What it believes in, by uuid."""

@@ -21,6 +21,7 @@ from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from dfovsdb.testing.sandbox import find_schema
 from tests.freeports import free_port
 from tests.functional.helpers import insert, vm
+from tests.machine import THIS_HOST
 from tests.waiting import DEADLINE
 
 
@@ -166,7 +167,7 @@ def test_a_silent_server_is_probed_and_given_up(box: Sandbox) -> None:
         wait_until(lambda: not monitor.trouble)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("host", THIS_HOST)
 def test_a_tcp_server_is_found_by_address_and_by_name(box: Sandbox, host: str) -> None:
     port = box.tcp_connection.rpartition(":")[2]
     assert [e.port.name for e in watch(f"tcp:{host}:{port}", once=True, timeout=DEADLINE)] == [

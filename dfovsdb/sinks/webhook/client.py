@@ -262,6 +262,8 @@ def _failure(error: exceptions.HTTPError) -> str:
             break
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
+        if isinstance(cause, http.client.HTTPException) and "got more than" in str(cause):
+            return "its response is too long"  # one of the limits of http.client
     if isinstance(error, exceptions.TimeoutError):
         return "the connection could not be made in time"
     return "it closed the connection before its response was complete"

@@ -19,6 +19,7 @@ from dfovsdb.ovsdb import transport as transport_module
 from dfovsdb.ovsdb.address import Address
 from dfovsdb.ovsdb.transport import Transport
 from dfovsdb.testing import wait_until
+from tests.machine import needs_localhost
 from tests.waiting import DEADLINE
 
 # Connection strings.
@@ -205,6 +206,7 @@ def test_bytes_go_both_ways_over_ipv6() -> None:
         exchange(peer, transport)
 
 
+@needs_localhost
 def test_a_host_name_is_looked_up(peer: Peer) -> None:
     with Transport(Address.parse(f"tcp:localhost:{peer.port}")) as transport:
         exchange(peer, transport)
