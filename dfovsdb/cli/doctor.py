@@ -39,7 +39,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def doctor(args: argparse.Namespace) -> int:
     from dfovsdb import config
     from dfovsdb.doctor import config_checks
-    from dfovsdb.doctor.switch_checks import Context, examine
+    from dfovsdb.doctor.context import Context
+    from dfovsdb.doctor.examine import examine
 
     common.log_to_stderr(args, logging.ERROR)
     conf = common.configuration(args)

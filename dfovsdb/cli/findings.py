@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dfovsdb.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from dfovsdb.doctor.switch_checks import Finding
+    from dfovsdb.doctor.finding import Finding
 
 _COLOURS = {"wrong": "31", "note": "33", "fine": "32"}  # in the order in which they are shown
 

@@ -12,7 +12,7 @@ from oslo_config import cfg
 
 from dfovsdb import opts, plugins
 from dfovsdb.delivery import view_store
-from dfovsdb.doctor.switch_checks import Finding
+from dfovsdb.doctor.finding import Finding
 from dfovsdb.errors import DfovsdbError
 from dfovsdb.telemetry.listen_address import is_held_by_us, web
 from dfovsdb.text.escape import clean

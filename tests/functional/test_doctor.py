@@ -17,7 +17,9 @@ import pytest
 
 from dfovsdb import Classifier, Interface, Monitor, config
 from dfovsdb.doctor import config_checks
-from dfovsdb.doctor.switch_checks import Context, Finding, examine
+from dfovsdb.doctor.context import Context
+from dfovsdb.doctor.examine import examine
+from dfovsdb.doctor.finding import Finding
 from dfovsdb.plugins import default_classifiers
 from dfovsdb.telemetry.http_server import Web
 from dfovsdb.testing import Sandbox, wait_until
@@ -107,7 +109,8 @@ def test_a_socket_that_may_not_be_opened_names_its_owner_and_the_remedy(
     ovsdb_sandbox: Sandbox, owner: int
 ) -> None:
     code = """
-from dfovsdb.doctor.switch_checks import Context, examine
+from dfovsdb.doctor.context import Context
+from dfovsdb.doctor.examine import examine
 case = Context(sys.argv[1], [], {})
 become_nobody()
 print(*examine(case), sep="\\n")
@@ -200,7 +203,8 @@ def test_a_folder_that_may_not_be_entered_is_named_and_tcp_is_not_recommended(
 ) -> None:
     code = """
 from dfovsdb.ovsdb.address import Address
-from dfovsdb.doctor.switch_checks import Context, examine
+from dfovsdb.doctor.context import Context
+from dfovsdb.doctor.examine import examine
 from dfovsdb.ovsdb.transport import Transport
 cases = Context(sys.argv[1], [], {}), Context(sys.argv[1], [], {})
 become_nobody()
@@ -267,12 +271,58 @@ def test_failed_ports_and_iface_ids_on_two_rows_are_wrong(ovs_sandbox: Sandbox) 
     assert twice.level == "note"
 
 
-def test_many_rows_are_counted_and_not_all_named(ovsdb_sandbox: Sandbox) -> None:
+def test_rows_that_nobody_claims_are_grouped_by_what_they_look_like(
+    ovsdb_sandbox: Sandbox,
+) -> None:
     ovsdb_sandbox.add_bridge("br-int")
-    for number in range(30):
-        ovsdb_sandbox.transact(*helpers.insert(f"veth{number}", ofport=-1))
-    found = findings(ovsdb_sandbox.connection, timeout=2)
-    assert of(found, "unclaimed")[-1].words == "and 20 more"
+    names = [f"v{number:02}" for number in range(30)] + ["lxc3f9ab07c1", "lxcbe0d77a2"]
+    rows = [helpers.insert(name, number, ofport=-1) for number, name in enumerate([*names, "odd"])]
+    ovsdb_sandbox.transact(*(operation for row in rows for operation in row))
+    found = of(findings(ovsdb_sandbox.connection, timeout=2), "unclaimed")
+    assert [finding.words for finding in found] == [
+        "no classifier claims 30 interfaces like v* (type system): v00, v01, v02 and 27 more",
+        "no classifier claims 2 interfaces like lx* (type system): lxc3f9ab07c1, lxcbe0d77a2",
+        "no classifier claims odd (type system)",
+    ]
+
+
+def test_interfaces_of_many_looks_are_counted_and_not_all_named(ovsdb_sandbox: Sandbox) -> None:
+    ovsdb_sandbox.add_bridge("br-int")
+    rows = [
+        helpers.insert(f"x{letter}", number, ofport=-1)
+        for number, letter in enumerate("ghijklmnopqrstuvwxyz")
+    ]
+    ovsdb_sandbox.transact(*(operation for row in rows for operation in row))
+    found = of(findings(ovsdb_sandbox.connection, timeout=2), "unclaimed")
+    assert len(found) == 11
+    assert found[-1].words == "and 10 more that look otherwise"
+
+
+def test_two_tunnels_that_the_switch_cannot_tell_apart_are_one_fault(ovs_sandbox: Sandbox) -> None:
+    for bridge in ("br-a", "br-b"):
+        ovs_sandbox.add_bridge(bridge)
+    for bridge, name, key in (
+        ("br-a", "vx1", "flow"),
+        ("br-b", "vx2", "flow"),
+        ("br-b", "vx3", "7"),
+    ):
+        options = ("type=vxlan", "options:remote_ip=10.0.0.2", f"options:key={key}")
+        ovs_sandbox.vsctl("add-port", bridge, name, "--", "set", "interface", name, *options)
+    case = Context(
+        ovs_sandbox.connection,
+        default_classifiers(),
+        {"tables": ("Interface", "Port", "Bridge")},
+        timeout=20,
+    )
+    (wrong,) = [finding for finding in examine(case) if finding.level == "wrong"]
+    assert wrong.subject == "tunnel"
+    assert wrong.words == (
+        "vx1 of br-a and vx2 of br-b are the same vxlan tunnel to 10.0.0.2: the switch opens only "
+        "one of them"
+    )
+    assert "options:key" in wrong.remedy
+    ovs_sandbox.vsctl("set", "interface", "vx2", "options:key=8")  # as the remedy says
+    assert not [f for f in findings(ovs_sandbox.connection) if f.level == "wrong"]
 
 
 def test_what_the_database_holds_steers_no_terminal(ovsdb_sandbox: Sandbox) -> None:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from dfovsdb import DfovsdbError, Monitor, watch
-from dfovsdb.doctor.switch_checks import Context, examine
+from dfovsdb.doctor.context import Context
+from dfovsdb.doctor.examine import examine
 from dfovsdb.plugins import default_classifiers
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from dfovsdb.tls import Tls

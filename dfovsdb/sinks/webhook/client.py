@@ -18,7 +18,7 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import urllib3
@@ -257,16 +257,22 @@ def _failure(error: exceptions.HTTPError) -> str:
         return "its name cannot be resolved"
     if isinstance(error, exceptions.ReadTimeoutError):
         return "it does not respond in time"
+    if text := _what_the_system_says(causes):
+        return text
+    if isinstance(error, exceptions.TimeoutError):
+        return "the connection could not be made in time"
+    return "it closed the connection before its response was complete"
+
+
+def _what_the_system_says(causes: Iterable[BaseException]) -> str | None:
     for cause in causes:
         if isinstance(cause, ConnectionResetError | BrokenPipeError):
-            break
+            return None
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         if isinstance(cause, http.client.HTTPException) and "got more than" in str(cause):
             return "its response is too long"  # one of the limits of http.client
-    if isinstance(error, exceptions.TimeoutError):
-        return "the connection could not be made in time"
-    return "it closed the connection before its response was complete"
+    return None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

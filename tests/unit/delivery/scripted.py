@@ -145,6 +145,10 @@ class BatchSink(ScriptedSink):
         self._answer(events, batch=True)
 
 
+#: Those whose files are open; conftest.py closes them after each test.
+with_files: list[Delivery] = []
+
+
 class Delivery:
     """A dispatcher whose workers run when a test says so."""
 
@@ -157,6 +161,8 @@ class Delivery:
         for worker, bell in zip(self.workers, self.bells, strict=True):
             worker.queue.bell = bell
         self._open = {worker.name: False for worker in self.workers}
+        if options.get("state_dir"):
+            with_files.append(self)
 
     @property
     def worker(self) -> Worker:
