@@ -111,7 +111,7 @@ async def _next_batch(
         async with asyncio.timeout_at(deadline):
             return await sink.next()
     except TimeoutError:
-        raise monitor.no_sync() from None
+        raise monitor.waits.no_sync() from None
 
 
 class Monitor:
@@ -165,7 +165,7 @@ class Monitor:
         if kinds or names:
             sink.selection = Selection(kinds=kinds, names=names)
         sink.connect(asyncio.get_running_loop())
-        with self._monitor.ends(sink), self._monitor.attached("events", sink):
+        with self._monitor.waits.ends(sink), self._monitor.waits.attached("events", sink):
             try:
                 while batch := await sink.next():
                     for event in batch:
@@ -178,7 +178,7 @@ class Monitor:
         """Wait until the tables have been read; return False if the seconds have passed."""
         sink = _LoopSink()
         sink.connect(asyncio.get_running_loop())
-        with self._monitor.attached("wait_synced", sink):
+        with self._monitor.waits.attached("wait_synced", sink):
             try:
                 async with asyncio.timeout(timeout):
                     await sink.next()
@@ -198,12 +198,12 @@ class Monitor:
         :param timeout: seconds, None for as long as it takes.
         :raises WaitTimeout: the time has passed.
         """
-        with self._monitor.waiter(predicate) as future:
+        with self._monitor.waits.waiter(predicate) as future:
             try:
                 async with asyncio.timeout(timeout):
                     return await asyncio.wrap_future(future)
             except TimeoutError:
-                raise self._monitor.no_such_port(timeout) from None
+                raise self._monitor.waits.no_such_port(timeout) from None
 
     async def wait_gone(
         self,
@@ -215,12 +215,12 @@ class Monitor:
         :param timeout: seconds, None for as long as it takes.
         :raises WaitTimeout: the time has passed.
         """
-        with self._monitor.gone_waiter(predicate) as future:
+        with self._monitor.waits.gone_waiter(predicate) as future:
             try:
                 async with asyncio.timeout(timeout):
                     await asyncio.wrap_future(future)
             except TimeoutError:
-                raise self._monitor.still_there(timeout) from None
+                raise self._monitor.waits.still_there(timeout) from None
 
 
 class _LoopSink(BatchSink):

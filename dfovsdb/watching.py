@@ -96,7 +96,7 @@ def _events(
     markers: bool,
 ) -> Generator[PortEvent | SyncMarker, None, None]:
     deadline = None if timeout is None else time.monotonic() + timeout
-    with monitor, monitor.ends(sink):
+    with monitor, monitor.waits.ends(sink):
         try:
             while (batch := _next_batch(sink, deadline, monitor, stop_event)) is not None:
                 for event in batch:
@@ -128,9 +128,9 @@ def _next_batch(
             batch = sink.batches.get(timeout=wait)
         except queue.Empty:
             if left is not None and (wait == left or left == 0):
-                raise monitor.no_sync() from None
+                raise monitor.waits.no_sync() from None
             continue
         if batch is None:
-            raise monitor.over()
+            raise monitor.waits.over()
         return batch
     return None

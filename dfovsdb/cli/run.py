@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from dfovsdb.cli.log_writer import LogWriter
     from dfovsdb.errors import ConfigurationError
     from dfovsdb.logs import escape
-    from dfovsdb.monitor.handle import THREAD
+    from dfovsdb.monitor.loop import THREAD
 
     conf = common.configuration(args, logging_args=["--debug"] if args.debug else [])
     if args.check:
@@ -151,7 +151,7 @@ def _serve(monitor: Monitor, logger: logging.Logger) -> str:
             signalled = signals.get(timeout=_LOOK)
         except queue.Empty:
             if not monitor.running:
-                raise monitor.over() from None
+                raise monitor.waits.over() from None
             if (busy := monitor.busy_classifier) and busy != said:
                 logger.error("%s", busy)
             said = busy or ""

@@ -42,4 +42,4 @@ def web(args: argparse.Namespace) -> int:
         Terminal().write(f"The page is on {listener.url}/ (Ctrl-C ends it)")
         while monitor.running:
             time.sleep(_LOOK)
-    raise monitor.over()
+    raise monitor.waits.over()

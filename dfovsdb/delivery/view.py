@@ -1,4 +1,22 @@
-"""The view of a sink: the ports that it has been sent and has accepted."""
+"""The view of a sink: the ports that it has been sent and has accepted.
+
+Every promise of delivery follows from this one record, kept apart from the switch and apart for
+each sink. What a sink still needs is the difference between the ports of the switch and its view,
+so:
+
+1. An event is made at the moment it is offered, from the view and the present port. What changed
+   twice while the sink was slow is one event, and what came and went is none. Memory is bounded by
+   the number of ports, however long an outage lasts.
+2. The view changes when the sink has accepted, and at no other time. After an outage, a refusal or
+   an overflow of the queue the difference is simply taken again; nothing has to be remembered
+   about what went wrong.
+3. A departure can be told only by who knows what was there. The view knows, also of ports that
+   vanished while there was no connection; and, kept in a file (view_store.py), while there was no
+   process.
+4. Between an offer and its answer a process may be killed. Only then is it unknown whether the
+   sink has accepted: the port is doubtful, and is offered again. So an event may be repeated, and
+   none is lost.
+"""
 
 from __future__ import annotations
 

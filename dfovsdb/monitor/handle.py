@@ -1,56 +1,37 @@
-"""The monitor: the loop, and the handle that programs hold.
-
-The loop turns bytes into messages, row deltas and facts. Below it every sink is on a thread of its
-own (dispatcher.py), so nothing here ever waits for a sink.
-"""
+"""The handle that programs hold: it builds the road of the data from options, and starts it."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, Self, Unpack
 
 from dfovsdb import plugins
 from dfovsdb.classifiers.chain import Chain
-from dfovsdb.delivery.dispatcher import OPEN_TIMEOUT, Dispatcher
+from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.delivery.work_queue import Resync
-from dfovsdb.delivery.worker import Worker
 from dfovsdb.errors import (
     ConfigurationError,
-    ConnectionLost,
-    MonitorStopped,
-    ProtocolError,
-    WaitTimeout,
 )
 from dfovsdb.logs import get_logger
 from dfovsdb.model import TABLE, TABLES, Interface, Port, PortEvent, SyncMarker
+from dfovsdb.monitor.loop import Loop
 from dfovsdb.monitor.options import AnySink, MonitorOptions, checked
-from dfovsdb.monitor.outage_log import OutageLog
 from dfovsdb.monitor.pipeline import Pipeline
-from dfovsdb.monitor.queue_sink import BatchSink, QueueSink
-from dfovsdb.monitor.wait_for import WaitForPort, WaitUntilGone
+from dfovsdb.monitor.queue_sink import QueueSink
+from dfovsdb.monitor.waits import Waits
 from dfovsdb.ovsdb.address import Address
-from dfovsdb.ovsdb.session import Session, Snapshot
-from dfovsdb.ovsdb.transport import Transport
+from dfovsdb.ovsdb.session import Session
 from dfovsdb.selection import Selection, check_kinds
 from dfovsdb.sinks.base import FunctionSink, Sink, check
 from dfovsdb.status import Status
-from dfovsdb.text.escape import clean, counted
 from dfovsdb.tls import Tls
 
-# longest time in seconds between two iterations of the loop, so that it is seen to respond
-_PULSE = 5.0
-
 LOG = get_logger(__name__)
-
-THREAD = "dfovsdb-monitor"  #: name of the thread of the loop
 
 
 class Monitor:
@@ -89,14 +70,14 @@ class Monitor:
         host: str = values["host"] or socket.gethostname()
         if not isinstance(connection, str):
             raise ConfigurationError(f"connection: {connection!r:.80} is not a string")
-        self._address = Address.parse(connection)
+        address = Address.parse(connection)
         files = [values[f"ssl_{name}_file"] for name in ("key", "cert", "ca_cert")]
         tls = (
             Tls(*files, check_hostname=values["ssl_check_hostname"])
-            if self._address.method == "ssl"
+            if address.method == "ssl"
             else None
         )
-        if self._address.method == "tcp" and any(files):
+        if address.method == "tcp" and any(files):
             LOG.warning("%s is not secured by TLS, whatever files are set: use ssl:", connection)
         classifiers = values["classifiers"]
         chain = Chain(plugins.default_classifiers() if classifiers is None else classifiers)
@@ -108,7 +89,6 @@ class Monitor:
             )
         of_session = {name: values[name] for name in _OF_SESSION}
         of_session |= {"extra_columns": chain.extra_columns, "tables": tables}
-        self._session = _session(values["record"], host, of_session)
         sinks = _named(values["sinks"])
         _check_selected(sinks, chain.kinds)
         self._dispatcher = Dispatcher(
@@ -123,106 +103,11 @@ class Monitor:
         self._chain = chain
         self._host = host
         self._tables = tables
-        self._tls = tls
-        self._transport: Transport | None = None
         self._stop_timeout: float = values["stop_timeout"]
-        self._stopping = False
         self._ended_well = False
-        self._synced = threading.Event()
-        self._trouble = OutageLog()
-        self._connected_at = 0.0  # monotonic seconds
-        self._turned_at = 0.0  # monotonic seconds
-        self._unsynced_since: float | None = None  # monotonic seconds
-        self._next_try_at: float | None = None  # monotonic seconds
-        self._syncs = 0
-        self._sync_seconds: float | None = None
-        self._thread: threading.Thread | None = None
-        self._died: BaseException | None = None  # why the loop ended by itself
-        self._lock = threading.Lock()
-        self._waiting: set[WaitForPort | WaitUntilGone | BatchSink] = set()
-
-    # The loop.
-
-    def _run(self, transport: Transport) -> None:
-        try:
-            with transport:
-                while not self._stopping:
-                    if lost := self._turn(self._session, transport):
-                        transport.close()
-                        self._is_lost(lost, time.monotonic())
-            self._chain.failures.sum_up()
-        except BaseException as error:
-            self._died = error
-            LOG.critical(
-                "the monitor thread ended by itself: no change is seen any more; restart the "
-                "program and report this error",
-                exc_info=error,
-            )
-        finally:
-            self._release_waiters()
-
-    def _release_waiters(self) -> None:
-        with self._lock:
-            waiting = list(self._waiting)
-        for sink in waiting:
-            if isinstance(sink, BatchSink):
-                sink.end()
-            else:
-                sink.fail(self.over())
-        self._synced.set()  # wait_synced() looks at what it means
-
-    def over(self) -> MonitorStopped:
-        """Return the error for callers that wait while the monitor ends."""
-        return MonitorStopped(f"{self._address}: {self.condition}")
-
-    def _turn(self, session: Session, transport: Transport) -> ConnectionLost | None:
-        """Connect if it is time to, then read once and publish the result."""
-        try:
-            self._turned_at = time.monotonic()
-            step = session.next_step(self._turned_at)
-            if step == "connect":
-                self._next_try_at = None
-                session.connecting(time.monotonic())
-                transport.open()
-            elif step == "disconnect":
-                return ConnectionLost(f"{self._address}: {transport.silence}", "silent")
-            if transport.ready and not session.connected:
-                self._connected_at = time.monotonic()
-                session.begin(self._connected_at)
-            transport.send(session.outgoing())
-            timeout = session.timeout(time.monotonic())
-            data = transport.wait(_PULSE if timeout is None else min(timeout, _PULSE))
-            for message in session.received(data, time.monotonic()):
-                self._pipeline.apply(message)
-                if isinstance(message, Snapshot):
-                    self._is_synced()
-        except ConnectionLost as lost:
-            return lost
-        except Exception as error:  # noqa: BLE001 - ours, or one of Python's: start over, say it
-            self._pipeline.forget()
-            mistake = ProtocolError(f"internal error: {error!r}", "internal")
-            mistake.__cause__ = error
-            return mistake
-        return None
-
-    def _is_lost(self, lost: ConnectionLost, now: float) -> None:
-        if self._session.synced:
-            self._unsynced_since = now
-        self._session.lost(lost, now)
-        wait = self._session.timeout(now)
-        self._next_try_at = None if wait is None else now + wait
-        self._trouble.say(lost, now)
-
-    def _is_synced(self) -> None:
-        now = time.monotonic()
-        self._trouble.over(now)
-        self._unsynced_since = None
-        self._sync_seconds = now - self._connected_at
-        self._syncs += 1
-        self._synced.set()
-        LOG.info("%s: synced, %s", self._address, counted(self._pipeline.rows, "interface"))
-
-    # The handle.
+        session = _session(values["record"], host, of_session)
+        self._loop = Loop(address, tls, session, self._pipeline, lambda: self.waits.release())
+        self.waits = Waits(self._loop, self._dispatcher)  #: for dfovsdb.watch() and dfovsdb.aio
 
     def start(self) -> Self:
         """Open the sinks, then connect; return without waiting for the server.
@@ -230,15 +115,10 @@ class Monitor:
         :raises ConfigurationError: a sink cannot be opened. Nothing is left running.
         :raises RuntimeError: it was started before; start another Monitor instead.
         """
-        if self._thread or self._stopping:
+        if self._loop.started:
             raise RuntimeError("a Monitor is started once")
         self._dispatcher.start()
-        self._turned_at = self._unsynced_since = time.monotonic()
-        self._transport = Transport(self._address, self._tls)
-        self._thread = threading.Thread(
-            target=self._run, args=(self._transport,), name=THREAD, daemon=True
-        )
-        self._thread.start()
+        self._loop.start()
         return self
 
     def stop(self) -> bool:
@@ -246,15 +126,10 @@ class Monitor:
 
         :returns: whether every sink has accepted everything, and was closed.
         """
-        if self._stopping:
+        if self._loop.stopping:
             return self._ended_well
-        self._stopping = True
         deadline = time.monotonic() + self._stop_timeout
-        if self._thread and self._transport:
-            self._transport.wake()
-            if self._thread is not threading.current_thread():
-                self._thread.join(self._stop_timeout)
-        self._release_waiters()
+        self._loop.stop(self._stop_timeout)
         self._ended_well = self._dispatcher.stop(max(0.0, deadline - time.monotonic()))
         return self._ended_well
 
@@ -267,7 +142,7 @@ class Monitor:
     @property
     def trouble(self) -> str:
         """Return why there is no connection, in one line; empty while there is one."""
-        return self._trouble.text
+        return self._loop.outage.text
 
     @property
     def kinds(self) -> list[str]:
@@ -277,17 +152,18 @@ class Monitor:
     @property
     def synced(self) -> bool:
         """Return whether there is a connection and ports() is what was read on it."""
-        return self.running and self._session.synced and self._unsynced_since is None
+        loop = self._loop
+        return loop.running and loop.session.synced and loop.unsynced_since is None
 
     @property
     def running(self) -> bool:
         """Return whether it is started, not stopped, and its loop has not ended by itself."""
-        return self._thread is not None and not self._stopping and self._died is None
+        return self._loop.running
 
     @property
     def address(self) -> str:
         """Return the address of the server, as a connection string."""
-        return str(self._address)
+        return str(self._loop.address)
 
     @property
     def host(self) -> str:
@@ -302,15 +178,7 @@ class Monitor:
     @property
     def condition(self) -> str:
         """Return the state of the connection in one line: `synced`, or what is waited for."""
-        if self._died is not None:
-            return f"ended by itself: {type(self._died).__name__}: {clean(str(self._died))}"
-        if self._stopping:
-            return "stopped"
-        if busy := self._chain.busy():
-            return busy
-        if self.trouble:
-            return f"waiting: {clean(self.trouble, 2000)}"
-        return "synced" if self._session.synced else "connecting"
+        return self._loop.condition
 
     @property
     def busy_classifier(self) -> str | None:
@@ -325,10 +193,10 @@ class Monitor:
         :param timeout: seconds, None for as long as it takes.
         :returns: False if the time has passed.
         """
-        if not self._synced.wait(timeout):
+        if not self._loop.was_synced.wait(timeout):
             return False
-        if self._stopping or self._died is not None:
-            raise self.over()
+        if self._loop.over:
+            raise self.waits.over()
         return True
 
     def wait_for(self, predicate: Callable[[Port], bool], timeout: float | None = None) -> Port:
@@ -339,11 +207,11 @@ class Monitor:
         :param timeout: seconds, None for as long as it takes.
         :raises WaitTimeout: the time has passed.
         """
-        with self.waiter(predicate) as future:
+        with self.waits.waiter(predicate) as future:
             try:
                 return future.result(timeout)
             except FutureTimeout:
-                raise self.no_such_port(timeout) from None
+                raise self.waits.no_such_port(timeout) from None
 
     def wait_gone(self, predicate: Callable[[Port], bool], timeout: float | None = None) -> None:
         """Wait until there is no port for which the predicate is true.
@@ -353,42 +221,11 @@ class Monitor:
         :param timeout: seconds, None for as long as it takes.
         :raises WaitTimeout: the time has passed.
         """
-        with self.gone_waiter(predicate) as future:
+        with self.waits.gone_waiter(predicate) as future:
             try:
                 future.result(timeout)
             except FutureTimeout:
-                raise self.still_there(timeout) from None
-
-    @contextlib.contextmanager
-    def gone_waiter(self, predicate: Callable[[Port], bool]) -> Iterator[Future[None]]:
-        """Provide, within the context, the future that wait_gone() waits for."""
-        sink = WaitUntilGone(predicate)
-        with self.ends(sink), self.attached("wait_gone", sink):
-            yield sink.future
-
-    def still_there(self, timeout: float | None) -> WaitTimeout:
-        """Return what wait_gone() raises after that many seconds."""
-        return self._timeout(f"such a port is still there after {timeout} s")
-
-    @contextlib.contextmanager
-    def waiter(self, predicate: Callable[[Port], bool]) -> Iterator[Future[Port]]:
-        """Provide, within the context, the future of the port that wait_for() waits for."""
-        sink = WaitForPort(predicate)
-        with self.ends(sink), self.attached("wait_for", sink):
-            yield sink.future
-
-    @contextlib.contextmanager
-    def ends(self, sink: WaitForPort | WaitUntilGone | BatchSink) -> Iterator[None]:
-        """End the wait when the monitor ends, within the context."""
-        if self._stopping or self._died is not None:
-            raise self.over()
-        with self._lock:
-            self._waiting.add(sink)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._waiting.discard(sink)
+                raise self.waits.still_there(timeout) from None
 
     def events(
         self,
@@ -410,7 +247,7 @@ class Monitor:
         sink = QueueSink()
         if kinds or names:
             sink.selection = Selection(kinds=kinds, names=names)
-        with self.ends(sink), self.attached("events", sink):
+        with self.waits.ends(sink), self.waits.attached("events", sink):
             try:
                 while (batch := sink.batches.get()) is not None:
                     for event in batch:
@@ -418,26 +255,6 @@ class Monitor:
                             yield event
             finally:
                 sink.release()
-
-    def no_such_port(self, timeout: float | None) -> WaitTimeout:
-        """Return what wait_for() raises after that many seconds."""
-        return self._timeout(f"no such port within {timeout} s")
-
-    def no_sync(self) -> WaitTimeout:
-        """Return what watch() raises if the time for the first sync has passed."""
-        return self._timeout("no sync in the time given")
-
-    def _timeout(self, text: str) -> WaitTimeout:
-        return WaitTimeout(f"{text}: {self.trouble}" if self.trouble else text)
-
-    @contextlib.contextmanager
-    def attached(self, name: str, sink: Sink) -> Iterator[None]:
-        """Deliver events to another sink within the context, beginning with a first sync."""
-        worker = self._attach(name, sink)
-        try:
-            yield
-        finally:
-            self._dispatcher.detach(worker)
 
     def ports(self) -> dict[str, Port]:
         """Return all ports by uuid, consistent with one message; the last known while
@@ -452,28 +269,28 @@ class Monitor:
     @property
     def alive(self) -> bool:
         """Return whether the loop responds: it does every few seconds, connected or not."""
-        turning = time.monotonic() - self._turned_at < 3 * _PULSE
-        return self._thread is not None and self._thread.is_alive() and turning
+        return self._loop.alive
 
     def status(self) -> Status:
         """Return the present status. Each value is right, but together they may be a change apart.
 
         This costs a copy of the ports.
         """
-        heard, rows, now = self._session.last_heard, self._pipeline.rows, time.monotonic()
-        unsynced_since, next_try_at = self._unsynced_since, self._next_try_at
+        loop, now = self._loop, time.monotonic()
+        heard = loop.session.last_heard
+        unsynced_since, next_try_at = loop.unsynced_since, loop.next_try_at
         return Status(
-            alive=self.alive,
-            connected=self._session.connected,
-            synced=self._session.synced,
+            alive=loop.alive,
+            connected=loop.session.connected,
+            synced=loop.session.synced,
             trouble=self.trouble,
             unsynced_for=None if unsynced_since is None else max(0.0, now - unsynced_since),
             next_try=None if next_try_at is None else max(0.0, next_try_at - now),
             message_age=None if heard is None else max(0.0, now - heard),
-            losses={str(why): number for why, number in self._session.losses.copy().items()},
-            syncs=self._syncs,
-            sync_seconds=self._sync_seconds,
-            rows=rows,
+            losses={str(why): number for why, number in loop.session.losses.copy().items()},
+            syncs=loop.syncs,
+            sync_seconds=loop.sync_seconds,
+            rows=self._pipeline.rows,
             kinds=self.kinds,
             ports=Counter((port.kind, port.state) for port in self.ports().values()),
             classifier_errors=dict(self._chain.failures.by_kind),
@@ -490,17 +307,7 @@ class Monitor:
         :raises MonitorStopped: the monitor was stopped, or has ended.
         :raises Exception: what its open() raises.
         """
-        self._attach(name, _as_sink(sink))
-
-    def _attach(self, name: str, sink: Sink) -> Worker:
-        if self._stopping or self._died is not None:
-            raise self.over()
-        worker = self._dispatcher.attach(name, sink)
-        if worker.opened.wait(OPEN_TIMEOUT) and worker.failure is not None:
-            failure = worker.failure
-            self._dispatcher.detach(worker)
-            raise failure
-        return worker
+        self.waits.attach(name, _as_sink(sink))
 
     def time_deliveries(self) -> None:
         """Measure how long calls of sinks take, for status()."""

@@ -32,6 +32,16 @@ class Pipeline:
         """Return all rows; from any thread."""
         return list(self._table.rows.values())
 
+    def busy(self) -> str | None:
+        """Return which classifier has not returned for more than a second, in one line; or
+        None.
+        """
+        return self._chain.busy()
+
+    def sum_up(self) -> None:
+        """Log the failures of classifiers that were not logged one by one."""
+        self._chain.failures.sum_up()
+
     def apply(self, message: Snapshot | Changes) -> None:
         """Apply a message and publish its facts; a snapshot starts a sync of every sink.
 

@@ -242,7 +242,7 @@ def test_after_stop_everybody_is_told(box: Sandbox) -> None:
 
         waiting = threading.Thread(target=wait)
         waiting.start()
-        wait_until(lambda: monitor._waiting)
+        wait_until(lambda: len(monitor.waits))
         threads = threading.active_count()
     waiting.join(DEADLINE)
     assert len(errors) == 1
@@ -268,7 +268,7 @@ def test_a_loop_that_ends_by_itself_is_heard_of(
         def out_of_memory(*_args: object) -> None:
             raise MemoryError("no memory")
 
-        monkeypatch.setattr(monitor, "_is_lost", out_of_memory)
+        monkeypatch.setattr(monitor._loop, "_is_lost", out_of_memory)
         box.stop_database()
         with pytest.raises(MonitorStopped, match="ended by itself: MemoryError: no memory"):
             monitor.wait_for(lambda _port: False)

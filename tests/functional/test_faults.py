@@ -53,7 +53,7 @@ def proxy(box: Sandbox) -> Iterator[FaultProxy]:
 
 
 def losses(monitor: Monitor) -> dict[str, int]:
-    return {str(reason): count for reason, count in monitor._session.losses.items()}
+    return {str(reason): count for reason, count in monitor._loop.session.losses.items()}
 
 
 def names(box: Sandbox) -> set[str]:
@@ -315,9 +315,9 @@ def test_a_process_with_more_than_1024_descriptors_connects(box: Sandbox) -> Non
             sink = CaptureSink()
             with Monitor(connection, sinks=[sink]) as monitor:
                 sink.wait_for_sync()
-                assert monitor._transport is not None
-                assert monitor._transport._socket is not None
-                assert monitor._transport._socket.fileno() > 1023
+                assert monitor._loop._transport is not None
+                assert monitor._loop._transport._socket is not None
+                assert monitor._loop._transport._socket.fileno() > 1023
     finally:
         for descriptor in held:
             os.close(descriptor)
@@ -333,15 +333,16 @@ def test_without_a_descriptor_left_it_waits_until_there_is_one(box: Sandbox) -> 
         "monitor = Monitor(sys.argv[1], reconnect_max=1)\n"
         "monitor._dispatcher.start()\n"
         "from dfovsdb.ovsdb.transport import Transport\n"
-        "with Transport(monitor._address) as transport:\n"
+        "with Transport(monitor._loop.address) as transport:\n"
         "    try:\n"
         "        while True: held.append(os.open('/dev/null', os.O_RDONLY))\n"
         "    except OSError: pass\n"
-        "    lost = monitor._turn(monitor._session, transport)\n"
+        "    lost = monitor._loop.turn(monitor._loop.session, transport)\n"
         "    print(lost, flush=True)\n"
-        "    monitor._session.lost(lost, time.monotonic())\n"
+        "    monitor._loop.session.lost(lost, time.monotonic())\n"
         "    for fd in held: os.close(fd)\n"
-        "    while not monitor._session.synced: monitor._turn(monitor._session, transport)\n"
+        "    loop = monitor._loop\n"
+        "    while not loop.session.synced: loop.turn(loop.session, transport)\n"
         "print('synced')\n"
     )
     done = subprocess.run(

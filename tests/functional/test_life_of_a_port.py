@@ -233,7 +233,7 @@ def test_statistics_wake_nobody(switch: Sandbox) -> None:
     with Monitor(switch.connection, inactivity_probe=0) as monitor:
         monitor.wait_for(lambda port: port.name == "tap0" and port.state == "ready", 20)
         received: list[bytes] = []
-        session = monitor._session
+        session = monitor._loop.session
         original = session.received
         session.received = lambda data, now: (received.append(data), original(data, now))[1]  # type: ignore[method-assign,func-returns-value]  # a tap on the line
         before = switch.vsctl("get", "interface", "br-int", "statistics")

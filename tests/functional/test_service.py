@@ -93,13 +93,13 @@ def test_a_loop_that_stands_still_starves_the_watchdog(
     code = """
 import sys, threading
 from dfovsdb.cli import parser as cli
-from dfovsdb.monitor import handle as monitor
+from dfovsdb.monitor import loop
 from tests.waiting import DEADLINE
-monitor._PULSE = 0.1
-turn = monitor.Monitor._turn
+loop.PULSE = 0.1
+turn = loop.Loop.turn
 def hang(self, session, transport):
     return threading.Event().wait() if session.synced else turn(self, session, transport)
-monitor.Monitor._turn = hang
+loop.Loop.turn = hang
 sys.exit(cli.main(["run"]))
 """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

@@ -196,10 +196,10 @@ def test_a_network_that_fails_under_tls_is_survived(
         port = proxy.connection.rpartition(":")[2]
         how = options(pki, client_pair, inactivity_probe=1, reconnect_max=1)
         with Monitor(f"ssl:127.0.0.1:{port}", sinks=[sink], **how) as monitor:
-            wait_until(lambda: monitor._session.losses or monitor.wait_synced(0))
+            wait_until(lambda: monitor._loop.session.losses or monitor.wait_synced(0))
             secured.box.vsctl("add-br", "br-tun")
             if fault in (CutAt, StallAt):
-                wait_until(lambda: monitor._session.losses)
+                wait_until(lambda: monitor._loop.session.losses)
             proxy.heal()
             wait_until(lambda: {p.name for p in sink.ports.values()} == {"br-int", "br-tun"})
 

@@ -4,7 +4,12 @@ A host could ask the server for its keys. But nats-server 2.9 searches all keys 
 answer, and does so a thousand times when a thousand hosts return at once. Therefore each host
 stores a list of its own keys in parts: SIZE keys `HOST.=.PART` in the bucket of ports. A key is
 added to the list before it is created, and removed from the list some time after it was deleted.
-So the list may contain too much, but never too little. No I/O.
+So the list may contain too much, but never too little: a key too many is deleted once more, which
+changes nothing, while a key that is missing here would stay in the bucket for ever.
+
+A part is written again when one of its keys is new; the removals wait for such a write, or for the
+end of a sync. So a change of a port costs one small write where it adds a key, and none otherwise,
+and two runs of one host, the second of which reads what the first has left, agree. No I/O.
 """
 
 from __future__ import annotations
