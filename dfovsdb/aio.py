@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from typing import Literal, Self, TypeVar, Unpack, overload
 
 from dfovsdb.classifiers.base import Classifier
-from dfovsdb.config import DEFAULT_CONNECTION
+from dfovsdb.defaults import DEFAULT_CONNECTION
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.monitor import handle as threaded
 from dfovsdb.monitor.options import ConnectionOptions, MonitorOptions

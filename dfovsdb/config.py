@@ -1,11 +1,7 @@
-"""The options of the core, and how the configuration is read.
-
-This is the only module of the core that names plugins: as defaults.
-"""
+"""The options of the core, and how the configuration is read."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -13,11 +9,9 @@ from typing import Any
 
 from oslo_config import cfg
 
+from dfovsdb.defaults import DEFAULT_CLASSIFIERS, DEFAULT_CONNECTION, DEFAULT_SINKS
 from dfovsdb.errors import ConfigurationError
-
-DEFAULT_CONNECTION = "tcp:127.0.0.1:6640"
-DEFAULT_CLASSIFIERS = ("patch", "tunnel", "bridge", "service", "vm", "uplink")
-DEFAULT_SINKS = ("log",)
+from dfovsdb.text.escape import one_line
 
 OVSDB_OPTIONS: tuple[cfg.Opt, ...] = (
     cfg.StrOpt(
@@ -268,18 +262,3 @@ def check(conf: cfg.ConfigOpts, groups: Mapping[str, Sequence[cfg.Opt]]) -> None
                 raise ConfigurationError(
                     f"[{group}] {option.dest}: {value} is not a usable number"
                 )
-
-
-def one_line(error: object) -> str:
-    """Return the text of an error without its line breaks."""
-    return " ".join(str(error).split())
-
-
-def unique(names: Sequence[str], option: str) -> None:
-    """Refuse a name that occurs twice.
-
-    :raises ConfigurationError: the error contains the name.
-    """
-    for name, group in itertools.groupby(sorted(names)):
-        if len(list(group)) > 1:
-            raise ConfigurationError(f"[dfovsdb] {option}: {name} occurs twice")

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import stevedore
 from stevedore.named import NamedExtensionManager
 
-from dfovsdb import config
+from dfovsdb import defaults
 from dfovsdb.classifiers import chain
-from dfovsdb.classifiers.base import Classifier
+from dfovsdb.classifiers.base import Classifier, WhenRead
 from dfovsdb.errors import ConfigurationError, DfovsdbError
 from dfovsdb.selection import Selection
 from dfovsdb.sinks.base import Sink
 from dfovsdb.sinks.base import check as check_sink
+from dfovsdb.text.escape import one_line
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -140,7 +141,7 @@ class Finder(Generic[P]):
         :raises ConfigurationError: one line that names the plugin, its package and the reason.
         """
         instances = [_instance(name) for name in names]
-        config.unique([instance for instance, _ in instances], f"{self.what}s")
+        _unique([instance for instance, _ in instances], f"{self.what}s")
         if not all(instance for instance, _ in instances):
             raise ConfigurationError(f"[dfovsdb] {self.what}s: use NAME or INSTANCE=NAME")
         offers = self._offers()
@@ -170,7 +171,7 @@ class Finder(Generic[P]):
         except BaseException as error:  # SystemExit too: it ends no program but says what is wrong
             raise ConfigurationError(
                 f"{self.what} {name!r} of package {plugin.package} cannot be imported from "
-                f"{plugin.target}: {config.one_line(repr(error))}{_line(error)}"
+                f"{plugin.target}: {one_line(repr(error))}{_line(error)}"
             ) from error
         if not (inspect.isclass(loaded) and issubclass(loaded, self._base)):
             raise ConfigurationError(
@@ -182,8 +183,9 @@ class Finder(Generic[P]):
     def _build(self, plugin: type[P], instance: str, name: str, conf: cfg.ConfigOpts | None) -> P:
         group = self.group(instance)
         try:
-            own = {option.dest for option in plugin.options}
-            options = tuple(self.options(plugin))
+            unread = conf is None and isinstance(plugin.options, WhenRead)
+            own = set() if unread else {option.dest for option in plugin.options}
+            options = () if unread else tuple(self.options(plugin))
             if conf is not None:
                 conf.register_opts(options, group=group)
         except Exception as error:
@@ -192,6 +194,8 @@ class Finder(Generic[P]):
             ) from error
         values: dict[str, Any] = {}
         if conf is not None:
+            from dfovsdb import config
+
             config.check(conf, {group: options})
             values = {option.dest: conf[group][option.dest] for option in options}
         secrets = [str(values[o.dest]) for o in options if o.secret and values.get(o.dest)]
@@ -212,8 +216,7 @@ class Finder(Generic[P]):
     def _cannot_be_built(self, instance: str, name: str, why: str) -> ConfigurationError:
         package = next((f.package for f in self.installed() if f.name == name), "?")
         return ConfigurationError(
-            f"{self.what} {instance!r} of package {package} cannot be built: "
-            f"{config.one_line(why)}"
+            f"{self.what} {instance!r} of package {package} cannot be built: {one_line(why)}"
         )
 
 
@@ -240,7 +243,13 @@ def _select(sink: Sink, wanted: Mapping[str, Any]) -> None:
     sink.selection = Selection(**wanted)
 
 
-SINKS: Finder[Sink] = Finder("sink", Sink, check_sink, config.SINK_OPTIONS, _select)  # type: ignore[type-abstract]  # the base itself is meant
+def _of_every_sink() -> Sequence[cfg.Opt]:
+    from dfovsdb.config import SINK_OPTIONS
+
+    return SINK_OPTIONS
+
+
+SINKS: Finder[Sink] = Finder("sink", Sink, check_sink, WhenRead(_of_every_sink), _select)  # type: ignore[type-abstract]  # the base itself is meant
 
 
 def default_classifiers() -> list[Classifier]:
@@ -248,7 +257,17 @@ def default_classifiers() -> list[Classifier]:
 
     `[MyClassifier(), *default_classifiers()]` adds one to them: the first that claims a row wins.
     """
-    return list(CLASSIFIERS.build(config.DEFAULT_CLASSIFIERS).values())
+    return list(CLASSIFIERS.build(defaults.DEFAULT_CLASSIFIERS).values())
+
+
+def _unique(names: Sequence[str], option: str) -> None:
+    """Refuse a name that occurs twice.
+
+    :raises ConfigurationError: the error contains the name.
+    """
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(f"[dfovsdb] {option}: {twice[0]} occurs twice")
 
 
 def _instance(name: str) -> tuple[str, str]:

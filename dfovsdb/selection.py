@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dfovsdb.classifiers.base import like
 from dfovsdb.errors import ConfigurationError
-from dfovsdb.text.escape import clean, did_you_mean
+from dfovsdb.text.escape import clean, close_to, did_you_mean
 
 if TYPE_CHECKING:
     from dfovsdb.model import Port
@@ -29,7 +28,7 @@ def check_kinds(kinds: Iterable[str], offered: Sequence[str], asked: str) -> Non
             raise ConfigurationError(
                 f"{asked}{clean(kind)}: no enabled classifier offers it; available: "
                 + (", ".join(map(clean, offered)) or "none")
-                + did_you_mean(map(clean, difflib.get_close_matches(kind, offered, 1)))
+                + did_you_mean(map(clean, close_to(kind, offered)))
             )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Generator, Sequence
 from typing import Literal, Unpack, overload
 
 from dfovsdb.classifiers.base import Classifier
-from dfovsdb.config import DEFAULT_CONNECTION
+from dfovsdb.defaults import DEFAULT_CONNECTION
 from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.monitor import Monitor
 from dfovsdb.monitor.options import ConnectionOptions

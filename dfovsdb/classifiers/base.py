@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import abc
 import fnmatch
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, overload
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -17,6 +18,29 @@ if TYPE_CHECKING:
 
 #: The result of classify() for a row that is of no kind, whatever other classifiers say.
 IGNORE: Final[Mapping[str, str | None]] = MappingProxyType({})
+
+
+class WhenRead(Sequence["cfg.Opt"]):
+    """Options that are made when they are read.
+
+    To import oslo.config takes longer than all the rest of a command. One that has no
+    configuration reads no options.
+
+    :param make: returns them.
+    """
+
+    def __init__(self, make: Callable[[], Sequence[cfg.Opt]]) -> None:
+        self._make = functools.cache(make)
+
+    @overload
+    def __getitem__(self, index: int) -> cfg.Opt: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[cfg.Opt]: ...
+    def __getitem__(self, index: int | slice) -> cfg.Opt | Sequence[cfg.Opt]:
+        return self._make()[index]
+
+    def __len__(self) -> int:
+        return len(self._make())
 
 
 class Classifier(abc.ABC):

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oslo_config import cfg
-
-from dfovsdb.classifiers.base import Classifier, like
+from dfovsdb.classifiers.base import Classifier, WhenRead, like
 from dfovsdb.model import OFPP_LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from oslo_config import cfg
+
     from dfovsdb.model import Interface
 
 
-class BridgeClassifier(Classifier):
-    """Claims the local port of every bridge.
+def _options() -> Sequence[cfg.Opt]:
+    from oslo_config import cfg
 
-    Where Port and Bridge are read it is the internal port with the bridge's own name, also while
-    it has no port number, and of a fake bridge the internal port with the name of its Port.
-    Where they are not, it is the port with the number OFPP_LOCAL, or an internal port whose name
-    is like `names`.
-    """
-
-    kind = "bridge"
-    options = (
+    return (
         cfg.ListOpt(
             "names",
             default=["br-*"],
@@ -38,6 +31,19 @@ class BridgeClassifier(Classifier):
             help="Whether OpenFlow port 65534 (OFPP_LOCAL) is a bridge, whatever its name.",
         ),
     )
+
+
+class BridgeClassifier(Classifier):
+    """Claims the local port of every bridge.
+
+    Where Port and Bridge are read it is the internal port with the bridge's own name, also while
+    it has no port number, and of a fake bridge the internal port with the name of its Port.
+    Where they are not, it is the port with the number OFPP_LOCAL, or an internal port whose name
+    is like `names`.
+    """
+
+    kind = "bridge"
+    options = WhenRead(_options)
 
     def __init__(self, names: Sequence[str] = ("br-*",), local_port: bool = True) -> None:
         self._is_named = like(names)

@@ -6,22 +6,22 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from oslo_config import cfg
-
-from dfovsdb.classifiers.base import Classifier, like
+from dfovsdb.classifiers.base import Classifier, WhenRead, like
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.model import CORE_COLUMNS, TABLE, TABLES
 
 if TYPE_CHECKING:
+    from oslo_config import cfg
+
     from dfovsdb.model import Interface
 
 _RULES = "KEY must be there, KEY=PATTERN must be like a shell pattern, !KEY must not be there"
 
 
-class MatchClassifier(Classifier):
-    """Claims rows for which all of its options hold. An empty value counts as absent."""
+def _options() -> Sequence[cfg.Opt]:
+    from oslo_config import cfg
 
-    options = (
+    return (
         cfg.StrOpt(
             "kind",
             required=True,
@@ -60,6 +60,12 @@ class MatchClassifier(Classifier):
             "port_external_ids:KEY, options:KEY or a column (COLUMN, Port.COLUMN, Bridge.COLUMN).",
         ),
     )
+
+
+class MatchClassifier(Classifier):
+    """Claims rows for which all of its options hold. An empty value counts as absent."""
+
+    options = WhenRead(_options)
 
     def __init__(
         self,

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oslo_config import cfg
-
 from dfovsdb.classifiers import vif
-from dfovsdb.classifiers.base import Classifier, like
+from dfovsdb.classifiers.base import Classifier, WhenRead, like
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from oslo_config import cfg
+
     from dfovsdb.model import Interface
+
+
+def _options() -> Sequence[cfg.Opt]:
+    from oslo_config import cfg
+
+    return (
+        cfg.ListOpt(
+            "names", default=["*"], help="Shell patterns of names, of which one must match."
+        ),
+    )
 
 
 class ServiceClassifier(Classifier):
@@ -24,11 +34,7 @@ class ServiceClassifier(Classifier):
     """
 
     kind = "service"
-    options = (
-        cfg.ListOpt(
-            "names", default=["*"], help="Shell patterns of names, of which one must match."
-        ),
-    )
+    options = WhenRead(_options)
 
     def __init__(self, names: Sequence[str] = ("*",)) -> None:
         self._is_named = like(names)

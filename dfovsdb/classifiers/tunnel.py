@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oslo_config import cfg
-
-from dfovsdb.classifiers.base import Classifier, like
+from dfovsdb.classifiers.base import Classifier, WhenRead, like
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from oslo_config import cfg
 
     from dfovsdb.model import Interface
 
@@ -29,6 +29,19 @@ TYPES = (
 )
 
 
+def _options() -> Sequence[cfg.Opt]:
+    from oslo_config import cfg
+
+    return (
+        cfg.ListOpt(
+            "types", default=list(TYPES), help="Types of Interface rows that are tunnels."
+        ),
+        cfg.ListOpt(
+            "names", default=["*"], help="Shell patterns of names, of which one must match."
+        ),
+    )
+
+
 class TunnelClassifier(Classifier):
     """Claims the tunnel types; attributes from `options`, and the chassis at the other end.
 
@@ -37,14 +50,7 @@ class TunnelClassifier(Classifier):
     """
 
     kind = "tunnel"
-    options = (
-        cfg.ListOpt(
-            "types", default=list(TYPES), help="Types of Interface rows that are tunnels."
-        ),
-        cfg.ListOpt(
-            "names", default=["*"], help="Shell patterns of names, of which one must match."
-        ),
-    )
+    options = WhenRead(_options)
 
     def __init__(self, types: Sequence[str] = TYPES, names: Sequence[str] = ("*",)) -> None:
         self._types = frozenset(types)

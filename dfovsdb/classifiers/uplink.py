@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oslo_config import cfg
-
-from dfovsdb.classifiers.base import Classifier, like
+from dfovsdb.classifiers.base import Classifier, WhenRead, like
 from dfovsdb.classifiers.vif import VIF_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from oslo_config import cfg
 
     from dfovsdb.model import Interface
 
@@ -33,11 +33,10 @@ NAMES = (
 EXCLUDE_NAMES = ("*_[0-9]*", "*vf[0-9]*")
 
 
-class UplinkClassifier(Classifier):
-    """Claims type `dpdk`, and system interfaces that have the name of a NIC and no VIF's ids."""
+def _options() -> Sequence[cfg.Opt]:
+    from oslo_config import cfg
 
-    kind = "uplink"
-    options = (
+    return (
         cfg.ListOpt(
             "names",
             default=list(NAMES),
@@ -54,6 +53,13 @@ class UplinkClassifier(Classifier):
             help="Read the column status too, for the attribute driver.",
         ),
     )
+
+
+class UplinkClassifier(Classifier):
+    """Claims type `dpdk`, and system interfaces that have the name of a NIC and no VIF's ids."""
+
+    kind = "uplink"
+    options = WhenRead(_options)
 
     def __init__(
         self,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oslo_config import cfg
-
 from dfovsdb.classifiers import vif
-from dfovsdb.classifiers.base import Classifier, like
+from dfovsdb.classifiers.base import Classifier, WhenRead, like
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from oslo_config import cfg
 
     from dfovsdb.model import Interface
 
@@ -20,11 +20,10 @@ EXCLUDE_NAMES = ("qr-*", "qg-*", "sg-*", "fg-*", "ha-*")
 _TYPES = ("", "system", "tap", "dpdk", "dpdkvhostuser", "dpdkvhostuserclient")
 
 
-class VmClassifier(Classifier):
-    """Claims rows with an iface-id, but for internal ports, which belong to the host itself."""
+def _options() -> Sequence[cfg.Opt]:
+    from oslo_config import cfg
 
-    kind = "vm"
-    options = (
+    return (
         cfg.ListOpt(
             "names", default=["*"], help="Shell patterns of names, of which one must match."
         ),
@@ -40,6 +39,13 @@ class VmClassifier(Classifier):
             "to a vhost-user port.",
         ),
     )
+
+
+class VmClassifier(Classifier):
+    """Claims rows with an iface-id, but for internal ports, which belong to the host itself."""
+
+    kind = "vm"
+    options = WhenRead(_options)
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dfovsdb.cli.arguments import OTHER
 
@@ -48,6 +48,34 @@ def tables(args: argparse.Namespace) -> list[str]:
     return [name.strip() for name in args.tables.split(",")]
 
 
+def is_configured(args: argparse.Namespace) -> bool:
+    """Return whether there may be a configuration: a file, a folder or a variable.
+
+    It looks where oslo.config looks, and does not need it: to import it takes longer than all the
+    rest of a command.
+    """
+    if args.config_file or args.config_dir:
+        return True
+    if any(name.startswith("OS_") and "__" in name for name in os.environ):
+        return True
+    program = os.path.basename(sys.argv[0]).removesuffix(".py")
+    home = os.path.expanduser("~")
+    folders = [f"{home}/.dfovsdb", home, "/etc/dfovsdb", "/etc"]
+    snaps = (os.environ.get("SNAP_COMMON"), os.environ.get("SNAP"))
+    folders += [f"{snap}/etc/dfovsdb" for snap in snaps if snap]
+    return any(
+        os.path.exists(f"{folder}/{name}.conf{suffix}")
+        for folder in folders
+        for name in ("dfovsdb", program)
+        for suffix in ("", ".d")
+    )
+
+
+def configuration_if_any(args: argparse.Namespace) -> cfg.ConfigOpts | None:
+    """Return the configuration, or None where there is none and the defaults apply."""
+    return configuration(args) if is_configured(args) else None
+
+
 def configuration(
     args: argparse.Namespace, logging_args: Sequence[str] | None = None
 ) -> cfg.ConfigOpts:
@@ -61,16 +89,18 @@ def configuration(
 
 
 def classifiers(
-    conf: cfg.ConfigOpts, kinds: Sequence[str] = (), *, everything: bool = False
+    conf: cfg.ConfigOpts | None, kinds: Sequence[str] = (), *, everything: bool = False
 ) -> list[Classifier]:
     """Return the enabled classifiers, which must offer the requested kinds.
 
     :param everything: give rows that no classifier claims the kind `other`.
     """
     from dfovsdb import plugins
+    from dfovsdb.defaults import DEFAULT_CLASSIFIERS
     from dfovsdb.selection import check_kinds
 
-    built = list(plugins.CLASSIFIERS.build(conf.dfovsdb.classifiers, conf).values())
+    names = DEFAULT_CLASSIFIERS if conf is None else conf.dfovsdb.classifiers
+    built = list(plugins.CLASSIFIERS.build(names, conf).values())
     offered = {classifier.kind for classifier in built}
     if everything:
         from dfovsdb.classifiers.match import MatchClassifier  # only what is used is imported
@@ -89,7 +119,7 @@ def of_no_kind(count: int) -> str:
     return f"{interfaces} of no kind: see `dfovsdb doctor`, or --all"
 
 
-def connection(args: argparse.Namespace, conf: cfg.ConfigOpts) -> str:
+def connection(args: argparse.Namespace, conf: cfg.ConfigOpts | None) -> str:
     """Return the server that the arguments or the configuration name.
 
     If neither names one, it is the socket of Open vSwitch on this host if that exists and may be
@@ -97,8 +127,7 @@ def connection(args: argparse.Namespace, conf: cfg.ConfigOpts) -> str:
 
     :raises ConfigurationError: the argument is empty.
     """
-    from oslo_config.cfg import Locations
-
+    from dfovsdb.defaults import DEFAULT_CONNECTION
     from dfovsdb.errors import ConfigurationError
 
     if args.connection is not None:
@@ -108,10 +137,14 @@ def connection(args: argparse.Namespace, conf: cfg.ConfigOpts) -> str:
                 f"as unix:{SOCKET}, or leave it out"
             )
         return str(args.connection)
-    configured: str = conf.ovsdb.connection
-    location = conf.get_location("connection", "ovsdb")
-    if location is not None and location.location is not Locations.opt_default:
-        return configured
+    configured: str = DEFAULT_CONNECTION
+    if conf is not None:
+        from oslo_config.cfg import Locations
+
+        configured = conf.ovsdb.connection
+        location = conf.get_location("connection", "ovsdb")
+        if location is not None and location.location is not Locations.opt_default:
+            return configured
     if os.access(SOCKET, os.R_OK | os.W_OK):
         configured = f"unix:{SOCKET}"
     print(f"dfovsdb: connecting to {configured}, as no CONNECTION is given", file=sys.stderr)
@@ -122,17 +155,29 @@ def monitor(
     args: argparse.Namespace, sinks: Sequence[Sink] = (), *, everything: bool = False
 ) -> Monitor:
     """Return a monitor of the server that the arguments or the configuration name."""
-    from dfovsdb import config
     from dfovsdb.monitor import Monitor
 
-    conf = configuration(args)
+    conf = configuration_if_any(args)
     return Monitor(
         connection(args, conf),
         classifiers=classifiers(conf, args.kind, everything=everything),
         sinks=sinks,
-        host=conf.dfovsdb.host,
-        **{**config.connection_options(conf), "tables": tables(args)},
+        **monitor_options(args, conf),
     )
+
+
+def monitor_options(args: argparse.Namespace, conf: cfg.ConfigOpts | None) -> dict[str, Any]:
+    """Return the keyword arguments of a Monitor for people, except the plugins."""
+    if conf is None:
+        return {"tables": tables(args)}
+    from dfovsdb import config
+
+    return {
+        **config.connection_options(conf),
+        "host": conf.dfovsdb.host,
+        "resync": conf.dfovsdb.resync,
+        "tables": tables(args),
+    }
 
 
 _GLANCE = 0.05  # seconds

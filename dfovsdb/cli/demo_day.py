@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dfovsdb.cli.web import LISTEN
-from dfovsdb.config import DEFAULT_CONNECTION
+from dfovsdb.defaults import DEFAULT_CONNECTION
 from dfovsdb.errors import DfovsdbError
 from dfovsdb.model import TABLES, Port, PortEvent, SyncMarker
 from dfovsdb.monitor import Monitor

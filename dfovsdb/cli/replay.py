@@ -28,11 +28,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def replay(args: argparse.Namespace) -> int:
     from dfovsdb import recording
 
-    conf = common.configuration(args)
+    conf = common.configuration_if_any(args)
     common.log_to_stderr(args, logging.WARNING)
     terminal = Terminal()
     events = recording.replay(
-        args.file, classifiers=common.classifiers(conf), resync=conf.dfovsdb.resync
+        args.file,
+        classifiers=common.classifiers(conf),
+        resync="replay" if conf is None else conf.dfovsdb.resync,
     )
     for event in events:
         terminal.show(event, json=args.json)

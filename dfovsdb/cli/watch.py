@@ -45,13 +45,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def watch(args: argparse.Namespace) -> int:
-    from dfovsdb import config, watching
+    from dfovsdb import watching
     from dfovsdb.cli.unclaimed import Unclaimed as _Unclaimed
     from dfovsdb.model import PortEvent
 
     if args.live:
         return _live(args)
-    conf = common.configuration(args)
+    conf = common.configuration_if_any(args)
     common.log_to_stderr(args, logging.WARNING)  # print at once what it waits for
     terminal = Terminal(wide=args.wide, utc=args.utc)
     selection = common.selection(args)
@@ -63,10 +63,8 @@ def watch(args: argparse.Namespace) -> int:
         timeout=args.timeout,
         markers=True,
         classifiers=[*common.classifiers(conf, args.kind, everything=args.all), unclaimed],
-        resync=conf.dfovsdb.resync,
-        host=conf.dfovsdb.host,
         record=args.record,
-        **{**config.connection_options(conf), "tables": common.tables(args)},
+        **common.monitor_options(args, conf),
     )
     for event in events:
         if isinstance(event, PortEvent):

@@ -7,14 +7,14 @@ sink, a classifier or the socket is at work.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from dfovsdb.delivery.view import SinkView
-from dfovsdb.delivery.view_store import ViewStore
 from dfovsdb.delivery.work_queue import Fact, Facts, Resync, WorkQueue
 from dfovsdb.delivery.worker import Worker
 from dfovsdb.errors import ConfigurationError
@@ -22,6 +22,9 @@ from dfovsdb.logs import get_logger
 from dfovsdb.model import Port
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.text.escape import counted
+
+if TYPE_CHECKING:
+    from dfovsdb.delivery.view_store import ViewStore
 
 LOG = get_logger(__name__)
 
@@ -50,12 +53,12 @@ class Dispatcher:
         self._host = host
         self._resync: Resync = resync
         self._queue_limit = queue_limit
-        self._epoch = uuid.uuid4().hex
+        self._epoch = os.urandom(16).hex()
         self._condition = condition
         self._lock = threading.Lock()
         self._ports: dict[str, Port] = {}
         self._synced = False
-        self._state = ViewStore(state_dir) if state_dir else None
+        self._state = _view_store(state_dir) if state_dir else None
         self._workers: tuple[Worker, ...] = tuple(
             self._worker(name, sink, self._state.view(name, host) if self._state else SinkView())
             for name, sink in sinks.items()
@@ -199,3 +202,9 @@ class Dispatcher:
 
 
 _GRACE = 0.2  # seconds after the deadline for a sink's close()
+
+
+def _view_store(state_dir: str) -> ViewStore:
+    from dfovsdb.delivery.view_store import ViewStore  # SQLite, where there is a file
+
+    return ViewStore(state_dir)

@@ -29,7 +29,6 @@ from dfovsdb.ovsdb.session import Session
 from dfovsdb.selection import Selection, check_kinds
 from dfovsdb.sinks.base import FunctionSink, Sink, check
 from dfovsdb.status import Status
-from dfovsdb.tls import Tls
 
 LOG = get_logger(__name__)
 
@@ -72,11 +71,11 @@ class Monitor:
             raise ConfigurationError(f"connection: {connection!r:.80} is not a string")
         address = Address.parse(connection)
         files = [values[f"ssl_{name}_file"] for name in ("key", "cert", "ca_cert")]
-        tls = (
-            Tls(*files, check_hostname=values["ssl_check_hostname"])
-            if address.method == "ssl"
-            else None
-        )
+        tls: Tls | None = None
+        if address.method == "ssl":
+            from dfovsdb.tls import Tls  # OpenSSL, where it is needed
+
+            tls = Tls(*files, check_hostname=values["ssl_check_hostname"])
         if address.method == "tcp" and any(files):
             LOG.warning("%s is not secured by TLS, whatever files are set: use ssl:", connection)
         classifiers = values["classifiers"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from dfovsdb.errors import ConnectionLost, ProtocolError
 from dfovsdb.logs import get_logger
@@ -18,7 +19,9 @@ from dfovsdb.ovsdb.address import Address
 from dfovsdb.ovsdb.session import Session, Snapshot
 from dfovsdb.ovsdb.transport import Transport
 from dfovsdb.text.escape import clean, counted
-from dfovsdb.tls import Tls
+
+if TYPE_CHECKING:
+    from dfovsdb.tls import Tls
 
 THREAD = "dfovsdb-monitor"  #: name of the thread of the loop
 PULSE = 5.0  #: longest time in seconds between two iterations, so that the loop is seen to respond

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Literal, TypedDict
 
 from dfovsdb.classifiers.base import Classifier
@@ -13,7 +12,7 @@ from dfovsdb.delivery.work_queue import Resync
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.model import TABLE, PortEvent
 from dfovsdb.sinks.base import Sink
-from dfovsdb.text.escape import clean, did_you_mean
+from dfovsdb.text.escape import clean, close_to, did_you_mean
 
 AnySink = Sink | Callable[[PortEvent], object]
 
@@ -75,7 +74,7 @@ def checked(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     for name in options:
         if name not in DEFAULTS:
-            near = did_you_mean(get_close_matches(clean(name), DEFAULTS, 1))
+            near = did_you_mean(close_to(clean(name), DEFAULTS))
             raise ConfigurationError(f"there is no option {clean(name)}{near}")
     values = {**DEFAULTS, **options}
     for name, check in _CHECKS.items():

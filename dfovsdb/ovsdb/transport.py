@@ -11,14 +11,16 @@ import os
 import selectors
 import socket
 import time
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from dfovsdb.errors import ConfigurationError, ConnectionLost
 from dfovsdb.ovsdb.address import Address
 from dfovsdb.ovsdb.connect_help import remedy
 from dfovsdb.ovsdb.name_lookup import Endpoint, NameLookup, numeric
-from dfovsdb.ovsdb.tls_channel import Channel
-from dfovsdb.tls import Tls
+
+if TYPE_CHECKING:
+    from dfovsdb.ovsdb.tls_channel import Channel
+    from dfovsdb.tls import Tls
 
 #: Below the size at which malloc maps every block separately, and as a full socket buffer.
 _READ_SIZE = 1 << 16
@@ -190,6 +192,8 @@ class Transport:
             self.ready = True
             return
         try:
+            from dfovsdb.ovsdb.tls_channel import Channel  # OpenSSL, where it is needed
+
             self._channel = Channel(self._tls, self._address.host)
         except ConfigurationError as error:  # the files were valid at the start
             raise ConnectionLost(f"{self._address}: {error}", "tls") from None

@@ -50,6 +50,18 @@ def counted(number: int, one: str, several: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
+def one_line(error: object) -> str:
+    """Return the text of an error without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def close_to(text: str, known: Iterable[str], cutoff: float = 0.6) -> list[str]:
+    """Return the known name that is most like the text; none where no one is."""
+    import difflib  # a command that is written right needs none
+
+    return difflib.get_close_matches(text, list(known), 1, cutoff)
+
+
 def did_you_mean(near: Iterable[str]) -> str:
     """Return the end of a message about an unknown name: the similar names, if there are any."""
     names = " or ".join(near)

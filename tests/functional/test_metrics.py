@@ -136,7 +136,8 @@ def test_head_is_answered_without_a_body(watched: Watched) -> None:
             with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
                 status, body = answer.status, answer.read()
         except urllib.error.HTTPError as error:
-            status, body = error.code, error.read()
+            with error:
+                status, body = error.code, error.read()
         assert status == (404 if path == "/nosuch" else 200)
         assert body == b""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -220,13 +222,11 @@ def several(*doings: Callable[[Sandbox], object]) -> Callable[[Sandbox], object]
 
 
 def stop_vswitchd(switch: Sandbox) -> None:
-    pid = (switch.directory / "ovs-vswitchd.pid").read_text().strip()
-    subprocess.run(["kill", "-STOP", pid], check=True)
+    os.kill(int((switch.directory / "ovs-vswitchd.pid").read_text()), signal.SIGSTOP)
 
 
 def continue_vswitchd(switch: Sandbox) -> None:
-    pid = (switch.directory / "ovs-vswitchd.pid").read_text().strip()
-    subprocess.run(["kill", "-CONT", pid], check=True)
+    os.kill(int((switch.directory / "ovs-vswitchd.pid").read_text()), signal.SIGCONT)
 
 
 ILL: dict[str, tuple[Callable[[Sandbox], object], str, str, Callable[[Sandbox], object]]] = {

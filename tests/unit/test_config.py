@@ -10,6 +10,7 @@ from oslo_config import cfg, generator
 
 from dfovsdb import config, opts
 from dfovsdb.errors import ConfigurationError
+from dfovsdb.text.escape import one_line
 
 
 @pytest.fixture
@@ -191,12 +192,5 @@ def test_a_sample_can_be_generated_and_read_again(file: Path) -> None:
     assert config.load([str(file)]).ovsdb.monitor == "auto"
 
 
-def test_a_name_that_is_there_twice_is_refused() -> None:
-    config.unique(["b", "a"], "sinks")
-    config.unique([], "sinks")
-    with pytest.raises(ConfigurationError, match=r"\[dfovsdb\] sinks: a occurs twice"):
-        config.unique(["a", "b", "a"], "sinks")
-
-
 def test_one_line_has_no_line_breaks() -> None:
-    assert config.one_line(ValueError("a\n  b\tc\r\n")) == "a b c"
+    assert one_line(ValueError("a\n  b\tc\r\n")) == "a b c"
