@@ -152,7 +152,7 @@ class Finder(Generic[P]):
 
     def _load(self, name: str, offers: Offers | None = None) -> type[P]:
         offers = self._offers() if offers is None else offers
-        found = [_found(offer) for offer in offers if offer.name == name]
+        found = [offer for offer in offers if offer.name == name]
         if not found:
             names = ", ".join(sorted({offer.name for offer in offers}))
             raise ConfigurationError(
@@ -161,22 +161,22 @@ class Finder(Generic[P]):
                 f"{self.what}s"
             )
         if len(found) > 1:
-            packages = " and ".join(sorted(plugin.package for plugin in found))
+            packages = " and ".join(sorted(map(_package, found)))
             raise ConfigurationError(
                 f"{self.what} {name!r} is provided by {packages}; uninstall one of them"
             )
-        (plugin,) = found
+        (offer,) = found
         try:
             loaded = _manager(offers)(self.namespace, [name])[name].plugin
         except BaseException as error:  # SystemExit too: it ends no program but says what is wrong
             raise ConfigurationError(
-                f"{self.what} {name!r} of package {plugin.package} cannot be imported from "
-                f"{plugin.target}: {one_line(repr(error))}{_line(error)}"
+                f"{self.what} {name!r} of package {_package(offer)} cannot be imported from "
+                f"{offer.value}: {one_line(repr(error))}{_line(error)}"
             ) from error
         if not (inspect.isclass(loaded) and issubclass(loaded, self._base)):
             raise ConfigurationError(
-                f"{self.what} {name!r} of package {plugin.package} does not implement the "
-                f"contract: {plugin.target} is not a subclass of dfovsdb.{self._base.__name__}"
+                f"{self.what} {name!r} of package {_package(offer)} does not implement the "
+                f"contract: {offer.value} is not a subclass of dfovsdb.{self._base.__name__}"
             )
         return loaded
 
