@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import statistics
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -25,11 +28,15 @@ from benchmarks.process import (
 from benchmarks.relay import Relay
 from benchmarks.rows import Writer
 from dfovsdb.testing import Sandbox
+from dfovsdb.testing.sandbox import find_schema
 
 _SETTLE = 0.2  # seconds for what is still under way before CPU time is read
 _PACE = 200.0  # changes a second, for latency
 
 OURS_DIFF = Peer("dfovsdb-diff", "dfovsdb, resync = diff", "ours", words=("diff",))
+OURS_TABLES = Peer(
+    "dfovsdb-tables", "dfovsdb, Interface, Port and Bridge", "ours", words=("tables",)
+)
 OURS_BESIDE = Peer("dfovsdb-beside", "dfovsdb beside a blocked sink", "ours", words=("blocked",))
 
 
@@ -147,6 +154,53 @@ def _churn(
 def _initial(peer: Peer, writer: Writer, rows: int) -> int:
     """How many events the first sync made: dfovsdb tells of ports, the others of rows."""
     return writer.ports if peer.name.startswith("dfovsdb") else rows
+
+
+def tables(scale: Scale) -> Iterator[Sample]:
+    """What it costs to read Port and Bridge too: the first sync, and changes of one row."""
+    for rows in scale.resync:
+        with server(rows) as (sandbox, writer):
+            for turn in range(scale.rounds):
+                for peer in (OURS, OURS_TABLES):
+                    work = f"tables, sync of {rows:,}"
+                    with Client(peer, sandbox.connection, rows) as client:
+                        began = client.go()
+                        yield Sample(work, peer.name, "time", "s", client.wait("synced") - began)
+                        time.sleep(_SETTLE)
+                        yield Sample(work, peer.name, "peak memory", "MB", client.peak_memory())
+                        yield Sample(work, peer.name, "CPU", "s", client.cpu())
+                    if turn == 0:
+                        yield Sample(work, peer.name, "bytes", "MB", _bytes(sandbox, peer, rows))
+                    work = f"tables, churn with {rows:,}"
+                    churned = _churn(work, peer, sandbox, writer, rows, scale.changes // 3)
+                    yield from (one for one in churned if one.figure == "CPU per change")
+
+
+def start(scale: Scale) -> Iterator[Sample]:
+    """From the command until it has printed 200 ports and ended."""
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("OS_")}
+    with server(200) as (sandbox, _), tempfile.TemporaryDirectory() as home:
+        where = sandbox.connection
+        commands = {
+            "python": [sys.executable, "-c", "pass"],
+            "dfovsdb": [sys.executable, "-m", "dfovsdb", "ports", where],
+            "idl": [
+                sys.executable,
+                "-m",
+                "benchmarks.clients.idl_once",
+                where,
+                str(find_schema()),
+            ],
+            "ovs-vsctl": ["ovs-vsctl", f"--db={where}", "list", "interface"],
+        }
+        for _ in range(5 * scale.rounds):
+            for name, command in commands.items():
+                began = time.monotonic()
+                subprocess.run(
+                    command, check=True, capture_output=True, env={**environment, "HOME": home}
+                )
+                took = time.monotonic() - began
+                yield Sample("start with 200", name, "time", "s", took)
 
 
 def latency(scale: Scale) -> Iterator[Sample]:
@@ -319,4 +373,4 @@ def growth(scale: Scale) -> Iterator[Sample]:
                 yield from _churn(work, OURS, sandbox, writer, rows, scale.changes // 3)
 
 
-ALL = (cold_sync, churn, latency, boot_storm, resync, idle, growth)
+ALL = (start, cold_sync, tables, churn, latency, boot_storm, resync, idle, growth)

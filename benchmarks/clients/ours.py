@@ -1,6 +1,6 @@
 """dfovsdb, whole: decoding, replica, classification, lifecycle, dispatcher, a recording sink.
 
-python -m benchmarks.clients.ours CONNECTION [diff] [blocked]
+python -m benchmarks.clients.ours CONNECTION [diff] [blocked] [tables]
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import threading
 
 from benchmarks.clients.observer import Observer
 from dfovsdb import Monitor, Port, PortEvent, Sink, SyncMarker
+from dfovsdb.model import TABLE, TABLES
 
 
 class Recorder(Sink):
@@ -47,7 +48,8 @@ def main() -> None:
         sinks.append(Blocked())
     connection = observer.go()
     resync = "diff" if "diff" in words else "replay"
-    with Monitor(connection, sinks=sinks, resync=resync, stop_timeout=0.1):  # type: ignore[arg-type]  # argv
+    tables = TABLES if "tables" in words else (TABLE,)
+    with Monitor(connection, sinks=sinks, tables=tables, resync=resync, stop_timeout=0.1):  # type: ignore[arg-type]  # argv
         sys.stdin.read()
 
 
