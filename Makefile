@@ -9,7 +9,7 @@ PARALLEL = -n auto
 BENCH = --json build/bench/benchmark.json --plot build/bench/benchmark.png
 
 .DEFAULT_GOAL := help
-.PHONY: help run sandbox unit check test soak lint docs bench bench-fleet generate pictures wheel deb pyz clean
+.PHONY: help run sandbox unit check test soak lint docs bench bench-fleet generate pictures wheel deb pyz image clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -62,12 +62,13 @@ docs:  ## set up, then build the reference into docs/_build/html
 	@.venv/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo docs/_build/html/index.html
 
-generate:  ## write the generated files under docs/: sample configuration, JSON Schema
+generate:  ## write the generated files under docs/: sample configuration, JSON Schema, Python
 	@tools/python-env.sh test
 	@.venv/bin/oslo-config-generator --namespace dfovsdb --namespace oslo.log \
 	    --output-file docs/dfovsdb.conf.sample
 	@.venv/bin/python -c 'import json; from dfovsdb.json_v1 import json_schema; \
 	    print(json.dumps(json_schema(), indent=2))' >docs/events.schema.json
+	@.venv/bin/python tools/python_reference.py >docs/python.md
 
 pictures:  ## take the pictures of docs/operating.md again, from real output of the commands
 	@tools/python-env.sh test
@@ -91,6 +92,9 @@ pyz:  ## build dist/dfovsdb.pyz, a single file that runs without installation
 	@mkdir -p dist && .venv/bin/pex -q --constraints constraints.txt -o dist/dfovsdb.pyz \
 	    -c dfovsdb --python-shebang '/usr/bin/env python3' '.[http,nats,webhook,dragonflow,tui]'
 	@rm -rf build/lib build/bdist.* dfovsdb.egg-info && ls dist/dfovsdb.pyz
+
+image:  ## build the image localhost/dfovsdb, with podman, buildah or docker
+	@tools/image.sh $(ARGS)
 
 clean:  ## remove everything that was set up or built in the clone
 	rm -rf .venv .venv-bench .ovs .nats .rabbitmq .service-tools .cache build dist docs/_build \

@@ -122,7 +122,7 @@ def _round(
     dispatcher.publish_sync(facts)
     began = clock()
     worker.step()
-    yield ("snapshot", "telling"), clock() - began
+    yield ("snapshot", "delivery"), clock() - began
 
     began = clock()
     messages = [message for data in changes for message in session.received(data, 0.0)]
@@ -139,7 +139,7 @@ def _round(
     yield ("a change", "publishing"), (clock() - began) / len(changes)
     began = clock()
     worker.step()
-    yield ("a change", "telling"), (clock() - began) / len(changes)
+    yield ("a change", "delivery"), (clock() - began) / len(changes)
 
 
 def _facts(deltas: Sequence[RowDelta], chain: Chain, dispatcher: Dispatcher) -> list[Fact]:

@@ -25,11 +25,6 @@ class Writer:
         self._ends = 0
         self.uuids: dict[str, str] = {}  #: of the rows that were filled in, by name
 
-    @property
-    def ports(self) -> int:
-        """How many of the rows are ports to dfovsdb: a leg of a router is none."""
-        return sum(1 for name in self.uuids if not name.startswith("qr-"))
-
     def connect(self) -> None:
         """Connect, also again to a server that was restarted."""
         self._socket = socket.socket(socket.AF_UNIX)

@@ -147,13 +147,8 @@ def _churn(
         yield Sample(work, peer.name, "behind the writer", "ms", (done - written) * 1e3)
         yield Sample(work, peer.name, "changes a second", "/s", count / (done - began))
         if seen["events"] and peer is not BARE:
-            told = seen["events"] - (0 if peer is BEFORE else _initial(peer, writer, rows)) - 1
+            told = seen["events"] - (0 if peer is BEFORE else rows) - 1
             yield Sample(work, peer.name, "changes delivered", "%", 100 * told / count)
-
-
-def _initial(peer: Peer, writer: Writer, rows: int) -> int:
-    """How many events the first sync made: dfovsdb tells of ports, the others of rows."""
-    return writer.ports if peer.name.startswith("dfovsdb") else rows
 
 
 def tables(scale: Scale) -> Iterator[Sample]:
@@ -317,7 +312,7 @@ def _resync(
         yield Sample(work, peer.name, "CPU", "s", client.cpu() - cpu)
         if peer in (OURS, OURS_DIFF):
             events = client.wait_end(writer.end())["events"]
-            events -= writer.ports + 1  # of the first sync, and the end
+            events -= rows + 1  # of the first sync, and the end
             yield Sample(work, peer.name, "events", "", events)
 
 

@@ -14,15 +14,12 @@ from dfovsdb.version import __version__  # noqa: E402
 project = "dfovsdb"
 author = "the dfovsdb authors"
 release = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "oslo_config.sphinxext"]
+extensions = ["myst_parser", "oslo_config.sphinxext"]
 exclude_patterns = ["_build"]
 smartquotes = False
 html_theme = "alabaster"
 html_title = f"dfovsdb {release}"
 html_extra_path = ["events.schema.json", "dfovsdb.conf.sample"]
-autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
 myst_heading_anchors = 3
 
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import os
 import random
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,6 +30,7 @@ from dfovsdb import Port, from_json
 from dfovsdb.doctor.reference import Reference, differences
 from dfovsdb.model import SyncMarker
 from dfovsdb.testing.sandbox import Sandbox, SandboxError, find_schema
+from tests.freeports import free_port
 from tests.functional import faultproxy
 from tests.functional.faultproxy import FaultProxy
 
@@ -159,6 +163,12 @@ class Soak:
         self._saved = folder / "saved.db"
         self._began = time.monotonic()
         self._warm: Usage | None = None
+        self._log_is_read = threading.Event()
+        self._log_is_read.set()
+        self._state = folder / "state"
+        self._state_is_mounted = False
+        self._http = free_port()
+        self._slow: list[socket.socket] = []  # clients that do not read
 
     def run(self, *, seconds: float, rounds: int | None = None) -> None:
         """Rounds of churn and faults, each with a quiet point at its end.
@@ -192,23 +202,26 @@ class Soak:
     @contextlib.contextmanager
     def _agent(self) -> Iterator[subprocess.Popen[bytes]]:
         configuration = self._folder / "dfovsdb.conf"
-        state = self._folder / "state"
-        state.mkdir()
+        self._state.mkdir()
+        self._state_is_mounted = _mount(self._state)
         resync = self.rng.choice(("replay", "diff"))
         configuration.write_text(
             f"[ovsdb]\nconnection = {self.proxy.connection}\ninactivity_probe = 1\n"
             f"reconnect_max = 1\nmax_message_size = 4194304\n"
             f"[dfovsdb]\nsinks = events=jsonl, audit=jsonl\nresync = {resync}\n"
-            f"queue_limit = 20\nstate_dir = {state}\n"
+            f"queue_limit = 20\nstate_dir = {self._state}\n[http]\nlisten = {self._http}\n"
             f"[sink_events]\npath = {self._told[0].path}\n"
             f"[sink_audit]\npath = {self._told[1].path}\n"
         )
-        with (self._folder / "agent.log").open("wb") as log:
-            agent = subprocess.Popen(
-                [sys.executable, "-m", "dfovsdb", "--config-file", str(configuration), "run"],
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-            )
+        agent = subprocess.Popen(
+            [sys.executable, "-m", "dfovsdb", "--config-file", str(configuration), "run"],
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+        )
+        assert agent.stderr is not None
+        fcntl.fcntl(agent.stderr, fcntl.F_SETPIPE_SZ, 4096)  # it is full soon where nobody reads
+        reader = threading.Thread(target=self._read_log, args=(agent,))
+        reader.start()
         try:
             yield agent
             self.proxy.heal()
@@ -219,6 +232,17 @@ class Soak:
             if agent.poll() is None:
                 agent.kill()
                 agent.wait()
+            self._log_is_read.set()
+            reader.join()
+            if self._state_is_mounted:
+                subprocess.run(["umount", str(self._state)], check=True)
+
+    def _read_log(self, agent: subprocess.Popen[bytes]) -> None:
+        """Copy its standard error into a file, except while nobody is to read it."""
+        assert agent.stderr is not None
+        with (self._folder / "agent.log").open("ab", 0) as log, agent.stderr as pipe:
+            while self._log_is_read.wait() and (data := os.read(pipe.fileno(), 4096)):
+                log.write(data)
 
     def _log(self) -> str:
         return (self._folder / "agent.log").read_text()
@@ -330,6 +354,10 @@ class Soak:
             self._fill_disk,
             self._rotate,
             self._replay,
+            self._stop_agent,
+            self._stick_log,
+            self._slow_clients,
+            *([self._fill_state_dir] if self._state_is_mounted else []),
         ]
 
     def _network(self) -> None:
@@ -384,6 +412,34 @@ class Soak:
     def _replay(self) -> None:
         self.agent.send_signal(signal.SIGUSR1)
 
+    def _stop_agent(self) -> None:
+        """As a debugger, or a host that is suspended."""
+        self.agent.send_signal(signal.SIGSTOP)
+        time.sleep(self.rng.uniform(0.1, 3.0))
+        self.agent.send_signal(signal.SIGCONT)
+
+    def _stick_log(self) -> None:
+        """Nobody reads its standard error, until the quiet point; it says a lot meanwhile."""
+        self._log_is_read.clear()
+        for _ in range(20):
+            self.proxy.cut(reset=True)
+            time.sleep(0.02)
+
+    def _slow_clients(self) -> None:
+        """Clients of its HTTP listener that read nothing, or never end their request."""
+        for request in (b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET / HTTP") * 5:
+            with contextlib.suppress(OSError):
+                client = socket.create_connection(("127.0.0.1", self._http), 1)
+                client.sendall(request)
+                self._slow.append(client)
+
+    def _fill_state_dir(self) -> None:
+        """Its state_dir has no room, until the quiet point; the files of its sinks have."""
+        with contextlib.suppress(OSError), (self._state / "filler").open("ab") as filler:
+            while True:
+                filler.write(bytes(4096))
+                filler.flush()
+
     def _limit(self, size: int) -> None:
         resource.prlimit(self.agent.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
@@ -406,6 +462,10 @@ class Soak:
         """Everything works again; wait until what was told is what is true."""
         self._limit(resource.RLIM_INFINITY)
         self.proxy.heal()
+        self._log_is_read.set()
+        (self._state / "filler").unlink(missing_ok=True)
+        while self._slow:
+            self._slow.pop().close()
         mark = f"quiet-{self._rounds}"
         self._vsctl(
             "--may-exist",
@@ -464,6 +524,16 @@ class Soak:
             f"since the first minute {descriptors:+} descriptors, {threads:+} threads, "
             f"{memory / (1 << 20):+.1f} MiB"
         )
+
+
+def _mount(folder: Path) -> bool:
+    """Give a folder a small file system of its own; return whether that is allowed here."""
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode == 0
 
 
 def main() -> int:

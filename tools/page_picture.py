@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 from dfovsdb import Monitor
 from dfovsdb.model import TABLES
-from dfovsdb.telemetry.http_server import Web
+from dfovsdb.telemetry.switch_page import Web
 from dfovsdb.testing import Sandbox, wait_until
 
 SIZE = {"width": 1320, "height": 700}

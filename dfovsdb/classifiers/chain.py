@@ -11,6 +11,7 @@ from dfovsdb.classifiers.base import IGNORE, Classifier
 from dfovsdb.classifiers.failures import Failures
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.model import CORE_COLUMNS, TABLE, TABLES, Port, port_of
+from dfovsdb.plain_calls import place, runs_nothing
 from dfovsdb.text.escape import clean
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Chain:
                     continue
                 if attributes is IGNORE:
                     return None
-                _check_attributes(attributes)
+                _check_attributes(attributes, classifier)
             except BaseException as error:  # noqa: BLE001 - of a plugin, SystemExit too; it is said
                 self.failures.add(classifier.kind, interface, error)
                 continue
@@ -119,6 +120,16 @@ def check(classifier: Classifier) -> None:
             f"classifier {type(classifier).__name__} sets the kind {kind!r:.80}; a kind consists "
             "of letters, digits, '-', '_' and '.'"
         )
+    if runs_nothing(classifier.classify):
+        raise ConfigurationError(
+            f"classifier {kind}: classify() is a coroutine or generator function, and a call of "
+            f"it does nothing ({place(classifier.classify)}): use def without yield"
+        )
+    if isinstance(classifier.columns, str):
+        raise ConfigurationError(
+            f"classifier {kind}: columns is the text {classifier.columns!r:.80}; use a set of "
+            'names, such as frozenset({"mtu"})'
+        )
     columns = {str(name).removeprefix(f"{TABLE}.") for name in classifier.columns}
     if refused := _REFUSED_COLUMNS.intersection(columns):
         raise ConfigurationError(
@@ -134,9 +145,15 @@ def check(classifier: Classifier) -> None:
             )
 
 
-def _check_attributes(attributes: Any) -> None:
+def _check_attributes(attributes: Any, classifier: Classifier) -> None:
     if type(attributes) is not dict and not isinstance(attributes, Mapping):
-        raise TypeError(f"classify() returned {attributes!r:.80}, not a mapping or None")
+        raise TypeError(
+            f"classify() returned {attributes!r:.80}, not a mapping or None "
+            f"({place(classifier.classify)})"
+        )
     for name, value in attributes.items():
         if not isinstance(name, str) or not (value is None or isinstance(value, str)):
-            raise TypeError(f"attribute {name!r:.80} is {value!r:.80}, not a string or None")
+            raise TypeError(
+                f"attribute {name!r:.80} is {value!r:.80}, not a string or None "
+                f"({place(classifier.classify)})"
+            )

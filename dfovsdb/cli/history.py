@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import time
 from typing import TYPE_CHECKING
 
 from dfovsdb.cli import arguments, common
 from dfovsdb.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from oslo_config import cfg
+    from collections.abc import Iterable
 
     from dfovsdb.model import PortEvent
+
+_LOOK = 0.5  # seconds between two looks at a file that is followed
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,27 +43,31 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="the life of the selected ports, the oldest event first, with the time between",
     )
+    parser.add_argument(
+        "--follow",
+        action="store_true",
+        help="the oldest event first, and go on with what is written, until Ctrl-C",
+    )
     arguments.add_utc(parser)
     parser.add_argument("--json", action="store_true", help="JSON version 1, one object a line")
-    parser.set_defaults(command=history)
+    parser.set_defaults(command=history, ends_with_ctrl_c=True)
 
 
 def history(args: argparse.Namespace) -> int:
     from dfovsdb.errors import ConfigurationError
-    from dfovsdb.history import History, moment, timeline
-    from dfovsdb.json_v1 import to_json
+    from dfovsdb.history import History, files_of, moment
     from dfovsdb.text.escape import counted
-    from dfovsdb.text.events import past_line, timeline_line
 
-    selection = common.selection(args)
-    files = args.file or list(_configured(common.configuration(args)))
+    files = args.file or list(files_of(common.configuration(args)))
     if not files:
         raise ConfigurationError(
             "history: no FILE is given, and no jsonl sink of the configuration has a path; add "
             "the sink `events=jsonl` with [sink_events] path = /var/log/dfovsdb/events.jsonl"
         )
-    past = History(files)
+    if args.follow and args.timeline:
+        raise ConfigurationError("history: --follow cannot be combined with --timeline")
     since, until = (None if text is None else moment(text) for text in (args.since, args.until))
+    selection = common.selection(args)
 
     def wanted(event: PortEvent) -> bool:
         return (
@@ -72,36 +77,39 @@ def history(args: argparse.Namespace) -> int:
             and (until is None or event.time <= until)
         )
 
+    past = History(files)
     terminal = Terminal(utc=args.utc)
-    events = past.events(wanted, args.iface_id)
+    forwards = args.timeline or args.follow
+    events = past.events(wanted, args.iface_id, since=since, newest_first=not forwards)
     if args.timeline:
-        for event, waited in timeline(events):
-            terminal.write(timeline_line(event, waited, colour=terminal.colour, utc=args.utc))
+        _show_timeline(events, terminal)
     else:
-        for event in reversed(events):
-            if args.json:
-                terminal.write_json(to_json(event))
-            else:
-                terminal.write(past_line(event, colour=terminal.colour, utc=args.utc))
+        for event in events:
+            _show(event, terminal, as_json=args.json)
     if past.damaged and not args.json:
         terminal.write(f"{counted(past.damaged, 'line')} could not be read")
+    if args.follow:
+        for new in past.follow(wanted, args.iface_id):
+            if new is None:
+                time.sleep(_LOOK)
+            else:
+                _show(new, terminal, as_json=args.json)
     return common.DONE
 
 
-def _configured(conf: cfg.ConfigOpts) -> Iterator[str]:
-    """Yield the files of the jsonl sinks of the configuration, with their rotated ones."""
-    import glob
+def _show(event: PortEvent, terminal: Terminal, *, as_json: bool) -> None:
+    from dfovsdb.json_v1 import to_json
+    from dfovsdb.text.events import past_line
 
-    from dfovsdb import plugins
+    if as_json:
+        terminal.write_json(to_json(event))
+    else:
+        terminal.write(past_line(event, colour=terminal.colour, utc=terminal.utc))
 
-    names = plugins.SINKS.instances("jsonl", conf.dfovsdb.sinks)
-    groups = plugins.SINKS.groups([f"{name}=jsonl" for name in names])
-    for group, options in groups.items():
-        conf.register_opts(options, group=group)
-        path = conf[group].path
-        if path and path != "-":
-            yield from sorted(
-                file
-                for file in glob.glob(f"{glob.escape(path)}*")
-                if file == path or file[len(path)] in ".-"
-            )
+
+def _show_timeline(events: Iterable[PortEvent], terminal: Terminal) -> None:
+    from dfovsdb.history import timeline
+    from dfovsdb.text.events import timeline_line
+
+    for event, waited in timeline(events):
+        terminal.write(timeline_line(event, waited, colour=terminal.colour, utc=terminal.utc))

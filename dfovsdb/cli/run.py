@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dfovsdb.cli import common
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
 _LOOK = 1.0  # seconds between two checks whether the monitor is running
+_PAST = 1000  # events of the jsonl sinks that the page begins with
 _LAST_LINES = 2.0  # seconds for the last log lines
 _REPORT = 5.0  # seconds between two reports to the service manager, at most
 
@@ -205,4 +207,9 @@ def _web(conf: cfg.ConfigOpts, monitor: Monitor) -> contextlib.AbstractContextMa
         return contextlib.nullcontext()
     from dfovsdb.telemetry import listen_address
 
-    return listen_address.web()(conf.http.listen, monitor, conf.http.hosts)
+    def past() -> Sequence[bytes]:
+        from dfovsdb.history import files_of, last_lines
+
+        return last_lines(list(files_of(conf)), _PAST)
+
+    return listen_address.web()(conf.http.listen, monitor, conf.http.hosts, past)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dfovsdb.fleet.reader import Claim, Fleet, Host, LogItem
     from dfovsdb.model import Port, PortEvent, SyncMarker
 
+_LISTEN = "127.0.0.1:9642"  # where the page is, unless an option says otherwise
+_LOOK = 0.5  # seconds
 _HOST = 15  # columns of a host's name beside an event
 
 
@@ -91,6 +93,22 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     arguments.add_selection(watch)
     _set(watch, _watch)
     watch.set_defaults(ends_with_ctrl_c=True)
+
+    web = fleet.add_parser(
+        "web",
+        help="show the cloud in a browser",
+        description="Serves a page with all hosts, where a VIF is, and the page of each host, "
+        "until Ctrl-C. Needs the extras dfovsdb[http] and dfovsdb[nats].",
+    )
+    web.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        default=_LISTEN,
+        help="where the page is served (default: %(default)s). There is no authentication: use a "
+        "loopback address, and `ssh -L` from elsewhere",
+    )
+    _add_access(web)
+    web.set_defaults(command=_web, ends_with_ctrl_c=True)
 
     create = fleet.add_parser(
         "create",
@@ -199,11 +217,43 @@ def _run(args: argparse.Namespace) -> int:
     return asyncio.run(_answer(args, fleet)) or common.DONE
 
 
+def _web(args: argparse.Namespace) -> int:
+    import time
+
+    from dfovsdb.errors import DfovsdbError, needs_extra
+
+    common.log_to_stderr(args, logging.WARNING)
+    try:
+        from dfovsdb.fleet.web import FleetWeb
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in ("nats", "starlette", "uvicorn"):
+            raise
+        raise needs_extra("fleet web", "nats" if package == "nats" else "http") from None
+    _fleet(args)  # what is wrong in the options is said now
+    with FleetWeb(args.listen, lambda: _fleet(args)) as web:
+        Terminal().write(f"The page is on {web.url}/ (Ctrl-C ends it)")
+        while web.running:
+            time.sleep(_LOOK)
+    raise DfovsdbError("the listener has ended")
+
+
 async def _answer(args: argparse.Namespace, fleet: Fleet) -> int | None:
+    from dfovsdb.errors import DfovsdbError
+    from dfovsdb.sinks.nats.client import NatsError
+
     async with fleet:
-        status: int | None = await args.answer(
-            args, fleet, Terminal(utc=getattr(args, "utc", False))
-        )
+        try:
+            status: int | None = await args.answer(
+                args, fleet, Terminal(utc=getattr(args, "utc", False))
+            )
+        except NatsError:
+            if args.answer is not _create and not await fleet.is_there():
+                raise DfovsdbError(
+                    "no agent has written to these servers yet: enable the sink nats on a host, "
+                    "make the stream with `dfovsdb fleet create`, or name other servers"
+                ) from None
+            raise
         return status
 
 
@@ -254,6 +304,7 @@ async def _create(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) ->
 
 async def _where(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
     from dfovsdb.errors import DfovsdbError
+    from dfovsdb.fleet.reader import undecided
     from dfovsdb.text.escape import clean
     from dfovsdb.text.tables import table
 
@@ -273,6 +324,10 @@ async def _where(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> 
         header = ("host", "agent", "vif", "state", "ofport", "kind", "name", "attributes")
         for line in table(header, [_claim_row(claim) for claim in claims], width=terminal.width):
             terminal.write(line)
+        if several := undecided(claims):
+            hosts = " and ".join(map(clean, several))
+            every = "both" if len(several) == 2 else "all"
+            terminal.write(f"{hosts} {every} claim it: the platform does not say yet who has it")
 
 
 async def _ports(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:

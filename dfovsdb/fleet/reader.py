@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, Self, TypeVar
 
@@ -105,6 +105,10 @@ class Fleet:
         """Create the stream and the buckets with these settings; return their names as streams."""
         return list(await streams.ready(self._link, create=True))
 
+    async def is_there(self) -> bool:
+        """Return whether there is a log: an agent, or `fleet create`, has made it."""
+        return await self._link.stream(self._streams.stream) is not None
+
     async def where(self, iface_id: str) -> list[Claim]:
         """Return every host that claims a VIF, the one that has it first.
 
@@ -186,6 +190,31 @@ class Fleet:
             )
         return sorted(hosts, key=lambda host: host.name)
 
+    async def agent(self, host: str) -> tuple[bool, Heartbeat | None]:
+        """Return whether the agent of a host has a recent heartbeat, and its last one."""
+        word, streams = token(host), self._streams
+        places = (
+            (streams.hosts_bucket, word),
+            (streams.ports_bucket, f"{word}.{MARK}.{LAST_HEARTBEAT}"),
+        )
+        for bucket, key in places:
+            for entry in await self._link.get_all(
+                bucket_stream(bucket), [key_subject(bucket, key)]
+            ):
+                if _is_value(entry) and (beat := self._read(entry, _decode_heartbeat)) is not None:
+                    return bucket == streams.hosts_bucket, beat
+        return False, None
+
+    async def position(self) -> int:
+        """Return the sequence of the newest message of the log.
+
+        :raises NatsError: there is no log.
+        """
+        info = await self._link.stream(self._streams.stream)
+        if info is None:
+            raise NatsError(f"stream {self._streams.stream} does not exist")
+        return info.state.last_seq
+
     async def fresh(self) -> set[str]:
         """Return the names of the hosts that have a recent heartbeat."""
         return {
@@ -251,23 +280,25 @@ class Fleet:
                 yield self._of_its_subject(item, entry, message_id)
 
     async def log(
-        self, since: datetime | None = None, host: str | None = None
+        self,
+        since: datetime | None = None,
+        host: str | None = None,
+        *,
+        after: int | None = None,
     ) -> AsyncGenerator[LogItem, None]:
         """Yield the events of all hosts, or of one, as they arrive, without end, each once.
 
         A lost connection is made again, and the log followed from where it was.
 
         :param since: begin with what was stored then; None begins with new events.
+        :param after: begin after this position instead.
         """
         stream, seen = self._streams.stream, Seen()
         subject = _subject(host)
-        if since is not None:
+        if since is not None and after is None:
             start = _beginning(since)
         else:
-            info = await self._link.stream(stream)
-            if info is None:
-                raise NatsError(f"stream {stream} does not exist")
-            start = _from(info.state.last_seq + 1)
+            start = _from((await self.position() if after is None else after) + 1)
         while True:
             try:
                 await self._link.connect()
@@ -367,6 +398,18 @@ def _never_synced(host: Host) -> Conflict | None:
         else "has an agent that has not synced since it was started, or two agents of this name"
     )
     return Conflict("host", host.name, words)
+
+
+def undecided(claims: Sequence[Claim]) -> list[str]:
+    """Return the hosts that claim a VIF equally well, if there are several.
+
+    The platform then does not say yet which of them has it, as while it migrates.
+    """
+    if not claims:
+        return []
+    best = _rank(claims[0])[:-1]  # not what was stored last, which proves nothing
+    hosts = list(dict.fromkeys(claim.host for claim in claims if _rank(claim)[:-1] == best))
+    return sorted(hosts) if len(hosts) > 1 else []
 
 
 def _rank(claim: Claim) -> tuple[bool, bool, bool, bool, bool, bool, int]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from dfovsdb.errors import ConfigurationError, SinkUnavailable
+from dfovsdb.plain_calls import place, runs_nothing
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -93,8 +94,6 @@ class Sink(abc.ABC):
         """Release everything. Called once, after all other calls, if open() has returned."""
 
 
-#: inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR: to call such a function runs nothing.
-_RUNS_NOTHING = 0x20 | 0x80 | 0x200
 _CALLS = ("open", "emit", "emit_many", "sync_started", "sync_finished", "poll", "reopen", "close")
 
 
@@ -106,11 +105,11 @@ def check(sink: object) -> None:
     if not isinstance(sink, Sink):
         raise ConfigurationError(f"{sink!r:.80} is not a sink: it must be an instance of Sink")
     for name in _CALLS:
-        code = getattr(getattr(sink, name, None), "__code__", None)
-        if code is not None and code.co_flags & _RUNS_NOTHING:
+        function = getattr(sink, name, None)
+        if runs_nothing(function):
             raise ConfigurationError(
                 f"sink {type(sink).__name__}: {name}() is a coroutine or generator function, and "
-                f"a call of it does nothing ({code.co_filename}:{code.co_firstlineno}): use def "
+                f"a call of it does nothing ({place(function)}): use def "
                 "without yield, and asyncio.run() or a thread of your own for coroutines"
             )
 
@@ -122,8 +121,7 @@ class FunctionSink(Sink):
     """
 
     def __init__(self, function: Callable[[PortEvent], object]) -> None:
-        code = getattr(function, "__code__", None)
-        if code is not None and code.co_flags & _RUNS_NOTHING:
+        if runs_nothing(function):
             raise ConfigurationError(
                 f"{function!r:.80} is a coroutine or generator function, and a call of it does "
                 "nothing: use a plain function"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dfovsdb.errors import ConfigurationError, needs_extra
 
 if TYPE_CHECKING:
-    from dfovsdb.telemetry.http_server import Web
+    from dfovsdb.telemetry.switch_page import Web
 
 SERVER = "dfovsdb"  #: by which one of us is known in its answers
 
@@ -25,7 +25,7 @@ def web(option: str = "[http] listen") -> type[Web]:
     :raises ConfigurationError: its library is not installed.
     """
     try:
-        from dfovsdb.telemetry.http_server import Web
+        from dfovsdb.telemetry.switch_page import Web
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _LIBRARIES:
             raise

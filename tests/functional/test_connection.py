@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from dfovsdb import DfovsdbError, Monitor, PortEvent, SyncMarker, watch
+from dfovsdb.classifiers.match import MatchClassifier
 from dfovsdb.errors import WaitTimeout
 from dfovsdb.recording import replay
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
@@ -328,3 +329,45 @@ def test_what_is_watched_is_what_its_recording_gives(
 
 def untimed(item: PortEvent | SyncMarker) -> object:
     return {**msgspec.structs.asdict(item), "time": None}
+
+
+def test_a_restart_of_the_database_takes_nothing_from_what_classifiers_read(
+    ovsdb_sandbox: Sandbox,
+) -> None:
+    """Ephemeral columns are empty after it, until the switch writes them again."""
+    ovsdb_sandbox.add_bridge("br-int")
+    facts: dict[str, Any] = {
+        "type": "vxlan",
+        "ofport": 5,
+        "admin_state": "up",
+        "link_state": "up",
+        "mac_in_use": "aa:55:aa:55:00:01",
+        "mtu": 1500,
+        "bfd_status": ["map", [["state", "up"]]],
+        "options": ["map", [["remote_ip", "10.0.0.2"]]],
+    }
+    ovsdb_sandbox.transact(*insert("vx1", 1, **facts))
+    classifier = MatchClassifier(
+        "tunnel", types=["vxlan"], attributes=["mtu:mtu", "bfd:bfd_status"]
+    )
+    sink = CaptureSink()
+    with Monitor(ovsdb_sandbox.connection, classifiers=[classifier], sinks=[sink], resync="diff"):
+        sink.wait_for_actions("vx1", ["online"])
+        before = sink.of("vx1")[0].port
+        assert before.attributes["mtu"] == "1500"
+        assert "up" in (before.attributes["bfd"] or "")
+        ovsdb_sandbox.stop_database(kill=True)
+        ovsdb_sandbox.start_database()
+        sink.wait_for_sync(2)
+        assert sink.actions("vx1") == ["online"]
+        # what the switch writes again is no news, and what it writes otherwise is
+        again = ("ofport", "admin_state", "link_state", "mac_in_use", "bfd_status")
+        same = {name: facts[name] for name in again}
+        where = [["name", "==", "vx1"]]
+        ovsdb_sandbox.transact(
+            {"op": "update", "table": "Interface", "where": where, "row": {**same, "mtu": 9000}}
+        )
+        sink.wait_until(lambda: sink.actions("vx1") == ["online", "updated"])
+        after = sink.of("vx1")[1].port
+        assert after.attributes == {**before.attributes, "mtu": "9000"}
+        assert after.ofport == before.ofport

@@ -156,6 +156,14 @@ def test_the_json_schema_is_generated() -> None:
     assert written == json.loads(msgspec.json.encode(json_schema())), "run make generate"
 
 
+def test_the_python_reference_is_generated() -> None:
+    script = ROOT / "tools" / "python_reference.py"
+    done = subprocess.run(
+        [sys.executable, str(script)], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == (ROOT / "docs" / "python.md").read_text(), "run make generate"
+
+
 def test_the_sample_configuration_is_generated(tmp_path: Path) -> None:
     sample = tmp_path / "sample"
     generate = "import sys; from oslo_config.generator import main; sys.exit(main())"

@@ -21,7 +21,7 @@ from dfovsdb.doctor.context import Context
 from dfovsdb.doctor.examine import examine
 from dfovsdb.doctor.finding import Finding
 from dfovsdb.plugins import default_classifiers
-from dfovsdb.telemetry.http_server import Web
+from dfovsdb.telemetry.switch_page import Web
 from dfovsdb.testing import Sandbox, wait_until
 from dfovsdb.testing.sandbox import find_schema
 from tests import otheruser

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from dfovsdb import history as past
 from dfovsdb.json_v1 import to_json
+from dfovsdb.testing import wait_until
 from tests.unit.samples import event, marker, port
+from tests.waiting import DEADLINE
 
 BEGAN = datetime(2026, 11, 22, 13, 0, 0, tzinfo=UTC)
 
@@ -108,6 +114,53 @@ def test_the_life_of_one_vif_has_the_waits_between_its_steps(tmp_path: Path, fil
     assert lines[2].split()[:2] == ["+3,660.0", "s"]
 
 
+def test_a_file_is_followed_over_its_rotation(tmp_path: Path, file: Path) -> None:
+    said: list[str] = []
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dfovsdb", "history", "--follow", "--json", str(file)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    output = process.stdout
+    assert output is not None
+    reading = threading.Thread(target=lambda: said.extend(iter(output.readline, "")))
+    reading.start()
+    try:
+        wait_until(lambda: len(said) == 2)  # the oldest first
+        with file.open("ab") as more:
+            whole = line("online", "tap2", 4000)
+            more.write(whole[:50])
+            more.flush()
+            more.write(whole[50:] + b"\n")
+        wait_until(lambda: len(said) == 3)
+        with file.open("ab") as more:
+            more.write(line("offline", "tap2", 4001) + b"\n")
+        file.rename(tmp_path / "events.jsonl.1")
+        file.write_bytes(line("online", "tap3", 4002) + b"\n")
+        wait_until(lambda: len(said) == 5)
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE) == 0
+        reading.join()
+        output.close()
+    names = [json.loads(one)["port"]["name"] for one in said]
+    assert names == ["tap1", "tap0", "tap2", "tap2", "tap3"]
+
+
+def test_the_newest_lines_of_a_large_file_are_read_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(past, "_BLOCK", 64)
+    path = tmp_path / "events.jsonl"
+    lines = [f"line {number}".encode() for number in range(1000)]
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    (tmp_path / "events.jsonl.1").write_bytes(b"older\n")
+    os.utime(tmp_path / "events.jsonl.1", (1, 1))
+    files = [str(path), str(tmp_path / "events.jsonl.1"), str(tmp_path / "none")]
+    assert [one for one in past.last_lines(files, 5000) if one] == [*reversed(lines), b"older"]
+    assert past.last_lines(files, 3) == [b"", b"line 999", b"line 998"]
+
+
 def test_files_may_be_named(file: Path) -> None:
     assert "tap1" in history("history", str(file)).stdout
 
@@ -117,6 +170,7 @@ def test_files_may_be_named(file: Path) -> None:
     [
         (("/nowhere/events.jsonl",), "cannot read '/nowhere/events.jsonl'"),
         (("--since", "yesterday", "x"), "'yesterday' is no time"),
+        (("--follow", "--timeline", "x"), "--follow cannot be combined with --timeline"),
     ],
 )
 def test_wrong_use_is_one_line(args: tuple[str, ...], text: str) -> None:

@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from dfovsdb import Monitor, PortEvent, Sink, SinkUnavailable
 from dfovsdb.errors import ConfigurationError, LossReason
 from dfovsdb.telemetry import http_server
-from dfovsdb.telemetry.http_server import Web
+from dfovsdb.telemetry.switch_page import Web
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 from tests.functional.helpers import insert
 from tests.waiting import DEADLINE

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 from dfovsdb import Monitor
 from dfovsdb.model import TABLES
-from dfovsdb.telemetry.http_server import Web
+from dfovsdb.telemetry.switch_page import Web
 from dfovsdb.testing import Sandbox, wait_until
 from tests.freeports import free_port
 from tests.functional.test_hostile import HOSTILE
@@ -156,6 +160,55 @@ def watched(browser: Browser, ovs_sandbox: Sandbox) -> Iterator[Watched]:
 
 def add(switch: Sandbox, bridge: str, name: str, *settings: str) -> None:
     switch.vsctl("--no-wait", "add-port", bridge, name, "--", "set", "interface", name, *settings)
+
+
+def test_the_page_begins_with_what_happened_before_it_was_opened(
+    browser: Browser, ovs_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """With a jsonl sink the agent shows its events from before a restart, each once."""
+    ovs_sandbox.add_bridge("br-int")
+    port = free_port()
+    conf = tmp_path / "dfovsdb.conf"
+    conf.write_text(
+        f"[ovsdb]\nconnection = {ovs_sandbox.connection}\n[dfovsdb]\nsinks = events=jsonl\n"
+        f"[sink_events]\npath = {tmp_path}/events.jsonl\n[http]\nlisten = {port}\n"
+    )
+    command = [sys.executable, "-m", "dfovsdb", "--config-file", str(conf), "run"]
+    url = f"http://127.0.0.1:{port}"
+
+    def is_ready() -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/readyz") as answer:
+            return bool(answer.status == 200)
+        return False
+
+    for run in (1, 2):
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as agent:
+            try:
+                wait_until(is_ready)
+                if run == 1:
+                    ovs_sandbox.vsctl(
+                        "add-port", "br-int", "t1", "--", "set", "interface", "t1", "type=internal"
+                    )
+                    ovs_sandbox.vsctl("del-port", "t1")
+                    ovs_sandbox.vsctl("add-br", "br-gone", "--", "del-br", "br-gone")
+                    ovs_sandbox.add_bridge("br-ex")
+                    ovs_sandbox.vsctl("del-br", "br-ex")
+                    events = tmp_path / "events.jsonl"
+                    wait_until(lambda file=events: '"offline"' in file.read_text())  # type: ignore[misc]  # bound on purpose
+                    continue
+                page = browser.new_page()
+                page.goto(f"{url}/")
+
+                def lines(shown: Any = page) -> list[str]:
+                    found: list[str] = shown.locator("#events li").all_text_contents()
+                    return found
+
+                wait_until(lambda said=lines: any("offline" in s and "br-ex" in s for s in said()))  # type: ignore[misc]  # bound on purpose
+                online = [s for s in lines() if " online " in s and "br-ex" in s]
+                assert len(online) == 1
+                page.close()
+            finally:
+                agent.terminate()
 
 
 def test_the_page_follows_the_switch(ovs_sandbox: Sandbox, watched: Watched) -> None:

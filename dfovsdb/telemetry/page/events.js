@@ -14,7 +14,9 @@ export class Events {
   }
 
   update(events) {
-    const upTo = this.#drawn === null ? -1 : events.indexOf(this.#drawn);
+    const behind = this.#list.children.length < Math.min(events.length, SHOWN);
+    let upTo = this.#drawn === null ? -1 : events.indexOf(this.#drawn);
+    if (upTo === 0 && behind) upTo = -1; // older ones have become known
     const fresh = (upTo < 0 ? events : events.slice(0, upTo)).slice(0, SHOWN);
     if (!fresh.length) return;
     if (upTo < 0 || fresh.length >= SHOWN) this.#list.replaceChildren();

@@ -141,4 +141,5 @@ window.addEventListener("hashchange", () => {
 });
 state.addEventListener("change", soon);
 state.follow("events");
+state.remember("past");
 soon();

@@ -5,6 +5,9 @@ import { naturalKey } from "./text.js";
 const MOST_EVENTS = 1000; // remembered by this page
 const TROUBLE = { failed: 0, gone: 1, pending: 2 };
 
+/** An event is the same in the stream and in a file, where its number is another. */
+const identityOf = (event) => `${event.time} ${event.action} ${event.port?.uuid ?? event.origin}`;
+
 export class Switch extends EventTarget {
   ports = new Map(); // by uuid
   events = []; // the newest first
@@ -36,6 +39,20 @@ export class Switch extends EventTarget {
       this.status = JSON.parse(message.data);
       this.#heard();
     });
+  }
+
+  /** Add what happened before this page was opened, where that is known. */
+  async remember(url) {
+    try {
+      const answer = await fetch(url);
+      if (!answer.ok) return;
+      const known = new Set(this.events.map(identityOf));
+      this.events.push(...(await answer.json()).filter((event) => !known.has(identityOf(event))));
+      this.events.length = Math.min(this.events.length, MOST_EVENTS);
+      this.#changed();
+    } catch {
+      // the past is an extra: what is live is shown without it
+    }
   }
 
   #take(event) {

@@ -1,0 +1,18 @@
+"""Whether a function does anything when it is called. Imports nothing of dfovsdb."""
+
+from __future__ import annotations
+
+#: inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR: to call such a function runs nothing.
+_RUNS_NOTHING = 0x20 | 0x80 | 0x200
+
+
+def runs_nothing(function: object) -> bool:
+    """Return whether it is a coroutine or generator function, of which a call runs nothing."""
+    code = getattr(function, "__code__", None)
+    return code is not None and bool(code.co_flags & _RUNS_NOTHING)
+
+
+def place(function: object) -> str:
+    """Return where a function was written, as FILE:LINE; empty if it is not written in Python."""
+    code = getattr(function, "__code__", None)
+    return "" if code is None else f"{code.co_filename}:{code.co_firstlineno}"

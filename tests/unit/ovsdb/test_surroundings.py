@@ -1,0 +1,118 @@
+"""The work for a change of a bridge is in proportion to the change, not to the bridge."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from dfovsdb.ovsdb.replica import Replica
+
+
+class CountingSet(set[str]):
+    """Counts what whole-set operations would copy."""
+
+    copied = 0
+
+    def _count(self, other: Any) -> None:
+        CountingSet.copied += len(self) + len(other)
+
+    def union(self, *others: Any) -> set[Any]:
+        self._count(others[0])
+        return super().union(*others)
+
+    def __xor__(self, other: Any) -> set[str]:  # type: ignore[override]  # it is a set of texts
+        self._count(other)
+        return super().__xor__(other)
+
+    def __or__(self, other: Any) -> set[str]:  # type: ignore[override]  # it is a set of texts
+        self._count(other)
+        return super().__or__(other)
+
+
+def raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def uuids(names: list[str]) -> Any:
+    return ["set", [["uuid", name] for name in names]]
+
+
+def bridge_of(count: int) -> Replica:
+    """A bridge with so many ports, read with the tables Port and Bridge."""
+    names = [f"p{number}" for number in range(count)]
+    replica = Replica()
+    replica.replace(
+        raw(
+            {
+                "Interface": {f"i-{name}": {"initial": {"name": name}} for name in names},
+                "Port": {
+                    name: {"initial": {"name": name, "interfaces": ["uuid", f"i-{name}"]}}
+                    for name in names
+                },
+                "Bridge": {"b": {"initial": {"name": "br-int", "ports": uuids(names)}}},
+            }
+        ),
+        "monitor_cond",
+        {},
+        surrounded=True,
+    )
+    surroundings = replica._surroundings
+    assert surroundings is not None
+    surroundings._bridges["b"].ports = CountingSet(surroundings._bridges["b"].ports)
+    return replica
+
+
+CHANGES: dict[str, Any] = {
+    "a port comes": {
+        "Interface": {"i-new": {"insert": {"name": "new"}}},
+        "Port": {"new": {"insert": {"name": "new", "interfaces": ["uuid", "i-new"]}}},
+        "Bridge": {"b": {"modify": {"ports": ["uuid", "new"]}}},
+    },
+    "a port leaves": {
+        "Interface": {"i-p5": {"delete": None}},
+        "Port": {"p5": {"delete": None}},
+        "Bridge": {"b": {"modify": {"ports": ["uuid", "p5"]}}},
+    },
+    "a port gets a tag": {"Port": {"p5": {"modify": {"tag": 7}}}},
+    "an interface changes": {"Interface": {"i-p5": {"modify": {"ofport": 5}}}},
+}
+
+
+def counted(work: Callable[[], object]) -> int:
+    """How many functions of Python and of C are called, and how much of sets is copied."""
+    calls = 0
+
+    def count(_frame: Any, event: str, _what: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    CountingSet.copied = 0
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls + CountingSet.copied
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_costs_the_same_whatever_the_size_of_the_bridge(name: str) -> None:
+    costs = []
+    for count in (1000, 50_000):
+        replica = bridge_of(count)
+        changed: list[Any] = []
+        update = raw(CHANGES[name])
+        costs.append(counted(lambda r=replica, u=update, c=changed: c.extend(r.apply(u))))  # type: ignore[misc]  # bound on purpose
+        assert len(changed) == 1
+    assert costs[1] <= costs[0] + 10
+
+
+def test_a_new_name_of_a_bridge_concerns_all_of_its_ports() -> None:
+    replica = bridge_of(1000)
+    renamed = replica.apply(raw({"Bridge": {"b": {"modify": {"name": "br-new"}}}}))
+    assert {delta.new.bridge for delta in renamed if delta.new} == {"br-new"}
+    assert len(renamed) == 1000
