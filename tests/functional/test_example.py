@@ -152,7 +152,7 @@ def test_no_file_of_the_core_knows_the_example() -> None:
 
 
 def test_the_core_names_no_kind_and_no_destination_but_as_defaults() -> None:
-    core = [path for path in (ROOT / "dfovsdb").glob("*.py") if path.name != "config.py"]
+    core = [path for path in (ROOT / "dfovsdb").glob("*.py") if path.name != "defaults.py"]
     # Bridge and patch are words of the database too: a table, and a type of interfaces.
     names = "vm|tunnel|uplink|pod|dragonflow|nats|fleet"
     done = subprocess.run(

@@ -297,6 +297,7 @@ def test_a_server_that_hangs_is_given_up_and_the_stop_is_bounded(server: NatsSer
         server.pause()
         agent.publish(vm(1))
         agent.until(lambda: outage(agent))
+        agent.until(lambda: any(call.error for call in agent.of("emit_many")))
         error = next(call.error for call in agent.of("emit_many") if call.error)
         assert str(error) == f"{server.url}: no acknowledgement within 2 s"
         server.resume()
