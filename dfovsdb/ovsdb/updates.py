@@ -124,7 +124,11 @@ def _refuse_repetition(text: msgspec.Raw, members: Mapping[str, msgspec.Raw]) ->
 
     :raises ProtocolError: names the name.
     """
-    size = sum(map(len, members)) + sum(map(len, members.values())) + 4 * len(members) + 1
+    if len(members) == 1:  # as most messages have it, and cheaper
+        ((name, value),) = members.items()
+        size = len(name) + len(value) + 5
+    else:
+        size = sum(map(len, members)) + sum(map(len, members.values())) + 4 * len(members) + 1
     if size == len(text) or (not members and len(text) == 2):
         return
 
