@@ -87,11 +87,9 @@ deb:  ## build dist/dfovsdb_VERSION_ARCH.deb, for hosts with the Python of this 
 	@tools/python-env.sh test
 	@tools/deb.sh
 
-pyz:  ## build dist/dfovsdb.pyz, a single file that runs without installation
+pyz:  ## build dist/dfovsdb.pyz, one file that runs without installation
 	@tools/python-env.sh test
-	@mkdir -p dist && .venv/bin/pex -q --constraints constraints.txt -o dist/dfovsdb.pyz \
-	    -c dfovsdb --python-shebang '/usr/bin/env python3' '.[http,nats,webhook,dragonflow,tui]'
-	@rm -rf build/lib build/bdist.* dfovsdb.egg-info && ls dist/dfovsdb.pyz
+	@tools/pyz.sh
 
 image:  ## build the image localhost/dfovsdb, with podman, buildah or docker
 	@tools/image.sh $(ARGS)

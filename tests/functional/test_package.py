@@ -92,3 +92,31 @@ def test_the_wheel_runs_watch_from_a_folder_of_its_own(
         timeout=DEADLINE,
     )
     assert "online   bridge  br-int" in done.stdout
+
+
+def test_the_single_file_runs_where_nothing_is_installed(
+    tmp_path: Path, ovs_sandbox: Sandbox
+) -> None:
+    file = tmp_path / "dfovsdb.pyz"
+    subprocess.run(
+        [ROOT / "tools" / "pyz.sh", str(file)],
+        check=True,
+        capture_output=True,
+        timeout=5 * DEADLINE,
+        env={**os.environ, "PEX_ROOT": str(tmp_path / "pex")},
+    )
+    ovs_sandbox.add_bridge("br-int")
+    said = []
+    for command in (["ports", ovs_sandbox.connection], ["plugins"], ["web", "--help"]):
+        done = subprocess.run(
+            [sys.executable, "-I", str(file), *command],
+            cwd=tmp_path,
+            env={"HOME": str(tmp_path), "PATH": os.defpath},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=DEADLINE,
+        )
+        said.append(done.stdout)
+    assert "br-int" in said[0]
+    assert "nats" in said[1]
