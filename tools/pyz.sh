@@ -3,7 +3,7 @@
 #
 #   tools/pyz.sh [FILE]      (dist/dfovsdb.pyz)
 #
-# It holds the program and its libraries, and unpacks them once below ~/.cache/pex.
+# It holds the program and its libraries, and unpacks them once into ~/.shiv (SHIV_ROOT).
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 
@@ -13,7 +13,6 @@ source=$(mktemp -d)
 trap 'rm -rf "$source"' EXIT
 cp -r dfovsdb setup.cfg pyproject.toml requirements.txt README.md LICENSE "$source"
 version=$(.venv/bin/python -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
-.venv/bin/pex --constraints constraints.txt -o "$file" -c dfovsdb \
-    --python-shebang "/usr/bin/env $version" \
-    "$source[http,nats,webhook,dragonflow,tui]" >/dev/null
+.venv/bin/shiv -o "$file" -c dfovsdb -p "/usr/bin/env $version" --compressed --quiet \
+    --constraint constraints.txt "$source[http,nats,webhook,dragonflow,tui]"
 ls "$file"

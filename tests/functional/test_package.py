@@ -103,7 +103,6 @@ def test_the_single_file_runs_where_nothing_is_installed(
         check=True,
         capture_output=True,
         timeout=5 * DEADLINE,
-        env={**os.environ, "PEX_ROOT": str(tmp_path / "pex")},
     )
     ovs_sandbox.add_bridge("br-int")
     said = []
