@@ -420,9 +420,16 @@ def _pairs(value: Any) -> list[tuple[Any, Any]]:
     match value:
         case msgspec.UNSET:
             return []
-        case ["map", list(pairs)] if all(isinstance(p, list) and len(p) == 2 for p in pairs):
+        # a pair of a typed column is a tuple
+        case ["map", list(pairs)] if all(
+            isinstance(p, list | tuple) and len(p) == 2 for p in pairs
+        ):
             return [(_atom(key), _atom(element)) for key, element in pairs]
     raise ProtocolError(f"expected a map: {value!r:.80}")
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2  # of a typed column it is a tuple
 
 
 def _atom(value: Any) -> Any:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,10 @@ import pytest
 
 from dfovsdb import config, plugins
 from dfovsdb.classifiers.chain import Chain
-from dfovsdb.testing import interface
+from dfovsdb.testing import Sandbox, interface
+from tests.functional.helpers import insert
+from tests.unit import platforms
+from tests.waiting import DEADLINE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "platforms.md").read_text()
 TABLE = re.findall(r"`(classifiers = [^`]*)`", PAGE)
@@ -71,3 +77,88 @@ def test_each_recipe_claims_its_rows(recipe: str, tmp_path: Path) -> None:
     declared = parser[f"classifier_{name}"].get("attributes", "")
     assert len(port.attributes) == len([one for one in declared.split(",") if one.strip()])
     assert set(ROWS) == set(re.findall(r"(\w+)=match", PAGE))
+
+
+#: By classifier: its rows, what each workload is known by, and what a person would leave out.
+PLATFORMS: dict[str, tuple[platforms.Rows, dict[str, str], set[str]]] = {
+    "ovn_kubernetes": (
+        platforms.OVN_KUBERNETES,
+        {
+            "3a5b9c1d2e4f601": "kube-system/coredns-7db6d8ff4d-x2l9k",
+            "3a5b9c1d2e4f602": "default/web-0",
+        },
+        set(),
+    ),
+    "kube_ovn": (platforms.KUBE_OVN, {"5d7c0a1b2c3d_h": "default/web-0"}, {"mirror0"}),
+    "antrea": (platforms.ANTREA, {"web-0-a1b2c3": "default/web-0"}, {"antrea-gw0"}),
+    "ovs_cni": (
+        platforms.OVS_CNI,
+        {"veth7a2b3c4d": "1f2e3d4c", "veth00000001": "default_vm1"},
+        set(),
+    ),
+    "xen": (platforms.XEN, {"vif5.0": "0c55", "tap5.0": "0c55"}, {"xenbr0"}),
+    "proxmox": (
+        platforms.PROXMOX,
+        {"tap100i0": "100/net0", "veth101i1": "101/net1", "fwln102o0": "102/net0"},
+        {"tap1a2b3c4d-5e"},
+    ),
+}
+
+
+def write(box: Sandbox, rows: platforms.Rows) -> None:
+    """Put the rows on the bridge br-int, each with its Port."""
+    operations: list[dict[str, Any]] = []
+    for number, row in enumerate(rows):
+        facts = {"ofport": number + 1, **row}
+        of_port = facts.pop("port_external_ids", {})
+        for column in ("external_ids", "options"):
+            if column in facts:
+                facts[column] = ["map", list(facts[column].items())]
+        made = insert(facts.pop("name"), number, **facts)
+        made[1]["row"]["external_ids"] = ["map", list(of_port.items())]
+        operations += made
+    box.transact(*operations)
+
+
+def lines(*args: str) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "dfovsdb", *args, "--json"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.stderr == ""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def identity(port: dict[str, Any]) -> str:
+    known = port["attributes"]
+    if known.get("pod"):
+        return f"{known['namespace']}/{known['pod']}"
+    return str(known.get("iface_id") or known.get("pod_uid"))
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_the_doctor_names_the_classifier_and_with_it_every_workload_is_told(
+    name: str, ovsdb_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    rows, workloads, left_out = PLATFORMS[name]
+    ovsdb_sandbox.vsctl("add-br", "br-int")
+    write(ovsdb_sandbox, rows)
+    connection = ovsdb_sandbox.tcp_connection
+    found = lines("doctor", connection, "--timeout", "2")
+    (platform,) = [one for one in found if one["subject"] == "platform"]
+    assert platform["remedy"].startswith(f"add {name} to [dfovsdb] classifiers")
+
+    (configured,) = [line for line in TABLE if f" {name}," in line]
+    conf = tmp_path / "dfovsdb.conf"
+    conf.write_text(f"[dfovsdb]\n{configured}\n")
+    ports = lines("--config-file", str(conf), "ports", connection)
+    told = {p["name"]: identity(p) for p in ports if p["kind"] in ("pod", "vm")}
+    assert told == workloads
+    every = lines("--config-file", str(conf), "ports", connection, "--all")
+    assert {port["name"] for port in every if port["kind"] == "other"} == left_out
+    assert "platform" not in {
+        one["subject"] for one in lines("--config-file", str(conf), "doctor", connection)
+    }

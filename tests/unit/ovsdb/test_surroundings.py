@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from dfovsdb.ovsdb.replica import Replica
+from dfovsdb.ovsdb.updates import ColumnType, MonitorMethod
 
 
 class CountingSet(set[str]):
@@ -31,6 +32,10 @@ class CountingSet(set[str]):
     def __or__(self, other: Any) -> set[str]:  # type: ignore[override]  # it is a set of texts
         self._count(other)
         return super().__or__(other)
+
+
+MAP, SET = ColumnType("map", several=True), ColumnType("set", several=True)
+OPTIONAL, SCALAR = ColumnType("optional", several=False), ColumnType("scalar", several=False)
 
 
 def raw(value: Any) -> msgspec.Raw:
@@ -116,3 +121,46 @@ def test_a_new_name_of_a_bridge_concerns_all_of_its_ports() -> None:
     renamed = replica.apply(raw({"Bridge": {"b": {"modify": {"name": "br-new"}}}}))
     assert {delta.new.bridge for delta in renamed if delta.new} == {"br-new"}
     assert len(renamed) == 1000
+
+
+@pytest.mark.parametrize(
+    ("column", "schema", "wire", "value"),
+    [
+        ("Port.external_ids", MAP, ["map", [["pod-name", "web-0"]]], {"pod-name": "web-0"}),
+        ("Port.external_ids", MAP, ["map", []], {}),
+        ("Port.tag", OPTIONAL, 5, 5),
+        ("Port.tag", OPTIONAL, ["set", []], None),
+        ("Port.trunks", SET, ["set", [2, 1]], (1, 2)),
+        ("Port.fake_bridge", SCALAR, True, True),
+        ("Port.name", SCALAR, "p0", "p0"),
+        ("Port.bond_mode", OPTIONAL, "balance-slb", "balance-slb"),
+        ("Bridge.name", SCALAR, "br-int", "br-int"),
+        ("Bridge.datapath_type", SCALAR, "netdev", "netdev"),
+    ],
+)
+@pytest.mark.parametrize("method", ["monitor_cond", "monitor"])
+def test_a_classifier_may_declare_any_column_also_one_that_is_read_anyway(
+    column: str, schema: ColumnType, wire: Any, value: Any, method: MonitorMethod
+) -> None:
+    table, _, name = column.partition(".")
+    rows: dict[str, dict[str, Any]] = {
+        "Port": {"name": "p0", "interfaces": ["uuid", "i-p0"]},
+        "Bridge": {"name": "br-int", "ports": ["uuid", "p"]},
+    }
+    rows[table][name] = wire
+    action = "new" if method == "monitor" else "initial"
+    replica = Replica()
+    replica.replace(
+        raw(
+            {
+                "Interface": {"i-p0": {action: {"name": "p0"}}},
+                "Port": {"p": {action: rows["Port"]}},
+                "Bridge": {"b": {action: rows["Bridge"]}},
+            }
+        ),
+        method,
+        {column: schema},
+        surrounded=True,
+    )
+    (row,) = replica.rows.values()
+    assert row.columns[column] == value
