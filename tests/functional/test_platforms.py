@@ -162,3 +162,33 @@ def test_the_doctor_names_the_classifier_and_with_it_every_workload_is_told(
     assert "platform" not in {
         one["subject"] for one in lines("--config-file", str(conf), "doctor", connection)
     }
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=re.findall(r"(\w+)=match", PAGE))
+def test_each_recipe_claims_its_row_of_a_real_server(
+    recipe: str, ovsdb_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Its columns too, of whichever table, are read and told."""
+    (name,) = re.findall(r"(\w+)=match", recipe)
+    row = dict(ROWS[name])
+    columns = row.pop("columns", {})
+    for column, value in columns.items():
+        if not column.startswith("Port."):
+            row[column] = ["map", list(value.items())] if isinstance(value, dict) else value
+    ovsdb_sandbox.vsctl("add-br", "br-int")
+    write(ovsdb_sandbox, [row])
+    for column, value in columns.items():
+        if column.startswith("Port."):
+            setting = f"{column.removeprefix('Port.')}={value}"
+            ovsdb_sandbox.vsctl("set", "port", row["name"], setting)
+    conf = tmp_path / "dfovsdb.conf"
+    conf.write_text(recipe)
+    parser = configparser.ConfigParser()
+    parser.read_string(recipe)
+    for tables in ("Interface", "Interface,Port,Bridge"):
+        connection = ovsdb_sandbox.tcp_connection
+        ports = lines("--config-file", str(conf), "ports", connection, "--tables", tables)
+        (port,) = [one for one in ports if one["name"] == row["name"]]
+        assert port["kind"] == parser[f"classifier_{name}"]["kind"]
+        known = [value for value in port["attributes"].values() if value is not None]
+        assert len(known) >= len(columns)
