@@ -108,6 +108,9 @@ class NatsServer:
     def pause(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        # it may go on for a moment on another processor, and answer
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", what="a stop")
 
     def resume(self) -> None:
         assert self.process is not None

@@ -165,7 +165,7 @@ def leader(cluster: NatsCluster, stream: str) -> NatsServer:
         found = (info and info.cluster and info.cluster.leader) or ""
         return bool(found)
 
-    with Fleet(cluster.urls) as fleet:
+    with Fleet(cluster.urls, timeout=60) as fleet:
         wait_for(is_known, f"a leader of {stream}")
     return cluster.named(found)
 
@@ -185,7 +185,7 @@ def test_log_and_buckets_are_true_after_leaders_were_killed_one_after_the_other(
     tmp_path: Path,
 ) -> None:
     with NatsCluster(tmp_path) as cluster, hosts(tmp_path, cluster) as made:
-        with Fleet(cluster.urls) as fleet:
+        with Fleet(cluster.urls, timeout=60) as fleet:
             wait_for(lambda: is_told(fleet, made), "every host being heard of")
         with churn(made) as done:
             for stream in ("dfovsdb", "KV_dfovsdb-ports"):
@@ -198,7 +198,7 @@ def test_log_and_buckets_are_true_after_leaders_were_killed_one_after_the_other(
                 victim.start()
                 victim.wait()
         assert sum(host.outages() for host in made) >= HOSTS, "nobody noticed"
-        with Fleet(cluster.urls) as fleet:
+        with Fleet(cluster.urls, timeout=60) as fleet:
             there = {host.name: truth(host) for host in made}
             wait_for(lambda: not lies(fleet, made, there), "log and buckets being true")
             check_order(fleet.log())
