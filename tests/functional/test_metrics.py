@@ -301,6 +301,11 @@ def server_sent(watched: Watched, last_id: str = "") -> Generator[dict[str, str]
 
 
 def test_events_go_on_where_a_client_has_left_off(ovs_sandbox: Sandbox, watched: Watched) -> None:
+    def is_shown() -> bool:
+        with contextlib.closing(server_sent(watched)) as stream:
+            return "br-int" in next(stream)["data"]
+
+    wait_until(is_shown)  # the page is a sink with a thread of its own
     stream = server_sent(watched)
     first = next(stream)
     assert first["event"] == "picture"
