@@ -95,14 +95,18 @@ def cold_sync(scale: Scale) -> Iterator[Sample]:
         with server(rows) as (sandbox, _):
             for turn in range(scale.rounds):
                 for peer in peers():
-                    with Client(peer, sandbox.connection, rows) as client:
-                        began = client.go()
-                        yield Sample(work, peer.name, "time", "s", client.wait("synced") - began)
-                        time.sleep(_SETTLE)
-                        yield Sample(work, peer.name, "peak memory", "MB", client.peak_memory())
-                        yield Sample(work, peer.name, "CPU", "s", client.cpu())
+                    yield from _sync(work, peer, sandbox, rows)
                     if turn == 0 and peer is not OVSDBAPP:  # which reads what ovs.db.idl reads
                         yield Sample(work, peer.name, "bytes", "MB", _bytes(sandbox, peer, rows))
+
+
+def _sync(work: str, peer: Peer, sandbox: Sandbox, rows: int) -> Iterator[Sample]:
+    with Client(peer, sandbox.connection, rows) as client:
+        began = client.go()
+        yield Sample(work, peer.name, "time", "s", client.wait("synced") - began)
+        time.sleep(_SETTLE)
+        yield Sample(work, peer.name, "peak memory", "MB", client.peak_memory())
+        yield Sample(work, peer.name, "CPU", "s", client.cpu())
 
 
 def _bytes(sandbox: Sandbox, peer: Peer, rows: int) -> float:
@@ -158,12 +162,7 @@ def tables(scale: Scale) -> Iterator[Sample]:
             for turn in range(scale.rounds):
                 for peer in (OURS, OURS_TABLES):
                     work = f"tables, sync of {rows:,}"
-                    with Client(peer, sandbox.connection, rows) as client:
-                        began = client.go()
-                        yield Sample(work, peer.name, "time", "s", client.wait("synced") - began)
-                        time.sleep(_SETTLE)
-                        yield Sample(work, peer.name, "peak memory", "MB", client.peak_memory())
-                        yield Sample(work, peer.name, "CPU", "s", client.cpu())
+                    yield from _sync(work, peer, sandbox, rows)
                     if turn == 0:
                         yield Sample(work, peer.name, "bytes", "MB", _bytes(sandbox, peer, rows))
                     work = f"tables, churn with {rows:,}"

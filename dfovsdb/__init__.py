@@ -14,6 +14,8 @@ The names below are the Python API; each is imported when it is first used.
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dfovsdb.version import __version__
@@ -63,12 +65,21 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
+def public_name(module: str, homes: Mapping[str, str], name: str) -> Any:
+    """Return a public name of a package, imported when it is first used.
+
+    :param homes: by name, the module below `dfovsdb` that has it.
+    :raises AttributeError: there is no such name.
+    """
+    if name not in homes:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{homes[name]}"), name)
+    setattr(sys.modules[module], name, value)
     return value
+
+
+def __getattr__(name: str) -> Any:
+    return public_name(__name__, _HOME, name)
 
 
 def __dir__() -> list[str]:

@@ -7,7 +7,6 @@ oslo.log.
 
 from __future__ import annotations
 
-import difflib
 import glob
 import importlib.metadata
 import os
@@ -22,7 +21,7 @@ from dfovsdb.classifiers.base import Classifier
 from dfovsdb.config import CORE_OPTIONS
 from dfovsdb.plugins import CLASSIFIERS, SINKS, Finder
 from dfovsdb.sinks.base import Sink
-from dfovsdb.text.escape import did_you_mean
+from dfovsdb.text.escape import close_to, did_you_mean
 
 _DEFAULT = "DEFAULT"
 # how similar a section must be to a known one: sections of other programs are not ours
@@ -179,9 +178,9 @@ def _of_environment(
             continue
         group = parts["group"].lower()  # never DEFAULT, which belongs to every program
         if group in known:
-            near = difflib.get_close_matches(variable, variables, 1)
+            near = close_to(variable, variables)
             yield Unread(f"{variable}: there is no such option{did_you_mean(near)}", True)
-        elif _plugin(group) or difflib.get_close_matches(group, known, 1, _NEAR):
+        elif _plugin(group) or close_to(group, known, _NEAR):
             text, mistaken = _no_section(group, known, conf)
             yield Unread(f"{variable}: {text}", mistaken)
 
@@ -192,13 +191,13 @@ def _with_one_underscore(variable: str, known: Mapping[str, set[str]]) -> str | 
         prefix = f"OS_{group}_".upper()
         if variable.upper().startswith(prefix):
             option = variable[len(prefix) :].lower()
-            if near := difflib.get_close_matches(option, known[group], 1, _NEAR):
+            if near := close_to(option, known[group], _NEAR):
                 return f"{prefix}_{near[0].upper()}"
     return None
 
 
 def _no_section(section: str, known: Mapping[str, set[str]], conf: cfg.ConfigOpts) -> Unread:
-    near = difflib.get_close_matches(_normal(section), known, 1, _NEAR)
+    near = close_to(_normal(section), known, _NEAR)
     if not (plugin := _plugin(_normal(section))):
         return Unread(
             f"there is no section [{section}]{did_you_mean(f'[{n}]' for n in near)}", True
@@ -226,7 +225,7 @@ def _near_option(group: str, option: str, known: Mapping[str, set[str]]) -> list
     """Return an option of the group with a similar name, or one of another group with this
     name.
     """
-    near = difflib.get_close_matches(option.replace("-", "_"), known[group], 1)
+    near = close_to(option.replace("-", "_"), known[group])
     return near or [f"[{other}] {option}" for other, names in known.items() if option in names]
 
 

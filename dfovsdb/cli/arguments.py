@@ -17,6 +17,16 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_listen(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        default=default,
+        help="where the page is served (default: %(default)s). There is no authentication: use a "
+        "loopback address, and `ssh -L` from elsewhere",
+    )
+
+
 def add_tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tables",

@@ -37,7 +37,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    from dfovsdb import config
     from dfovsdb.doctor import config_checks
     from dfovsdb.doctor.context import Context
     from dfovsdb.doctor.examine import examine
@@ -47,7 +46,7 @@ def doctor(args: argparse.Namespace) -> int:
     case = Context(
         common.connection(args, conf),
         common.classifiers(conf),
-        {**config.connection_options(conf), "tables": common.tables(args)},
+        common.monitor_options(args, conf),
         timeout=args.timeout,
     )
     found = itertools.chain(config_checks.examine(conf), examine(case, verify=args.verify))

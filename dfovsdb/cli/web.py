@@ -20,13 +20,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "/readyz and /ports, until Ctrl-C. Needs the extra dfovsdb[http].",
     )
     arguments.add_connection(parser)
-    parser.add_argument(
-        "--listen",
-        metavar="HOST:PORT",
-        default=LISTEN,
-        help="where the page is served (default: %(default)s). There is no authentication: use a "
-        "loopback address, and `ssh -L` from elsewhere",
-    )
+    arguments.add_listen(parser, LISTEN)
     arguments.add_tables(parser)
     parser.set_defaults(command=web, ends_with_ctrl_c=True, kind=[])
 

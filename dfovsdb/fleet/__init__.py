@@ -9,8 +9,9 @@ of this folder and the sink knows of it.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from dfovsdb import public_name
 
 if TYPE_CHECKING:
     from dfovsdb.fleet.fold import Fold
@@ -21,16 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["Fleet", "Fold", "Servers", "Streams"]
 
 _HOME = {
-    "Fleet": "dfovsdb.fleet.reader",
-    "Fold": "dfovsdb.fleet.fold",
-    "Servers": "dfovsdb.sinks.nats.servers",
-    "Streams": "dfovsdb.sinks.nats.streams",
+    "Fleet": "fleet.reader",
+    "Fold": "fleet.fold",
+    "Servers": "sinks.nats.servers",
+    "Streams": "sinks.nats.streams",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+    return public_name(__name__, _HOME, name)

@@ -100,13 +100,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Serves a page with all hosts, where a VIF is, and the page of each host, "
         "until Ctrl-C. Needs the extras dfovsdb[http] and dfovsdb[nats].",
     )
-    web.add_argument(
-        "--listen",
-        metavar="HOST:PORT",
-        default=_LISTEN,
-        help="where the page is served (default: %(default)s). There is no authentication: use a "
-        "loopback address, and `ssh -L` from elsewhere",
-    )
+    arguments.add_listen(web, _LISTEN)
     _add_access(web)
     web.set_defaults(command=_web, ends_with_ctrl_c=True)
 

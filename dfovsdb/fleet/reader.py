@@ -408,8 +408,8 @@ def undecided(claims: Sequence[Claim]) -> list[str]:
     if not claims:
         return []
     best = _rank(claims[0])[:-1]  # not what was stored last, which proves nothing
-    hosts = list(dict.fromkeys(claim.host for claim in claims if _rank(claim)[:-1] == best))
-    return sorted(hosts) if len(hosts) > 1 else []
+    hosts = sorted({claim.host for claim in claims if _rank(claim)[:-1] == best})
+    return hosts if len(hosts) > 1 else []
 
 
 def _rank(claim: Claim) -> tuple[bool, bool, bool, bool, bool, bool, int]:

@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import msgspec
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -25,7 +24,7 @@ from dfovsdb.telemetry.http_server import (
     Server,
     array,
     events_array,
-    files_of_the_page,
+    page_routes,
     pieces,
     plain,
 )
@@ -53,20 +52,14 @@ class FleetWeb:
 
     def __init__(self, listen: str, connect: Connect) -> None:
         self._connect = connect
-        self._page = files_of_the_page()
         self._hosts = _Answer(self._read_hosts)
         self._conflicts = _Answer(self._read_conflicts)
-        page = [
-            Route("/page/{name}", self._asset),
-            Route("/host/{host:path}/page/{name}", self._asset),
-        ]
         routes = [
-            Route("/", self._index),
-            *page,
+            *page_routes("fleet.html"),
+            *page_routes("index.html", "/host/{host:path}"),
             Route("/hosts", self._all_hosts),
             Route("/conflicts", self._all_conflicts),
             Route("/where", self._where),
-            Route("/host/{host:path}/", self._host),
             Route("/host/{host:path}/events", self._events),
             Route("/host/{host:path}/past", self._past),
         ]
@@ -90,18 +83,6 @@ class FleetWeb:
         self._server.close()
 
     # In the thread of the listener.
-
-    async def _index(self, _request: Request) -> Response:
-        return self._page["fleet.html"]
-
-    async def _host(self, _request: Request) -> Response:
-        return self._page["index.html"]
-
-    async def _asset(self, request: Request) -> Response:
-        found = self._page.get(request.path_params["name"])
-        if found is None:
-            raise HTTPException(404)
-        return found
 
     async def _all_hosts(self, _request: Request) -> Response:
         return await _answered(self._hosts)

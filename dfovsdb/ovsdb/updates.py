@@ -420,10 +420,7 @@ def _pairs(value: Any) -> list[tuple[Any, Any]]:
     match value:
         case msgspec.UNSET:
             return []
-        # a pair of a typed column is a tuple
-        case ["map", list(pairs)] if all(
-            isinstance(p, list | tuple) and len(p) == 2 for p in pairs
-        ):
+        case ["map", list(pairs)] if all(map(_is_pair, pairs)):
             return [(_atom(key), _atom(element)) for key, element in pairs]
     raise ProtocolError(f"expected a map: {value!r:.80}")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import socket
 import struct
@@ -22,7 +23,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -292,8 +293,28 @@ def pieces(data: bytes) -> Iterator[bytes]:
         yield data[start : start + _CHUNK]
 
 
-def files_of_the_page() -> Mapping[str, Response]:
-    """Return the files of the page by name."""
+def page_routes(index: str, at: str = "") -> list[BaseRoute]:
+    """Return the routes of a page: the file `index`, and those that it asks for.
+
+    :param at: the path below which it is.
+    """
+    files = _files_of_the_page()
+
+    async def page(_request: Request) -> Response:
+        return files[index]
+
+    async def asset(request: Request) -> Response:
+        found = files.get(request.path_params["name"])
+        if found is None:
+            raise HTTPException(404)
+        return found
+
+    return [Route(f"{at}/", page), Route(f"{at}/page/{{name}}", asset)]
+
+
+@functools.cache
+def _files_of_the_page() -> Mapping[str, Response]:
+    """Return the files of all pages by name."""
     folder = resources.files("dfovsdb.telemetry") / "page"
     return {
         file.name: Response(file.read_bytes(), media_type=_TYPES[file.name.rpartition(".")[2]])

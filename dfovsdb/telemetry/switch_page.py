@@ -12,7 +12,6 @@ from typing import Self
 from urllib.parse import parse_qs
 
 import msgspec
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -27,7 +26,7 @@ from dfovsdb.telemetry.http_server import (
     Server,
     array,
     events_array,
-    files_of_the_page,
+    page_routes,
     pieces,
     plain,
 )
@@ -68,11 +67,9 @@ class Web:
         self._live = LiveEvents(self._ring)
         self._news = asyncio.Event()
         self._rung = False
-        self._page = files_of_the_page()
         monitor.time_deliveries()
         routes = [
-            Route("/", self._index),
-            Route("/page/{name}", self._asset),
+            *page_routes("index.html"),
             Route("/events", self._events),
             Route("/past", self._past_events),
             Route("/metrics", self._metrics_text),
@@ -103,15 +100,6 @@ class Web:
         self._server.close()
 
     # In the thread of the listener.
-
-    async def _index(self, _request: Request) -> Response:
-        return self._page["index.html"]
-
-    async def _asset(self, request: Request) -> Response:
-        found = self._page.get(request.path_params["name"])
-        if found is None:
-            raise HTTPException(404)
-        return found
 
     async def _metrics_text(self, _request: Request) -> Response:
         return Response(self._metrics.text(), media_type=_METRICS)

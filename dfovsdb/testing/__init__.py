@@ -6,9 +6,9 @@ last two need testtools and pytest, and are imported when they are first used.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
+from dfovsdb import public_name
 from dfovsdb.testing.capture import CaptureSink, wait_until
 from dfovsdb.testing.rows import corpus, interface
 from dfovsdb.testing.sandbox import Sandbox, SandboxError
@@ -33,16 +33,14 @@ __all__ = [
 ]
 
 _HOME = {
-    "ClassifierConformance": "conformance",
-    "EndsAs": "matchers",
-    "IsOffline": "matchers",
-    "IsOnline": "matchers",
-    "IsUpdated": "matchers",
-    "SinkConformance": "conformance",
+    "ClassifierConformance": "testing.conformance",
+    "EndsAs": "testing.matchers",
+    "IsOffline": "testing.matchers",
+    "IsOnline": "testing.matchers",
+    "IsUpdated": "testing.matchers",
+    "SinkConformance": "testing.conformance",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    return public_name(__name__, _HOME, name)

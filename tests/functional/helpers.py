@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from typing import Any
+
+from tests.waiting import DEADLINE
+
+
+def json_lines(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    """Run a command with --json; return its status, and the objects that it has printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dfovsdb", *arguments, "--json"],
+        text=True,
+        capture_output=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def insert(name: str, number: int = 0, **columns: Any) -> list[dict[str, Any]]:

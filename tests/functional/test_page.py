@@ -186,11 +186,6 @@ def test_the_page_begins_with_what_happened_before_it_was_opened(
             try:
                 wait_until(is_ready)
                 if run == 1:
-                    ovs_sandbox.vsctl(
-                        "add-port", "br-int", "t1", "--", "set", "interface", "t1", "type=internal"
-                    )
-                    ovs_sandbox.vsctl("del-port", "t1")
-                    ovs_sandbox.vsctl("add-br", "br-gone", "--", "del-br", "br-gone")
                     ovs_sandbox.add_bridge("br-ex")
                     ovs_sandbox.vsctl("del-br", "br-ex")
                     events = tmp_path / "events.jsonl"

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import configparser
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +12,8 @@ import pytest
 from dfovsdb import config, plugins
 from dfovsdb.classifiers.chain import Chain
 from dfovsdb.testing import Sandbox, interface
-from tests.functional.helpers import insert
+from tests.functional.helpers import insert, json_lines
 from tests.unit import platforms
-from tests.waiting import DEADLINE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "platforms.md").read_text()
 TABLE = re.findall(r"`(classifiers = [^`]*)`", PAGE)
@@ -121,15 +117,7 @@ def write(box: Sandbox, rows: platforms.Rows) -> None:
 
 
 def lines(*args: str) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "dfovsdb", *args, "--json"],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-    assert done.stderr == ""
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return json_lines(*args)[1]
 
 
 def identity(port: dict[str, Any]) -> str:

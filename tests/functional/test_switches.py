@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from typing import Any
 import pytest
 
 from dfovsdb.testing import Sandbox, wait_until
+from tests.functional.helpers import json_lines
 from tests.waiting import DEADLINE
 
 Row = dict[str, Any]
@@ -22,16 +20,8 @@ Bridges = dict[str, list[Row]]
 
 def examined(*arguments: str) -> tuple[int, list[dict[str, str]]]:
     """Run the doctor; return its status, and what it has found that is not fine, in order."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dfovsdb", *arguments, "--json"],
-        text=True,
-        capture_output=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-    assert done.stderr == ""
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    return done.returncode, [finding for finding in found if finding["level"] != "fine"]
+    status, found = json_lines(*arguments)
+    return status, [finding for finding in found if finding["level"] != "fine"]
 
 
 # Healthy switches: their rows as the platforms write them.

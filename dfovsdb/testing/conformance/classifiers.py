@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, ClassVar
 
@@ -19,7 +18,7 @@ from dfovsdb.testing.conformance import hooks, purity, side_effects
 from dfovsdb.testing.conformance.options import check_options
 from dfovsdb.testing.rows import absurd, corpus, declaring
 from dfovsdb.testing.schema_columns import COLUMNS
-from dfovsdb.text.escape import did_you_mean
+from dfovsdb.text.escape import close_to, did_you_mean
 
 
 class ClassifierConformance:
@@ -60,7 +59,7 @@ class ClassifierConformance:
         for column in sorted(self._made().columns - self.other_columns):
             table, dot, name = column.rpartition(".")
             known = COLUMNS.get(table if dot else "Interface", frozenset())
-            near = did_you_mean(get_close_matches(name, known, 1))
+            near = did_you_mean(close_to(name, known))
             assert name in known, (
                 f"column {column!r} is not in the schema of Open vSwitch{near}; if yours has it, "
                 "set other_columns"

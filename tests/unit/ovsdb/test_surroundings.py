@@ -11,28 +11,7 @@ import pytest
 
 from dfovsdb.ovsdb.replica import Replica
 from dfovsdb.ovsdb.updates import ColumnType, MonitorMethod
-
-
-class CountingSet(set[str]):
-    """Counts what whole-set operations would copy."""
-
-    copied = 0
-
-    def _count(self, other: Any) -> None:
-        CountingSet.copied += len(self) + len(other)
-
-    def union(self, *others: Any) -> set[Any]:
-        self._count(others[0])
-        return super().union(*others)
-
-    def __xor__(self, other: Any) -> set[str]:  # type: ignore[override]  # it is a set of texts
-        self._count(other)
-        return super().__xor__(other)
-
-    def __or__(self, other: Any) -> set[str]:  # type: ignore[override]  # it is a set of texts
-        self._count(other)
-        return super().__or__(other)
-
+from tests.unit.counting import CountingSet
 
 MAP, SET = ColumnType("map", several=True), ColumnType("set", several=True)
 OPTIONAL, SCALAR = ColumnType("optional", several=False), ColumnType("scalar", several=False)

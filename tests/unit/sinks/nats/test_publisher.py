@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -14,16 +14,7 @@ from dfovsdb.sinks.nats.key_index import KeyIndex
 from dfovsdb.sinks.nats.publisher import Publisher
 from dfovsdb.sinks.nats.servers import Servers
 from dfovsdb.sinks.nats.streams import Streams
-
-
-class CountingSet(set[str]):
-    """Counts the elements that unions copy."""
-
-    copied = 0
-
-    def __or__(self, other: Any) -> Any:
-        CountingSet.copied += len(self) + len(other)
-        return set(self).union(other)
+from tests.unit.counting import CountingSet
 
 
 @pytest.mark.parametrize("ports", [100, 200, 400])
