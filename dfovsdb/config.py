@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -205,10 +206,27 @@ def load(
     for file in config_files:
         if os.path.isdir(file):
             raise ConfigurationError(f"cannot read {file}: it is a folder; use --config-dir")
+    _read(conf, [*args, *(logging_args or ())], searched)
+    if (listen := os.environ.get("OS_METRICS__LISTEN")) is not None:  # its name before the page
+        conf.set_default("listen", listen, group="http")
+    check(conf, CORE_OPTIONS)
+    return conf
+
+
+def _read(conf: cfg.ConfigOpts, args: Sequence[str], searched: Mapping[str, Any]) -> None:
+    """Read the files.
+
+    :raises ConfigurationError: one is missing or malformed, or may not be read.
+    """
     try:
-        conf([*args, *(logging_args or ())], project="dfovsdb", **searched)
+        conf(args, project="dfovsdb", **searched)
     except cfg.ConfigFilesNotFoundError as error:
         raise ConfigurationError(f"cannot read {', '.join(error.config_files)}") from None
+    except cfg.ConfigFilesPermissionDeniedError as error:
+        raise ConfigurationError(
+            f"cannot read {', '.join(error.config_files)}: permission denied for uid "
+            f"{os.geteuid()}"
+        ) from None
     except UnicodeDecodeError as error:
         raise ConfigurationError(
             f"cannot read the configuration: it is not UTF-8 ({one_line(error)}); correct the file"
@@ -217,10 +235,6 @@ def load(
         raise ConfigurationError(f"cannot read the configuration: {one_line(error)}") from None
     except cfg.Error as error:
         raise ConfigurationError(one_line(error)) from None
-    if (listen := os.environ.get("OS_METRICS__LISTEN")) is not None:  # its name before the page
-        conf.set_default("listen", listen, group="http")
-    check(conf, CORE_OPTIONS)
-    return conf
 
 
 def _readable() -> dict[str, Any]:
@@ -242,6 +256,24 @@ def delivery_options(conf: cfg.ConfigOpts) -> dict[str, Any]:
     return {name: conf.dfovsdb[name] for name in names}
 
 
+#: What Python and oslo.config say of a value that is not allowed, and what to do.
+_REASONS = (
+    (r"invalid literal for int\(\) with base 10: (.*)", r"use a whole number, not \1"),
+    (r"could not convert string to float: (.*)", r"use a number, not \1"),
+    (r"Should be greater than or equal to (.*)", r"use \1 or more"),
+    (r"Should be less than or equal to (.*)", r"use \1 or less"),
+    (r"Unexpected boolean value (.*)", r"use true or false, not \1"),
+    (r"Valid values are \[(.*)\], but found (.*)", r"use one of \1, not \2"),
+)
+
+
+def _plain(reason: str) -> str:
+    for pattern, text in _REASONS:
+        if found := re.fullmatch(pattern, reason):
+            return found.expand(text)
+    return reason
+
+
 def check(conf: cfg.ConfigOpts, groups: Mapping[str, Sequence[cfg.Opt]]) -> None:
     """Read every value once, so that an invalid one is found at the start.
 
@@ -253,6 +285,7 @@ def check(conf: cfg.ConfigOpts, groups: Mapping[str, Sequence[cfg.Opt]]) -> None
                 value = conf[group][option.dest]
             except (cfg.Error, ValueError) as error:
                 _, _, reason = one_line(error).rpartition(" is not valid: ")
+                reason = _plain(reason)
                 if option.secret:
                     reason = "this value is not allowed (it is secret and therefore not shown)"
                 raise ConfigurationError(f"[{group}] {option.dest}: {reason}") from None

@@ -12,7 +12,7 @@ import importlib.metadata
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from oslo_config import cfg
@@ -24,8 +24,9 @@ from dfovsdb.sinks.base import Sink
 from dfovsdb.text.escape import close_to, did_you_mean
 
 _DEFAULT = "DEFAULT"
-# how similar a section must be to a known one: sections of other programs are not ours
+# how similar a group must be to a known one: those of other programs are not ours
 _NEAR = 0.8
+_NEAR_IN_FILE = 0.7  # our files have few sections of others
 _VARIABLE = re.compile(r"OS_(?P<group>\w+?)__\w+")
 
 
@@ -146,7 +147,10 @@ _RENAMED = {"metrics": "http"}
 
 
 def _of_section(
-    section: str, options: Collection[str], known: Mapping[str, set[str]], conf: cfg.ConfigOpts
+    section: str,
+    options: Mapping[str, Sequence[str]],
+    known: Mapping[str, set[str]],
+    conf: cfg.ConfigOpts,
 ) -> Iterator[Unread]:
     if not options:  # as in the sample, where everything is commented out
         return
@@ -158,6 +162,9 @@ def _of_section(
         if option not in known[group]:
             text = f"there is no option [{section}] {option}"
             yield Unread(text + did_you_mean(_near_option(group, option, known)), True)
+        elif len(options[option]) > 1:
+            times = f"{len(options[option])} times; the last one applies"
+            yield Unread(f"[{section}] {option} is set {times}", False)
     if group != _normal(section):
         yield Unread(f"section [{section}] is now called [{group}]; it is still read", False)
 
@@ -197,7 +204,7 @@ def _with_one_underscore(variable: str, known: Mapping[str, set[str]]) -> str | 
 
 
 def _no_section(section: str, known: Mapping[str, set[str]], conf: cfg.ConfigOpts) -> Unread:
-    near = close_to(_normal(section), known, _NEAR)
+    near = close_to(_normal(section), known, _NEAR_IN_FILE)
     if not (plugin := _plugin(_normal(section))):
         return Unread(
             f"there is no section [{section}]{did_you_mean(f'[{n}]' for n in near)}", True

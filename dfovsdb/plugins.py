@@ -19,7 +19,7 @@ from dfovsdb.errors import ConfigurationError, DfovsdbError
 from dfovsdb.selection import Selection
 from dfovsdb.sinks.base import Sink
 from dfovsdb.sinks.base import check as check_sink
-from dfovsdb.text.escape import one_line
+from dfovsdb.text.escape import close_to, did_you_mean, one_line
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -31,6 +31,9 @@ Offers = tuple[importlib.metadata.EntryPoint, ...]
 OUR_PACKAGE = "dfovsdb"
 # the lines that import and build a plugin are not where its error is
 _LIBRARIES = (__file__, os.path.dirname(stevedore.__file__), importlib.metadata.__file__)
+
+
+_NEAR = 0.7  # how similar a name must be to a known one to be suggested
 
 
 class Found(NamedTuple):
@@ -154,11 +157,13 @@ class Finder(Generic[P]):
         offers = self._offers() if offers is None else offers
         found = [offer for offer in offers if offer.name == name]
         if not found:
-            names = ", ".join(sorted({offer.name for offer in offers}))
+            names = sorted({offer.name for offer in offers})
+            near = did_you_mean(close_to(name, names, _NEAR))
+            available = f"{near} Available" if near else "; available"
             raise ConfigurationError(
-                f"{self.what} {name!r} is not installed; available: {names or 'none'}. "
-                "Install the package that provides it, or correct [dfovsdb] "
-                f"{self.what}s"
+                f"{self.what} {name!r} is not installed{available}: {', '.join(names) or 'none'}. "
+                f"Install the package that provides it, or correct [dfovsdb] {self.what}s: NAME "
+                "or INSTANCE=NAME"
             )
         if len(found) > 1:
             packages = " and ".join(sorted(map(_package, found)))

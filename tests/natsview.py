@@ -79,18 +79,11 @@ class Fleet:
         """The log as it is now, with whatever is in it twice."""
 
         async def read() -> list[Entry]:
-            info = await self.link.stream(self.streams.stream)
-            found: list[Entry] = []
-            if info is None or not info.state.messages:
-                return found
+            if await self.link.stream(self.streams.stream) is None:
+                return []
             start = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.ALL)
-            following = self.link.follow(self.streams.stream, "dfovsdb.v1.>", start)
-            async for entry in following:
-                found.append(entry)
-                if entry.sequence >= info.state.last_seq:
-                    break
-            await following.aclose()
-            return found
+            found = self.link.stored(self.streams.stream, "dfovsdb.v1.>", start)
+            return [entry async for entry in found]
 
         return self.run(read())
 

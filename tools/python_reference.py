@@ -110,6 +110,7 @@ def _of(value: Any) -> Iterator[str]:
         yield from _options()
     if inspect.isclass(value):
         yield from _fields(value)
+        yield from _attributes(value)
         for method, found in vars(value).items():
             yield from _member(method, found)
 
@@ -146,6 +147,30 @@ def _fields(value: Any) -> Iterator[str]:
     for name, kind in inspect.get_annotations(value).items():
         yield f"{name}: {kind}"
     yield "```\n"
+
+
+def _attributes(value: Any) -> Iterator[str]:
+    """Return the attributes that a comment `#:` explains, and the fields of a NamedTuple."""
+    explained: dict[str, str] = {}
+    comment: list[str] = []
+    for line in inspect.getsource(value).splitlines():
+        stripped = line.strip()
+        if stripped.startswith("#:"):
+            comment.append(stripped.removeprefix("#:").strip())
+        elif comment and (found := re.match(r"    ([a-z]\w*): (.+)", line)):
+            explained[found[0].strip()] = " ".join(comment)
+            comment = []
+        else:
+            comment = []
+    for name in getattr(value, "_fields", ()):
+        text = inspect.getdoc(getattr(value, name)) or ""
+        if not text.startswith("Alias for field"):
+            kind = inspect.get_annotations(value)[name]
+            explained[f"{name}: {getattr(kind, '__forward_arg__', kind)}"] = " ".join(text.split())
+    for name, text in explained.items():
+        yield f"- **`{name}`**  "
+        yield f"  {text}"
+        yield ""
 
 
 def _signature(name: str, value: Any) -> str:

@@ -145,9 +145,14 @@ def connection(args: argparse.Namespace, conf: cfg.ConfigOpts | None) -> str:
         location = conf.get_location("connection", "ovsdb")
         if location is not None and location.location is not Locations.opt_default:
             return configured
+    why = "as no CONNECTION is given"
     if os.access(SOCKET, os.R_OK | os.W_OK):
         configured = f"unix:{SOCKET}"
-    print(f"dfovsdb: connecting to {configured}, as no CONNECTION is given", file=sys.stderr)
+    elif os.path.exists(SOCKET):
+        why += f" and this user may not use {SOCKET}: try sudo"
+    else:
+        why += f" and there is no {SOCKET}"
+    print(f"dfovsdb: connecting to {configured}, {why}", file=sys.stderr)
     return configured
 
 

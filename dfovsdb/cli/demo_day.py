@@ -20,7 +20,7 @@ from dfovsdb.sinks.base import Sink
 from dfovsdb.telemetry import listen_address
 from dfovsdb.testing.sandbox import Sandbox, SandboxError
 from dfovsdb.text.escape import counted
-from dfovsdb.text.events import terminal_line
+from dfovsdb.text.events import terminal_lines
 
 _WAIT = 20.0  # seconds for the effects of the switch to arrive
 _PORT = int(DEFAULT_CONNECTION.rpartition(":")[2])
@@ -237,7 +237,7 @@ class _Screen(Sink):
         )
 
     def _print(self, item: PortEvent | SyncMarker) -> None:
-        line = terminal_line(item, colour=self._colour, width=self._columns)
         encoding = sys.stdout.encoding or "utf-8"
-        sys.stdout.buffer.write(line.encode(encoding, errors="replace") + b"\n")
+        for line in terminal_lines(item, colour=self._colour, width=self._columns):
+            sys.stdout.buffer.write(line.encode(encoding, errors="replace") + b"\n")
         sys.stdout.buffer.flush()

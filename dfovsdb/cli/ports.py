@@ -90,16 +90,15 @@ def ports(args: argparse.Namespace) -> int:
         common.wait_answered(monitor, args.timeout)
         present = monitor.ports().values()
         unclaimed = monitor.status().rows - len(present)
-    selected = sorted(
-        filter(common.selection(args), present), key=lambda port: (port.kind, natural(port.name))
-    )
+    selection = common.selection(args)
+    selected = sorted(filter(selection, present), key=lambda port: (port.kind, natural(port.name)))
     if args.json:
         for port in selected:
             terminal.write_json(encode_port(port))
     else:
         for line in port_table(selected, colour=terminal.colour, width=terminal.width):
             terminal.write(line)
-        if line := common.of_no_kind(unclaimed):
+        if not selection and (line := common.of_no_kind(unclaimed)):
             terminal.write(line)
     return common.DONE
 

@@ -45,7 +45,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--check",
         action="store_true",
         help="examine the configuration, as doctor does, and end without starting anything; the "
-        "status is 2 if the agent would not start with it",
+        "status is 2 if the agent would not start with it, and 1 if names in it have no effect",
     )
     parser.set_defaults(command=run)
 
@@ -131,7 +131,12 @@ def _check(conf: cfg.ConfigOpts) -> int:
     from dfovsdb.cli import findings
     from dfovsdb.doctor import config_checks
 
-    return common.WRONG_USE if findings.show(config_checks.examine(conf)) else common.DONE
+    found = list(config_checks.examine(conf))
+    findings.show(found)
+    wrong = {finding.subject for finding in found if finding.level == "wrong"}
+    if wrong - {config_checks.OPTIONS}:
+        return common.WRONG_USE
+    return common.FAILED if wrong else common.DONE
 
 
 def _serve(monitor: Monitor, logger: logging.Logger) -> str:

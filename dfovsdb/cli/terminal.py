@@ -30,9 +30,9 @@ class Terminal:
     def show(
         self, item: PortEvent | SyncMarker, *, json: bool, selected: int | None = None
     ) -> None:
-        """Write an event or a marker, as JSON or for people; `selected` as for terminal_line()."""
+        """Write an item, as JSON or for people; `selected` as for terminal_lines()."""
         from dfovsdb.json_v1 import to_json
-        from dfovsdb.text.events import terminal_line
+        from dfovsdb.text.events import terminal_lines
         from dfovsdb.text.local_time import local
 
         if json:
@@ -42,11 +42,10 @@ class Terminal:
             if day != self._day and self._day:
                 self.write(f"── {day} ──")
             self._day = day
-            self.write(
-                terminal_line(
-                    item, colour=self.colour, width=self.width, selected=selected, utc=self.utc
-                )
-            )
+            for line in terminal_lines(
+                item, colour=self.colour, width=self.width, selected=selected, utc=self.utc
+            ):
+                self.write(line)
 
     def write(self, line: str) -> None:
         """Write a line of text that is escaped already."""

@@ -72,7 +72,7 @@ def watch(args: argparse.Namespace) -> int:
                 continue
             (there.discard if event.action == "offline" else there.add)(event.port.uuid)
         terminal.show(event, json=args.json, selected=len(there) if selection else None)
-        if event.action == "sync_finished" and not args.json:
+        if event.action == "sync_finished" and not args.json and not selection:
             if line := common.of_no_kind(unclaimed.count()):
                 terminal.write(line)
     return common.DONE

@@ -297,11 +297,19 @@ def _is_in_the_way(error: Exception) -> bool:
 
 
 def _unusable(folder: Path, error: Exception) -> ConfigurationError:
-    text = f"state_dir {str(folder)!r} cannot be used: {error}; "
+    why = (isinstance(error, OSError) and error.strerror) or str(error)
+    text = f"state_dir {str(folder)!r} cannot be used: {why}; "
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
         text += "another process uses it"
     elif not folder.exists():
         text += f"create it, writable for this user: mkdir -p {shlex.quote(str(folder))}"
+    elif files := [file for file in folder.glob(f"{FILE_NAME}*") if not _may_write(file)]:
+        names = " ".join(shlex.quote(str(file)) for file in sorted(files))
+        text += f"another user has written in it: chown {os.geteuid()} {names}"
     else:
         text += f"use a folder that uid {os.geteuid()} can write to"
     return ConfigurationError(text)
+
+
+def _may_write(file: Path) -> bool:
+    return os.access(file, os.W_OK, effective_ids=True)

@@ -10,20 +10,26 @@ from collections.abc import Iterator
 
 from oslo_config import cfg
 
-from dfovsdb import opts, plugins
+from dfovsdb import config, opts, plugins
 from dfovsdb.delivery import view_store
 from dfovsdb.doctor.finding import Finding
 from dfovsdb.errors import DfovsdbError
+from dfovsdb.monitor import Monitor
 from dfovsdb.telemetry.listen_address import is_held_by_us, web
 from dfovsdb.text.escape import clean
+
+#: The subject of what has no effect, with which the agent starts nevertheless.
+OPTIONS = "options"
 
 
 def examine(conf: cfg.ConfigOpts) -> Iterator[Finding]:
     """Check what the start would refuse, and the names that it would warn about."""
     yield from options_are_read(conf)
     yield from secrets_are_kept(conf)
-    yield from classifiers_can_be_built(conf)
-    yield from sinks_can_be_built(conf)
+    found = [*classifiers_can_be_built(conf), *sinks_can_be_built(conf)]
+    yield from found
+    if not any(finding.level == "wrong" for finding in found):
+        yield from monitor_can_be_built(conf)
     if conf.dfovsdb.state_dir:
         yield state_dir_is_usable(conf.dfovsdb.state_dir)
     if conf.http.listen:
@@ -37,13 +43,13 @@ def options_are_read(conf: cfg.ConfigOpts) -> Iterator[Finding]:
     except DfovsdbError:
         return  # a plugin cannot be imported: the checks below say so
     for text, mistaken in names:
-        yield Finding("wrong" if mistaken else "note", "options", clean(text, 1000))
+        yield Finding("wrong" if mistaken else "note", OPTIONS, clean(text, 1000))
     if not names:
         files = ", ".join(map(clean, opts.files(conf)))
         text = (
             f"every name is known in {files}" if files else "no file is read; the defaults apply"
         )
-        yield Finding("fine", "options", text)
+        yield Finding("fine", OPTIONS, text)
 
 
 def secrets_are_kept(conf: cfg.ConfigOpts) -> Iterator[Finding]:
@@ -77,6 +83,20 @@ def sinks_can_be_built(conf: cfg.ConfigOpts) -> Iterator[Finding]:
         yield Finding("note", "sinks", "none is enabled", "set [dfovsdb] sinks")
 
 
+def monitor_can_be_built(conf: cfg.ConfigOpts) -> Iterator[Finding]:
+    """Check the connection, the tables and what they need; state_dir has a check of its own."""
+    options = {**config.delivery_options(conf), **config.connection_options(conf)}
+    options["state_dir"] = None
+    try:
+        Monitor(
+            conf.ovsdb.connection,
+            classifiers=list(plugins.CLASSIFIERS.build(conf.dfovsdb.classifiers, conf).values()),
+            **options,
+        )
+    except DfovsdbError as error:
+        yield Finding("wrong", "ovsdb", clean(str(error), 1000))
+
+
 def state_dir_is_usable(state_dir: str) -> Finding:
     """Check that the folder exists and its files may be written; nothing is created or locked."""
     try:
@@ -92,6 +112,6 @@ def port_is_free(listen: str) -> Finding:
         web()
         held = is_held_by_us(listen)
     except DfovsdbError as error:
-        return Finding("wrong", "metrics", clean(str(error), 1000))
+        return Finding("wrong", "http", clean(str(error), 1000))
     text = "dfovsdb already listens there: probably the running agent" if held else "it is free"
-    return Finding("fine", "metrics", f"[http] listen = {clean(listen)}: {text}")
+    return Finding("fine", "http", f"[http] listen = {clean(listen)}: {text}")

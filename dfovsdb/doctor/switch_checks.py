@@ -178,8 +178,10 @@ def ports_failed(case: Context) -> Iterator[Finding]:
             remedy = "create the other patch port, or correct options:peer of one of them"
         elif port.state == "gone":
             remedy = "start what provides the device again, such as its VM; or delete the port"
+        elif "No such device" in (port.error or ""):
+            remedy = "create a device of this name, or delete the port"
         else:
-            remedy = "correct this, and the switch will open it"
+            remedy = "remove this cause, and the switch will open the port"
         subject = "failed port" if port.state == "failed" else "gone port"
         yield Finding("wrong", subject, text, f"{remedy}; {show} shows all of it")
     if (more := len(told) - MOST) > 0:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dfovsdb.cli import arguments, common
@@ -404,7 +404,8 @@ async def _print(
         if args.json:
             terminal.write_json(line)
         else:
-            terminal.write(_event_line(item, terminal))
+            for shown in _event_lines(item, terminal):
+                terminal.write(shown)
 
 
 async def _conflicts(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> int:
@@ -491,14 +492,16 @@ def _confirm(args: argparse.Namespace, question: str) -> None:
         raise ConfigurationError("nothing was deleted")
 
 
-def _event_line(item: PortEvent | SyncMarker, terminal: Terminal) -> str:
-    """Write an item as `dfovsdb watch` does, beside the host."""
+def _event_lines(item: PortEvent | SyncMarker, terminal: Terminal) -> Iterator[str]:
+    """Yield the lines of an item as `dfovsdb watch` prints them, beside the host."""
     from dfovsdb.text.escape import clean
-    from dfovsdb.text.events import terminal_line
+    from dfovsdb.text.events import terminal_lines
 
     host = f"{clean(item.host):<{_HOST}}  "
     width = None if terminal.width is None else max(0, terminal.width - len(host))
-    return host + terminal_line(item, colour=terminal.colour, width=width, utc=terminal.utc)
+    for line in terminal_lines(item, colour=terminal.colour, width=width, utc=terminal.utc):
+        yield host + line
+        host = " " * len(host)
 
 
 def _claim_row(claim: Claim) -> Sequence[str]:

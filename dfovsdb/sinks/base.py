@@ -23,13 +23,14 @@ class SinkContext(NamedTuple):
     host: str
     epoch: str
     request_replay: Callable[[], None]
-    #: The state of the connection to the switch: `synced`, or what is waited for, in one line.
     condition: Callable[[], str] = lambda: "unknown"
 
 
 SinkContext.host.__doc__ = "Name of this host, as in every event."
 SinkContext.epoch.__doc__ = """Identifies this run of the process. Another run has another epoch,
 and its `seq` begins at 1 again, so (host, epoch, seq) identifies each event of this sink."""
+SinkContext.condition.__doc__ = """Return the state of the connection to the switch: `synced`, or
+what is waited for, in one line. It may be called from any thread."""
 SinkContext.request_replay.__doc__ = """Request a resend of the full state, between markers. It
 may be called from any thread, and pending requests are merged."""
 

@@ -75,12 +75,24 @@ class JsonlSink(Sink):
         self._fd = -1
         self._rest = b""  # the end of a line whose beginning has been written
         self._rotates = True  # the last rotation has not failed
-        try:  # what can be checked without creating the file
-            os.stat(Path(path).parent)
-        except FileNotFoundError as error:
+        self._check_path()
+
+    def _check_path(self) -> None:
+        """Check what can be checked without creating the file; open() finds the rest."""
+        if self._path == "-":
+            return
+        path = Path(self._path)
+        if path.is_dir():
+            raise ConfigurationError(f"{path} is a folder: name a file in it in option path")
+        try:
+            os.stat(path.parent)
+            there = path if path.exists() else path.parent
+            if not os.access(there, os.W_OK, effective_ids=True):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self._path)
+        except (FileNotFoundError, PermissionError) as error:
             raise ConfigurationError(self._text(error)) from None
         except OSError:
-            pass  # open() reports it
+            pass
 
     def open(self, context: SinkContext) -> None:
         try:

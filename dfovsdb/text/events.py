@@ -38,18 +38,21 @@ def marker_line(marker: SyncMarker) -> str:
     return f"{marker.action} origin={marker.origin}{ports}"
 
 
-def terminal_line(
+def terminal_lines(
     item: PortEvent | SyncMarker,
     *,
     colour: bool = False,
     width: int | None = None,
     selected: int | None = None,
     utc: bool = False,
-) -> str:
-    """Return a line for people: aligned, coloured; a rule where a sync begins and ends.
+) -> list[str]:
+    """Return what people read: aligned, coloured; a rule where a sync begins and ends.
+
+    An event is one line, or two where the terminal is narrow: the second one begins with what
+    tells which port it is.
 
     :param selected: how many ports of a complete sync were selected, None for all.
-    :param width: columns of the terminal, at which the line ends with `…`; None cuts nothing.
+    :param width: columns of the terminal, at which a line ends with `…`; None cuts nothing.
     """
     if isinstance(item, SyncMarker):
         of = "" if selected is None else f"{selected:,} of "
@@ -58,17 +61,34 @@ def terminal_line(
         )
         title = f"── {item.origin} sync {text} "
         rule = min(width or _RULE, _RULE)
-        return painted(title + "─" * max(0, rule - len(title)), DIM, colour=colour)
+        return [painted(title + "─" * max(0, rule - len(title)), DIM, colour=colour)]
     port = item.port
     time = local(item.time, utc=utc).strftime("%H:%M:%S")
-    facts = f"{clean(port.kind):<6}  {_value(port.name):<15}  {_details(item)}".rstrip()
-    left = len(facts) if width is None else width - len(f"{time}  {item.action:<7}  ")
-    if len(facts) > left:
-        facts = facts[: max(0, left - 1)] + "…"
-    return (
+    indent = len(f"{time}  {item.action:<7}  ")
+    which = f"{clean(port.kind):<6}  {_value(port.name):<15}"
+    first, *second = _folded(item, which, None if width is None else width - indent)
+    head = (
         f"{painted(time, DIM, colour=colour)}  "
-        f"{painted(f'{item.action:<7}', _colour(item), colour=colour)}  {facts}"
+        f"{painted(f'{item.action:<7}', _colour(item), colour=colour)}  "
     )
+    return [head + first, *(" " * indent + line for line in second)]
+
+
+def _folded(event: PortEvent, which: str, width: int | None) -> list[str]:
+    """Return the facts of an event in one line, or in two if it is longer than the width."""
+    whole = f"{which}  {_details(event)}".rstrip()
+    if width is None or len(whole) <= width:
+        return [whole]
+    if event.action == "updated":
+        facts, identity, others = list(_changes(event)), [], []
+    else:
+        port = event.port
+        facts, identity, others = list(_own(port)), list(_identity(port)), list(_others(port))
+    first, space = which, "  "
+    while facts and len(first + space + facts[0]) <= width:
+        first, space = first + space + facts.pop(0), " "
+    second = " ".join([*identity, *facts, *others])
+    return [cut(line, width) for line in (first.rstrip(), second) if line]
 
 
 def past_line(event: PortEvent, *, colour: bool = False, utc: bool = False) -> str:
@@ -101,7 +121,7 @@ def port_table(
 
     :param width: columns of the terminal, at which a line ends with `…`; None cuts nothing.
     """
-    yield from table(
+    lines = table(
         _HEADER,
         [_row(port) for port in ports],
         width=width,
@@ -110,9 +130,14 @@ def port_table(
         colour=colour,
         styles=[_STATES[port.state] for port in ports],
     )
+    header = next(lines)
+    yield header
+    yield from lines
     kinds = Counter(port.kind for port in ports)
     counts = ", ".join(f"{clean(kind)} {kinds[kind]}" for kind in sorted(kinds))
     total = counted(len(ports), "port") + (f": {counts}" if counts else "")
+    if left_out := [name for name in _HEADER if name not in header]:
+        total += f" (without {', '.join(left_out)}: --wide)"
     yield painted(cut(total, width), DIM, colour=colour)
 
 
@@ -136,22 +161,28 @@ def _row(port: Port) -> tuple[str, ...]:
 
 def _details(event: PortEvent) -> str:
     if event.action == "updated":
-        return " ".join(f"{name}={_change(*values)}" for name, values in _news(event))
+        return " ".join(_changes(event))
     return " ".join(_facts(event.port))
 
 
-def _news(event: PortEvent) -> Iterator[tuple[str, tuple[Any, Any]]]:
+def _changes(event: PortEvent) -> Iterator[str]:
     for name, values in changes(event.previous, event.port).items():
-        yield clean(name.removeprefix("attributes.")), values
+        yield f"{clean(name.removeprefix('attributes.'))}={_change(*values)}"
 
 
 def _facts(port: Port) -> Iterator[str]:
+    yield from _own(port)
+    yield from _identity(port)
+    yield from _others(port)
+
+
+def _own(port: Port) -> Iterator[str]:
+    """Yield what is not an attribute."""
     yield f"ofport={port.ofport}" if port.state == "ready" else port.state
     yield from _error(port)
     if port.bridge is not None and port.bridge != port.name:
         yield f"bridge={_value(port.bridge)}"
     yield from _place(port)
-    yield from _attributes(port)
 
 
 def _error(port: Port) -> Iterator[str]:
@@ -167,11 +198,6 @@ def _place(port: Port) -> Iterator[str]:
         yield "trunks=" + ",".join(map(str, port.trunks))
     if port.bond is not None:
         yield f"bond={_value(port.bond)}"
-
-
-def _attributes(port: Port) -> Iterator[str]:
-    yield from _identity(port)
-    yield from _others(port)
 
 
 def _identity(port: Port) -> Iterator[str]:

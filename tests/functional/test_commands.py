@@ -267,6 +267,10 @@ def test_check_says_whether_the_agent_would_start(switch: Sandbox, tmp_path: Pat
     assert done.returncode == 2
     assert "lag" in done.stdout
     assert done.stdout.splitlines()[-1] == "1 wrong"
+    conf = configuration(tmp_path, switch.connection, "[dfovsdb]\nsink = log\n")
+    done = run("--config-file", conf, "run", "--check")
+    assert done.returncode == 1, "it would start, and warn"
+    assert "there is no option [dfovsdb] sink; did you mean sinks?" in done.stdout
 
 
 @pytest.mark.parametrize("command_name", ["run", "ports"])

@@ -262,7 +262,7 @@ def test_failed_ports_and_iface_ids_on_two_rows_are_wrong(ovs_sandbox: Sandbox) 
     assert failed.level == "wrong"
     assert "vm eth9: could not open network device eth9" in failed.words
     assert failed.remedy.startswith(
-        "correct this, and the switch will open it; `ovs-vsctl list Interface eth9`"
+        "create a device of this name, or delete the port; `ovs-vsctl list Interface eth9`"
     )
     (twice,) = of(found, "iface-id")
     assert twice[:3] == ("wrong", "iface-id", "v0 is on tap0, tap1")
@@ -430,7 +430,7 @@ def test_what_the_start_would_refuse_is_told_before_it(tmp_path: Path) -> None:
         ("fine", "options"),
         ("wrong", "sinks"),
         ("wrong", "state_dir"),
-        ("wrong", "metrics"),
+        ("wrong", "http"),
     ]
     _, sinks, state, metrics = found
     assert f"mkdir -p {tmp_path}/out" in sinks.words
@@ -456,9 +456,45 @@ def test_what_the_start_would_take_is_fine_and_nothing_is_made(tmp_path: Path) -
         ("fine", "sink"),
         ("fine", "sink"),
         ("fine", "state_dir"),
-        ("fine", "metrics"),
+        ("fine", "http"),
     ]
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "subject", "words"),
+    [
+        ("[ovsdb]\nconnection = /run/db.sock", "ovsdb", "use tcp:HOST:PORT"),
+        ("[ovsdb]\ntables = Interface, Prt", "ovsdb", "no table 'Prt'"),
+        ("[dfovsdb]\nsinks = json", "sinks", "did you mean jsonl? Available: "),
+        ("[dfovsdb]\nclassifiers = tunel", "classifiers", "did you mean tunnel?"),
+        ("[dfovsdb]\nsinks = jsonl\n[sink_jsonl]\npath = TMP", "sinks", "TMP is a folder"),
+        (
+            "[dfovsdb]\nsinks = jsonl\n[sink_jsonl]\nmax_bytes = 6k",
+            "sinks",
+            "[sink_jsonl] max_bytes: use a whole number, not '6k'",
+        ),
+        (
+            "[dfovsdb]\nsinks = jsonl\n[sink_jsonl]\nkeep = 0",
+            "sinks",
+            "[sink_jsonl] keep: use 1 or more",
+        ),
+        ("[htpp]\nlisten = 1", "options", "did you mean [http]?"),
+    ],
+)
+def test_each_mistake_in_a_configuration_is_found_without_a_start(
+    settings: str, subject: str, words: str, tmp_path: Path
+) -> None:
+    found = start_points(settings.replace("TMP", str(tmp_path)), tmp_path=tmp_path)
+    (wrong,) = (finding for finding in found if finding.level == "wrong")
+    assert wrong.subject == subject
+    assert words.replace("TMP", str(tmp_path)) in wrong.words
+
+
+def test_an_option_that_is_set_twice_is_noted(tmp_path: Path) -> None:
+    (first, *_) = start_points("[dfovsdb]", "resync = diff", "resync = replay", tmp_path=tmp_path)
+    assert (first.level, first.subject) == ("note", "options")
+    assert first.words.endswith("[dfovsdb] resync is set 2 times; the last one applies")
 
 
 def test_the_port_of_the_agent_that_runs_is_not_wrong(tmp_path: Path) -> None:

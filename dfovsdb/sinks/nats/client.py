@@ -273,17 +273,29 @@ class Connection:
         """Return the messages that a stream has now.
 
         :param config: where to begin.
+        :raises NatsError: the connection has ended, a message was missed, or the server has more
+            messages and sends none of them within the timeout.
         """
         async with self._consumer(stream, subject, config) as (found, info):
-            pending = info.num_pending or 0
+            pending, expected, silence = info.num_pending or 0, 1, 0.0
             while pending:
                 try:
                     message = await found.next_msg(_SILENCE)
                 except TimeoutError:  # the last of them may have been replaced in the meantime
-                    if not (await self._consumer_info(stream, info.name)).num_pending:
+                    info = await self._consumer_info(stream, info.name)
+                    silence += _SILENCE
+                    if not info.num_pending and not _has_missed(info, expected):
                         return
+                    if silence >= self._timeout:
+                        what = f"stream {stream} cannot be read"
+                        raise NatsError(
+                            f"{what}: the server has more, and sent nothing for {silence:g} s"
+                        ) from None
                     continue
-                pending = message.metadata.num_pending
+                metadata = message.metadata
+                if metadata.sequence.consumer != expected:
+                    raise NatsError(f"stream {stream}: a message was missed")
+                pending, expected, silence = metadata.num_pending, expected + 1, 0.0
                 yield _entry(message)
 
     async def follow(
@@ -302,8 +314,12 @@ class Connection:
                     message = await found.next_msg(2 * self._timeout)
                 except (OSError, nats.errors.Error) as error:
                     raise self._failed(f"stream {stream}", error) from None
-                if (message.headers or {}).get("Status"):
-                    continue  # a heartbeat
+                headers = message.headers or {}
+                if headers.get("Status"):  # a heartbeat, which says what was sent before it
+                    sent = headers.get("Nats-Last-Consumer", "")
+                    if sent.isdigit() and int(sent) >= expected:
+                        raise NatsError(f"stream {stream}: a message was missed")
+                    continue
                 if message.metadata.sequence.consumer != expected:
                     raise NatsError(f"stream {stream}: a message was missed")
                 expected += 1
@@ -466,6 +482,11 @@ class _Client(Client):
         if self._needs_tls and not self._server_info.get("tls_required"):
             raise nats.errors.Error("the server does not support TLS, but tls:// was configured")
         return super()._connect_command()
+
+
+def _has_missed(info: api.ConsumerInfo, expected: int) -> bool:
+    """Return whether the server has sent the expected message, which did not arrive."""
+    return info.delivered is not None and (info.delivered.consumer_seq or 0) >= expected
 
 
 def _entry(message: Msg) -> Entry:

@@ -177,8 +177,13 @@ from dfovsdb.delivery.view_store import check_folder
 check_folder(sys.argv[1])
 """
     done = otheruser.run(code, str(tmp_path))
-    assert f"Permission denied: '{tmp_path / closed}'" in done.stderr
-    assert f"use a folder that uid {otheruser.UID} can write to" in done.stderr
+    assert f"state_dir '{tmp_path}' cannot be used: Permission denied; " in done.stderr
+    remedy = (
+        f"another user has written in it: chown {otheruser.UID} {tmp_path / closed}"
+        if closed
+        else f"use a folder that uid {otheruser.UID} can write to"
+    )
+    assert remedy in done.stderr
 
 
 def test_a_file_that_another_monitor_uses_is_refused(tmp_path: Path, open_state: Open) -> None:

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfovsdb.text.events import event_line, marker_line, port_table, terminal_line
+from dfovsdb.text.events import event_line, marker_line, port_table, terminal_lines
 from tests.unit.samples import event, marker, port
 
 ESCAPES = re.compile(r"\x1b\[\d+m")
@@ -15,7 +15,7 @@ ESCAPES = re.compile(r"\x1b\[\d+m")
 
 def test_one_port_is_singular_wherever_ports_are_counted() -> None:
     assert list(port_table([port()]))[-1] == "1 port: vm 1"
-    assert " is complete, 1 port " in terminal_line(marker(action="sync_finished", ports=1))
+    assert " is complete, 1 port " in terminal_lines(marker(action="sync_finished", ports=1))[0]
 
 
 # Log lines.
@@ -58,10 +58,8 @@ def test_a_marker_line_has_the_number_of_ports_at_the_end() -> None:
 
 def test_columns_are_aligned() -> None:
     lines = [
-        terminal_line(event(port("vm", name="tap0")), colour=False, width=80),
-        terminal_line(
-            event(port("tunnel", name="vxlan-1"), action="offline"), colour=False, width=80
-        ),
+        *terminal_lines(event(port("vm", name="tap0")), width=80),
+        *terminal_lines(event(port("tunnel", name="vxlan-1"), action="offline"), width=80),
     ]
     assert len({line.index("ofport=") for line in lines}) == 1
     assert re.fullmatch(r"\d\d:\d\d:\d\d  online   vm      tap0 {11} {2}ofport=5 .*", lines[0])
@@ -69,21 +67,43 @@ def test_columns_are_aligned() -> None:
 
 def test_colour_changes_nothing_but_the_colour() -> None:
     for item in (event(), event(action="offline"), marker(), marker(ports=3)):
-        plain = terminal_line(item, colour=False, width=60)
-        coloured = terminal_line(item, colour=True, width=60)
-        assert "\x1b" not in plain
+        plain = terminal_lines(item, colour=False, width=60)
+        coloured = terminal_lines(item, colour=True, width=60)
+        assert "\x1b" not in "".join(plain)
         assert coloured != plain
-        assert ESCAPES.sub("", coloured) == plain
+        assert [ESCAPES.sub("", line) for line in coloured] == plain
+
+
+def test_an_event_that_is_too_long_goes_on_in_a_second_line_with_the_whole_identity() -> None:
+    vif = "4aa64e21-d9d6-497e-bfa9-cf6dbb574054"
+    vm = port(
+        "vm",
+        {"attached_mac": "fa:16:3e:5b:29:af", "iface_id": vif, "iface_status": "active"},
+        name="tap4aa64e21-d9",
+        bridge="br-int",
+    )
+    first, second = terminal_lines(event(vm), width=80)
+    assert first[8:] == "  online   vm      tap4aa64e21-d9   ofport=5 bridge=br-int"
+    assert second == " " * 19 + f"iface_id={vif} attached_mac=f…"
+    assert len(terminal_lines(event(vm), width=200)) == 1
+
+
+def test_a_change_that_is_too_long_goes_on_in_a_second_line() -> None:
+    before = port("vm", {"a": "1" * 20, "b": "2" * 20}, ofport=None)
+    now = port("vm", {"a": "3" * 20, "b": "4" * 20})
+    first, second = terminal_lines(event(now, action="updated", previous=before), width=80)
+    assert first.endswith("vm      tap0             ofport=none->5 state=pending->ready")
+    assert second == " " * 19 + f"a={'1' * 20}->{'3' * 20} b={'2' * 13}…"
 
 
 def test_a_sync_is_a_rule_as_wide_as_asked() -> None:
-    begins = terminal_line(marker(), colour=False, width=60)
+    (begins,) = terminal_lines(marker(), colour=False, width=60)
     assert begins.startswith("── initial sync begins ─")
     assert len(begins) == 60
-    complete = terminal_line(marker(ports=7), colour=False, width=50)
+    (complete,) = terminal_lines(marker(ports=7), colour=False, width=50)
     assert complete.startswith("── initial sync is complete, 7 ports ─")
     assert len(complete) == 50
-    assert terminal_line(marker(), colour=False, width=3) == "── initial sync begins "
+    assert terminal_lines(marker(), colour=False, width=3) == ["── initial sync begins "]
 
 
 anything = st.text(
@@ -101,8 +121,10 @@ def test_no_database_content_leaves_its_line(name: str, kind: str, value: str) -
     for action in ("online", "updated", "offline"):
         told = event(now, action=action, previous=before)
         assert event_line(told).isprintable()
-        assert terminal_line(told, colour=False, width=60).isprintable()
-        coloured = terminal_line(told, colour=True, width=60)
+        lines = terminal_lines(told, colour=False, width=60)
+        assert all(line.isprintable() and len(line) <= 60 for line in lines)
+        assert len(lines) <= 2
+        coloured = "".join(terminal_lines(told, colour=True, width=60))
         assert ESCAPES.sub("", coloured).isprintable()
         assert len(ESCAPES.findall(coloured)) == 4
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dfovsdb.text.durations import seconds
-from dfovsdb.text.events import port_table, terminal_line
+from dfovsdb.text.events import port_table, terminal_lines
 from dfovsdb.text.natural import natural
 from dfovsdb.text.tables import table
 from tests.unit.samples import event, port
@@ -35,6 +35,7 @@ def test_at_80_columns_name_state_link_and_the_whole_vif_are_there() -> None:
     assert all(len(line) <= 80 for line in lines)
     for word in ("tap4aa64e21-d9", "ready", "up", f"iface_id={VIF}"):
         assert word in lines[1]
+    assert lines[-1] == "2 ports: bridge 1, vm 1 (without kind, bridge, ofport, mac: --wide)"
     assert "fa:16:3e:00:00:01" in next(iter(port_table(ports[:1], width=None))) + "".join(
         port_table(ports[:1], width=None)
     )
@@ -79,4 +80,4 @@ def test_a_port_that_has_failed_is_not_green(state: str, colour: str) -> None:
         else port(ofport=ofport, admin_state="down", link_state="down", mac_in_use=None)
     )
     assert told.port.state == state
-    assert f"\x1b[{colour}monline" in terminal_line(told, colour=True)
+    assert f"\x1b[{colour}monline" in terminal_lines(told, colour=True)[0]

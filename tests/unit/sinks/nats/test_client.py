@@ -1,0 +1,99 @@
+"""Reading from a server that loses messages or falls silent, as no real one can be made to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from nats.js import api
+
+from dfovsdb.sinks.nats.client import Connection, Entry, NatsError
+from dfovsdb.sinks.nats.servers import Servers
+
+
+class Subscription:
+    """Gives what a server sends, and then nothing more."""
+
+    def __init__(self, messages: list[Any]) -> None:
+        self._messages = messages
+
+    async def next_msg(self, _timeout: float) -> Any:
+        if not self._messages:
+            await asyncio.sleep(0)
+            raise TimeoutError
+        return self._messages.pop(0)
+
+
+def message(number: int, pending: int) -> Any:
+    metadata = SimpleNamespace(
+        num_pending=pending,
+        sequence=SimpleNamespace(consumer=number, stream=number),
+        timestamp=datetime.now(UTC),
+    )
+    return SimpleNamespace(subject="s", data=b"v", headers=None, metadata=metadata)
+
+
+def heartbeat(last: int) -> Any:
+    headers = {"Status": "100", "Nats-Last-Consumer": str(last)}
+    return SimpleNamespace(subject="", data=b"", headers=headers)
+
+
+class Link(Connection):
+    """A connection to a server of which only the answers about one consumer are known."""
+
+    def __init__(self, messages: list[Any], *, pending: int, left: int, sent: int) -> None:
+        super().__init__(Servers(["nats://127.0.0.1:1"]), name="t", inbox="_INBOX.t", timeout=1)
+        self._messages = messages
+        self._first = SimpleNamespace(name="c", num_pending=pending)
+        delivered = SimpleNamespace(consumer_seq=sent)
+        self._later = SimpleNamespace(name="c", num_pending=left, delivered=delivered)
+
+    @contextlib.asynccontextmanager
+    async def _consumer(self, *_args: Any) -> AsyncIterator[tuple[Any, Any]]:
+        yield Subscription(self._messages), self._first
+
+    async def _consumer_info(self, *_args: Any) -> Any:
+        return self._later
+
+
+def read(link: Link) -> list[Entry]:
+    async def everything() -> list[Entry]:
+        found = link.stored("S", "s", api.ConsumerConfig())
+        return [entry async for entry in found]
+
+    return asyncio.run(everything())
+
+
+def test_a_last_message_that_was_replaced_meanwhile_is_not_awaited() -> None:
+    assert len(read(Link([message(1, 1)], pending=2, left=0, sent=1))) == 1
+
+
+def test_a_server_that_has_more_and_sends_nothing_is_an_error_and_no_wait_without_end() -> None:
+    with pytest.raises(NatsError, match="has more, and sent nothing for 1 s"):
+        read(Link([message(1, 1)], pending=2, left=1, sent=1))
+
+
+def test_a_last_message_that_was_lost_on_the_way_is_an_error() -> None:
+    with pytest.raises(NatsError, match="sent nothing for 1 s"):
+        read(Link([message(1, 1)], pending=2, left=0, sent=2))
+
+
+def test_a_message_that_was_lost_between_others_is_an_error() -> None:
+    with pytest.raises(NatsError, match="a message was missed"):
+        read(Link([message(1, 2), message(3, 0)], pending=3, left=0, sent=3))
+
+
+def test_a_heartbeat_tells_that_a_message_was_lost() -> None:
+    async def follow() -> None:
+        link = Link([message(1, 0), heartbeat(1), heartbeat(2)], pending=0, left=0, sent=2)
+        following = link.follow("S", "s", api.ConsumerConfig())
+        assert (await anext(following)).sequence == 1
+        with pytest.raises(NatsError, match="a message was missed"):
+            await anext(following)
+
+    asyncio.run(follow())
