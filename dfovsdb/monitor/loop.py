@@ -173,9 +173,12 @@ class Loop:
 
     def _is_synced(self) -> None:
         now = time.monotonic()
-        self.outage.over(now)
+        lasted = self.outage.over(now)
         self.unsynced_since = None
         self.sync_seconds = now - self._connected_at
         self.syncs += 1
         self.was_synced.set()
-        LOG.info("%s: synced, %s", self.address, counted(self._pipeline.rows, "interface"))
+        after = "" if lasted is None else f", after {lasted:.1f} s without the server"
+        LOG.info(
+            "%s: synced, %s%s", self.address, counted(self._pipeline.rows, "interface"), after
+        )

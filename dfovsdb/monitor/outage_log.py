@@ -27,10 +27,12 @@ class OutageLog:
         self._said: set[str] = set()  # what was logged about the present outage
         self._over_at = 0.0
 
-    def over(self, now: float) -> None:
-        """Record that the table has been read."""
+    def over(self, now: float) -> float | None:
+        """Record that the table has been read; return the seconds of the outage that has ended."""
+        lasted = now - self._began if self.text and self._over_at else None
         self.text = ""
         self._over_at = now
+        return lasted
 
     def say(self, lost: ConnectionLost, now: float) -> None:
         """Log each problem once; not every second, nor once for each sync if every sync causes it.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from typing import Any, Self
 
 from dfovsdb.doctor.reference import Reference, differences
@@ -21,6 +23,7 @@ class Churn:
         self.rounds = 0
         self._box = box
         self._stop = threading.Event()
+        self._change = threading.Lock()
         names = [f"tap{number}" for number in range(MANY)]
         box.transact(*(op for n, name in enumerate(names) for op in insert(name, n, **vm(name))))
         self._thread = threading.Thread(target=self._run)
@@ -37,6 +40,12 @@ class Churn:
         self._stop.set()
         self._thread.join()
 
+    @contextlib.contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Within the context nothing changes."""
+        with self._change:
+            yield
+
     def wait_for_rounds(self, number: int) -> None:
         """Let so many changes happen."""
         end = self.rounds + number
@@ -44,21 +53,25 @@ class Churn:
 
     def _run(self) -> None:
         while not self._stop.wait(0.005):
-            self.rounds += 1
-            name = f"tap{self.rounds % (MANY // 2)}"
-            self._box.transact(
-                {
-                    "op": "update",
-                    "table": "Interface",
-                    "where": [["name", "==", name]],
-                    "row": {"ofport": self.rounds},
-                }
-            )
-            extra = f"extra{self.rounds % 5}"
-            if self.rounds % 10 < 5:
-                self._box.transact(*insert(extra, 0, **vm(extra)))
-            else:
-                self._box.vsctl("--if-exists", "del-port", extra)
+            with self._change:
+                self._do_change()
+
+    def _do_change(self) -> None:
+        self.rounds += 1
+        name = f"tap{self.rounds % (MANY // 2)}"
+        self._box.transact(
+            {
+                "op": "update",
+                "table": "Interface",
+                "where": [["name", "==", name]],
+                "row": {"ofport": self.rounds},
+            }
+        )
+        extra = f"extra{self.rounds % 5}"
+        if self.rounds % 10 < 5:
+            self._box.transact(*insert(extra, 0, **vm(extra)))
+        else:
+            self._box.vsctl("--if-exists", "del-port", extra)
 
 
 def ports_of(box: Sandbox) -> dict[str, Port]:

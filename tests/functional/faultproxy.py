@@ -15,6 +15,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Self
 
 
@@ -223,20 +224,27 @@ class FaultProxy:
 
     :param target: path of the server's socket, or its port on 127.0.0.1.
     :param seed: of everything random.
+    :param path: of the socket to listen on; None for a port of tcp.
     """
 
-    def __init__(self, target: str | int, seed: int = 0) -> None:
+    def __init__(self, target: str | int, seed: int = 0, path: Path | None = None) -> None:
         self._target = target.removeprefix("unix:") if isinstance(target, str) else target
         self._seed = seed
         self.fault: Callable[[random.Random], Fault] = Fault
         self.accepted = 0  #: connections so far
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._path = path
+        if path is None:
+            self._listener = socket.create_server(("127.0.0.1", 0))
+        else:
+            self._listener = socket.create_server(str(path), family=socket.AF_UNIX)
         self._links: set[_Link] = set()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     @property
     def connection(self) -> str:
+        if self._path is not None:
+            return f"unix:{self._path}"
         return f"tcp:127.0.0.1:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> Self:
@@ -269,7 +277,8 @@ class FaultProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._path is None:
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.accepted += 1
             fault = self.fault(random.Random(self._seed * 100_003 + self.accepted))
             link = _Link(client, self._target if fault.greets else None, fault)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.damage import rounds
 from tests.soak import Soak
+from tests.waiting import DEADLINE
 
 
 @pytest.mark.slow
@@ -18,3 +20,10 @@ def test_under_random_churn_and_faults_all_sinks_equal_the_reference(
     soak.run(seconds=60, rounds=2)
     assert soak.operations >= 40
     assert soak.faults.total() == 8
+
+
+@pytest.mark.slow
+def test_a_damaged_byte_is_noticed_or_harmless() -> None:
+    found = list(rounds(seed=1, number=12, seconds=DEADLINE))
+    assert len(found) == 12
+    assert any(item.after is not None for item in found)

@@ -247,7 +247,7 @@ ILL: dict[str, tuple[Callable[[Sandbox], object], str, str, Callable[[Sandbox], 
     "a device that does not exist": (
         interface("eth7"),
         "uplink eth7: could not open network device eth7 (No such device)",
-        "correct this",
+        "create a device",
         vsctl("del-port", "eth7"),
     ),
     "a device of nobody that does not exist": (
@@ -259,25 +259,25 @@ ILL: dict[str, tuple[Callable[[Sandbox], object], str, str, Callable[[Sandbox], 
     "a VM without its device": (
         interface("tap7", "external_ids:iface-id=v7"),
         "vm tap7: could not open network device tap7",
-        "correct this",
+        "create a device",
         vsctl("set", "interface", "tap7", "type=dummy"),
     ),
     "a type that does not exist": (
         interface("vx7", "type=vxlann"),
         "vx7: could not open network device vx7",
-        "correct this",
+        "remove this cause",
         vsctl("set", "interface", "vx7", "type=vxlan", "options:remote_ip=10.0.0.2"),
     ),
     "a tunnel without a remote address": (
         interface("vx7", "type=vxlan"),
         "tunnel vx7: ",
-        "correct this",
+        "remove this cause",
         vsctl("set", "interface", "vx7", "options:remote_ip=10.0.0.2"),
     ),
     "a tunnel whose remote address is none": (
         interface("vx7", "type=vxlan", "options:remote_ip=10.0.0.999"),
         "tunnel vx7: ",
-        "correct this",
+        "remove this cause",
         vsctl("set", "interface", "vx7", "options:remote_ip=10.0.0.2"),
     ),
     "two tunnels to one address": (
@@ -317,7 +317,7 @@ ILL: dict[str, tuple[Callable[[Sandbox], object], str, str, Callable[[Sandbox], 
     "a device of DPDK where there is none": (
         interface("dpdk7", "type=dpdk", "options:dpdk-devargs=0000:04:00.0"),
         "uplink dpdk7: ",
-        "correct this",
+        "remove this cause",
         vsctl("del-port", "dpdk7"),
     ),
 }
