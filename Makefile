@@ -1,5 +1,5 @@
 # Everything below works on a fresh clone: what is missing is downloaded into the project's folder
-# (.venv/, .venv-bench/, .ovs/, .nats/, .rabbitmq/, .service-tools/, .cache/), never into the
+# (.venv/, .venv-bench/, .ovs/, .nats/, .rabbitmq/, .service-tools/, .chromium/, .cache/), never into the
 # system.
 
 ARGS =
@@ -34,7 +34,7 @@ test:  ## set up, then run all tests (ARGS="-k vm" for some of them)
 	    "processors, and 3 more the first time, to fetch what is missing. Dots are tests.")
 	@tools/python-env.sh test
 	@tools/openvswitch.sh tools/nats-server.sh tools/rabbitmq.sh tools/service-tools.sh \
-	    .venv/bin/python -m pytest $(PARALLEL) $(ARGS)
+	    tools/chromium.sh .venv/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 soak:  ## set up, then test with random changes and faults (ARGS="--seed 1 --seconds 300")
 	@tools/python-env.sh test
@@ -95,6 +95,6 @@ image:  ## build the image localhost/dfovsdb, with podman, buildah or docker
 	@tools/image.sh $(ARGS)
 
 clean:  ## remove everything that was set up or built in the clone
-	rm -rf .venv .venv-bench .ovs .nats .rabbitmq .service-tools .cache build dist docs/_build \
+	rm -rf .venv .venv-bench .ovs .nats .rabbitmq .service-tools .chromium .cache build dist docs/_build \
 	    *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""What a sink that computes does to the delay of events in a sink that does nothing.
+"""What a sink that computes, or many slow pages, do to the delay of events in another sink.
 
     python benchmarks/burning_sink.py
 
@@ -16,15 +16,19 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from dfovsdb import Monitor, PortEvent, Sink
+from dfovsdb.telemetry.switch_page import Web
 from dfovsdb.testing import Sandbox
 
 CHANGES = 500
 ROUNDS = 5
 PAUSE = 0.001  # seconds between two changes, half of them to twice: less than what is burnt
 BURN = 0.002  # seconds
+PAGES = 200
 
 
 class Stamp(Sink):
@@ -76,10 +80,32 @@ def write(connection: str) -> None:
             time.sleep(PAUSE * random.uniform(0.5, 2))
 
 
-def delay(connection: str, *others: Sink) -> float:
+@contextmanager
+def slow_pages(monitor: Monitor, number: int) -> Iterator[None]:
+    """Within the context so many clients of the page's events read nothing."""
+    clients = []
+    with Web("0", monitor) as web:
+        host, port = web.url.removeprefix("http://").split(":")
+        request = f"GET /events HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
+        for _ in range(number):
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect((host, int(port)))
+            client.sendall(request)
+            clients.append(client)
+        for client in clients:
+            client.recv(100)  # it is served
+        try:
+            yield
+        finally:
+            for client in clients:
+                client.close()
+
+
+def delay(connection: str, *others: Sink, pages: int = 0) -> float:
     """Median seconds from commit to sink."""
     stamp = Stamp()
-    with Monitor(connection, sinks=[stamp, *others]) as monitor:
+    with Monitor(connection, sinks=[stamp, *others]) as monitor, slow_pages(monitor, pages):
         monitor.wait_synced()
         written = subprocess.run(
             [sys.executable, __file__, connection], stdout=subprocess.PIPE, text=True, check=True
@@ -105,11 +131,17 @@ def main() -> None:
             "tap0",
             "external_ids:iface-id=a",
         )
-        ratios: dict[str, list[float]] = {"a sink that sleeps": [], "a sink that computes": []}
+        ratios: dict[str, list[float]] = {
+            "a sink that sleeps": [],
+            "a sink that computes": [],
+            f"{PAGES} pages that do not read": [],
+        }
         for _ in range(ROUNDS):
             alone = delay(box.connection)
             ratios["a sink that sleeps"].append(delay(box.connection, Sleeper()) / alone)
             ratios["a sink that computes"].append(delay(box.connection, Burner()) / alone)
+            pages = delay(box.connection, pages=PAGES) / alone
+            ratios[f"{PAGES} pages that do not read"].append(pages)
         for name, values in ratios.items():
             print(
                 f"beside {name}: ratio {statistics.median(values):.1f} "

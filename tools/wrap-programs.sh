@@ -17,7 +17,7 @@ libs=$(cd "$folder" && { echo ./usr/lib/. && find . -name '*.so' -o -name '*.so.
     sed 's|^\.\(.*\)/[^/]*$|$root\1|' | sort -u | paste -s -d :)
 mkdir "$folder/wrapped"
 for program in "$@"; do
-    for path in usr/bin usr/sbin usr/lib/openvswitch-switch; do
+    for path in usr/bin usr/sbin usr/lib/openvswitch-switch usr/lib/chromium; do
         [ -x "$folder/$path/$program" ] || continue
         cat >"$folder/wrapped/$program" <<EOT
 #!/bin/sh

@@ -29,13 +29,15 @@ from tests.waiting import DEADLINE
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+_NAMES = ("chromium", "chromium-browser", "chromium-headless-shell")
+CHROMIUM = next(filter(None, map(shutil.which, _NAMES)), None)
+AXE = Path(__file__).parents[2] / ".cache/axe-core/package/axe.min.js"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("there is no chromium here: install package chromium")
+        pytest.skip("there is no chromium: tools/chromium.sh fetches one")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -292,16 +294,20 @@ def test_hostile_names_are_text(ovs_sandbox: Sandbox, watched: Watched) -> None:
     assert "<img src=x" in text
 
 
-def test_ten_thousand_ports_and_a_storm_leave_it_responsive(browser: Browser) -> None:
-    rows = {
+def many_vms(number: int) -> dict[str, dict[str, Any]]:
+    return {
         f"00000000-0000-4000-8000-{n:012d}": {
             "name": f"tap{n}",
             "type": "dummy",
             "ofport": n + 1,
             "external_ids": ["map", [["iface-id", f"vif-{n}"]]],
         }
-        for n in range(10_000)
+        for n in range(number)
     }
+
+
+def test_ten_thousand_ports_and_a_storm_leave_it_responsive(browser: Browser) -> None:
+    rows = many_vms(10_000)
     with FakeSwitch(rows) as switch:
         watched = Watched(browser, switch.connection)
         try:
@@ -321,6 +327,80 @@ def test_ten_thousand_ports_and_a_storm_leave_it_responsive(browser: Browser) ->
             wait_until(lambda: watched.text("#events li").count("tap") >= 1)
             frames = sorted(watched.page.evaluate("window.frames_"))
             assert frames[len(frames) // 2] < 200  # milliseconds, the median
+            assert not watched.problems
+        finally:
+            watched.page.close()
+            watched.stop()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_that_a_keyboard_or_a_screen_reader_cannot_use(
+    ovs_sandbox: Sandbox, watched: Watched, scheme: str
+) -> None:
+    if not AXE.exists():
+        pytest.skip("there is no axe-core: tools/chromium.sh fetches it with npm")
+    for bridge in ("br-int", "br-tun"):
+        ovs_sandbox.add_bridge(bridge)
+    add(ovs_sandbox, "br-int", "tap1", "type=dummy", "external_ids:iface-id=vif-1")
+    add(ovs_sandbox, "br-int", "eth7", "mtu_request=1400")
+    add(ovs_sandbox, "br-tun", "vx1", "type=vxlan", "options:remote_ip=192.0.2.1")
+    add(ovs_sandbox, "br-int", "pa", "type=patch", "options:peer=pb")
+    add(ovs_sandbox, "br-tun", "pb", "type=patch", "options:peer=pa")
+    watched.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a str of the two
+    wait_until(lambda: len(watched.ports()) == 7 and watched.equals_the_agent())
+    watched.page.click(".chip[data-label^='tap1,']")
+    assert faults(watched.page) == []
+
+
+def faults(page: Page) -> list[str]:
+    """What axe-core calls serious or critical, with the elements."""
+    page.evaluate(AXE.read_text() + ";null")
+    found = page.evaluate("axe.run()")["violations"]
+    return [
+        f"{one['id']}: {one['help']}: {[node['html'][:100] for node in one['nodes'][:3]]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_in_a_minute_of_a_thousand_events_a_second(browser: Browser) -> None:
+    rows = many_vms(200)
+    with FakeSwitch(rows) as switch:
+        watched = Watched(browser, switch.connection)
+        try:
+            wait_until(lambda: watched.text("#found") == "200 ports")
+            devtools = watched.page.context.new_cdp_session(watched.page)
+
+            def heap() -> float:
+                devtools.send("HeapProfiler.collectGarbage")
+                used = devtools.send("Runtime.getHeapUsage")["usedSize"]
+                return float(used) / 1e6  # MB
+
+            watched.page.evaluate(
+                "window.frames_ = []; let last = performance.now();"
+                "(function next(now) { window.frames_.push(now - last); last = now;"
+                " requestAnimationFrame(next); })(last)"
+            )
+            measured = []
+            number = 0
+            for _ in range(6):
+                for _ in range(100):  # a hundred messages of a hundred changes
+                    update = {}
+                    for row in range(100):
+                        number += 1
+                        uuid = f"00000000-0000-4000-8000-{row:012d}"
+                        update[uuid] = {"modify": {"ofport": 1000 + number}}
+                    switch.update(update)
+                    time.sleep(0.1)
+                measured.append(heap())
+            frames = sorted(watched.page.evaluate("window.frames_"))
+            assert frames[len(frames) // 2] < 200  # milliseconds, the median
+            assert measured[-1] < 1.5 * measured[1], measured
+            wait_until(
+                lambda: 1000 + number in [port["ofport"] for port in watched.ports()],
+                what="the last event",
+            )
             assert not watched.problems
         finally:
             watched.page.close()

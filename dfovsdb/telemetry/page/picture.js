@@ -201,10 +201,10 @@ function dress(chip, port) {
   chip.dataset.uuid = port.uuid;
   chip.className = `chip kind-${word(port.kind)} state-${word(port.state)}`;
   chip.title = label;
-  chip.setAttribute("aria-label", label);
   chip.replaceChildren(
     element("bdi", { class: "name" }, name),
     ...(who && who !== name ? [element("bdi", { class: "who" }, UUID.test(who) ? `${who.slice(0, 13)}…` : who)] : []),
+    element("span", { class: "spoken" }, `, ${label.slice(name.length + 2)}`),
   );
 }
 
