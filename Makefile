@@ -9,7 +9,7 @@ PARALLEL = -n auto
 BENCH = --json build/bench/benchmark.json --plot build/bench/benchmark.png
 
 .DEFAULT_GOAL := help
-.PHONY: help run sandbox unit check test soak lint docs bench bench-fleet generate pictures wheel deb pyz image clean
+.PHONY: help run sandbox unit check test soak soak-fleet lint docs bench bench-fleet generate pictures wheel deb pyz image clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | \
@@ -39,6 +39,10 @@ test:  ## set up, then run all tests (ARGS="-k vm" for some of them)
 soak:  ## set up, then test with random changes and faults (ARGS="--seed 1 --seconds 300")
 	@tools/python-env.sh test
 	@tools/openvswitch.sh .venv/bin/python -m tests.soak $(ARGS)
+
+soak-fleet:  ## set up, then test a fleet with random faults, for ten minutes (ARGS="--seconds 3600")
+	@tools/python-env.sh test
+	@tools/openvswitch.sh tools/nats-server.sh .venv/bin/python -m tests.fleet_soak $(ARGS)
 
 lint:  ## set up, then check style and types
 	@tools/python-env.sh test

@@ -16,13 +16,15 @@ stamp=$(cat tools/chromium.sh tools/wrap-programs.sh | cksum)
 fetch() {
     rm -rf .chromium .cache/chromium
     tools/fetch-debs.sh .cache/chromium $program chromium-common \
-        fontconfig-config fonts-dejavu-core || return 1
+        fontconfig-config fonts-dejavu-core libatomic1 || return 1
     # The package's own script knows only /usr/lib; and Chromium ends where there is no font.
     rm -f .cache/chromium/usr/bin/$program
     cat >.cache/chromium/fonts.conf <<'END'
 <?xml version="1.0"?>
 <fontconfig><dir prefix="relative">usr/share/fonts</dir><cachedir prefix="xdg">fontconfig</cachedir></fontconfig>
 END
+    mkdir .cache/chromium/driver
+    cp .cache/chromium/usr/lib/*/libatomic.so.1* .cache/chromium/driver
     tools/wrap-programs.sh .cache/chromium FONTCONFIG_FILE=fonts.conf $program
     echo "$stamp" >.cache/chromium/stamp
     mv .cache/chromium .chromium
@@ -43,7 +45,8 @@ if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null 
         fetch || echo "setup: without it the tests of the page are skipped" >&2
     fi
     PATH=$PATH:$PWD/.chromium/wrapped
-    export PATH
+    LD_LIBRARY_PATH=$PWD/.chromium/driver${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}  # Playwright's
+    export PATH LD_LIBRARY_PATH
 fi
 if [ ! -f .cache/axe-core/package/axe.min.js ] && command -v npm >/dev/null; then
     fetch_axe || echo "setup: axe-core cannot be had: one test of the page is skipped" >&2
