@@ -12,7 +12,8 @@ from nats.js.kv import VALID_KEY_RE
 from dfovsdb.sinks.nats import subjects
 from dfovsdb.sinks.nats.subjects import name_of, token
 
-names = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+#: Short enough to be kept: a character has at most four bytes, and each needs three characters.
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=subjects.LONGEST // 12)
 
 
 @given(names)
