@@ -34,7 +34,8 @@ test:  ## set up, then run all tests (ARGS="-k vm" for some of them)
 	    "processors, and 3 more the first time, to fetch what is missing. Dots are tests.")
 	@tools/python-env.sh test
 	@tools/openvswitch.sh tools/nats-server.sh tools/rabbitmq.sh tools/service-tools.sh \
-	    tools/chromium.sh .venv/bin/python -m pytest $(PARALLEL) $(ARGS)
+	    tools/chromium.sh tools/npm-packages.sh \
+	    .venv/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 soak:  ## set up, then test with random changes and faults (ARGS="--seed 1 --seconds 300")
 	@tools/python-env.sh test

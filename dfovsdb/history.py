@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 _BLOCK = 1 << 18  # bytes that are read at once from the end of a file
+_FIRST = 100  # lines among which the first one of a file that can be read is looked for
 _TIME = b'"time":"'
 
 
@@ -60,6 +61,17 @@ class History:
         chosen = _Chosen(texts, since)
         streams = [self._of(file, chosen, wanted, newest_first) for file in self._files]
         return heapq.merge(*streams, key=lambda event: event.time, reverse=newest_first)
+
+    def begins(self) -> datetime | None:
+        """Return the time of the oldest event of the files; None if there is none."""
+        found = []
+        for file in self._files:
+            with contextlib.suppress(OSError, EOFError, zlib.error), _open(file) as lines:
+                for line in itertools.islice(lines, _FIRST):
+                    with contextlib.suppress(ValueError):
+                        found.append(from_json(line).time)
+                        break
+        return min(found, default=None)
 
     def follow(
         self, wanted: Callable[[PortEvent], bool], texts: Sequence[str] = ()

@@ -98,6 +98,15 @@ class Host:
         self.kill_agent()
         self.switch.stop()
 
+    def has_started(self) -> bool:
+        """Say whether its agent has synced since it was started."""
+        return ": synced, " in self._log.read_text().rpartition(" dfovsdb.cli.run [-] dfovsdb ")[2]
+
+    def last_words(self) -> str:
+        """Return the end of the log of its agent, and its status if it has ended."""
+        status = self.agent.poll() if self.agent is not None else None
+        return f"{self.name}, status {status}:\n{self._log.read_text()[-4000:]}"
+
     def outages(self) -> int:
         return self._log.read_text().count("is unavailable")
 
@@ -321,7 +330,9 @@ class FleetSoak:
             try:
                 wait_for(lambda: is_true(fleet), "log and buckets being true")
             except AssertionError as error:
-                raise AssertionError(f"{error}: {wrong[:10]}") from None
+                named = {line.partition(":")[0] for line in wrong}
+                logs = [host.last_words() for host in made if host.name in named]
+                raise AssertionError("\n".join([str(error), *wrong[:4], *logs[:3]])) from None
             log = fleet.log()
         check_order(log)
         return len(log)
@@ -380,8 +391,11 @@ class FleetSoak:
 
     @contextlib.contextmanager
     def _full_disks(self, made: list[Host]) -> Iterator[None]:
-        """No file of these agents may grow: state_dir alone, for NATS has the events."""
-        some = [host.agent.pid for host in self._some(made) if host.agent is not None]
+        """No file of these agents may grow: their state_dir and their log."""
+        chosen = self._some(made)
+        for host in chosen:  # a start on a full disk ends with status 2
+            wait_for(host.has_started, f"{host.name} having started")
+        some = [host.agent.pid for host in chosen if host.agent is not None]
         limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in some}
         for pid, (_, hard) in limits.items():
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))

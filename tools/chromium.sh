@@ -1,12 +1,11 @@
 #!/bin/sh
-# Run a command with a Chromium without a screen on its PATH, and axe-core in .cache/axe-core:
+# Run a command with a Chromium without a screen on its PATH:
 #
 #   tools/chromium.sh [COMMAND [ARGUMENT...]]
 #
-# The browser is the machine's own if it has one. If not, the distribution's package is unpacked into
-# .chromium/ (nothing is installed or started). axe-core looks for what people who use a keyboard or
-# a screen reader cannot use; it comes with npm. Where either cannot be had, the tests that need it
-# are skipped, and say so.
+# It is the machine's own if it has one. If not, the distribution's package is unpacked into
+# .chromium/ (nothing is installed or started). Where it cannot be had, the tests that need it are
+# skipped, and say so.
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 
@@ -30,12 +29,6 @@ END
     mv .cache/chromium .chromium
 }
 
-fetch_axe() {
-    rm -rf .cache/axe-core
-    mkdir -p .cache/axe-core
-    (cd .cache/axe-core && npm pack --silent axe-core@4 >/dev/null && tar xzf axe-core-*.tgz)
-}
-
 if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null &&
     command -v apt-get >/dev/null; then
     # Running it tells more than a file: the folder may come from another machine.
@@ -47,9 +40,6 @@ if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null 
     PATH=$PATH:$PWD/.chromium/wrapped
     LD_LIBRARY_PATH=$PWD/.chromium/driver${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}  # Playwright's
     export PATH LD_LIBRARY_PATH
-fi
-if [ ! -f .cache/axe-core/package/axe.min.js ] && command -v npm >/dev/null; then
-    fetch_axe || echo "setup: axe-core cannot be had: one test of the page is skipped" >&2
 fi
 
 [ $# = 0 ] || exec "$@"

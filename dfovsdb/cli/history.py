@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,10 @@ from dfovsdb.cli import arguments, common
 from dfovsdb.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
+    from datetime import datetime
 
+    from dfovsdb.history import History
     from dfovsdb.model import PortEvent
 
 _LOOK = 0.5  # seconds between two looks at a file that is followed
@@ -55,8 +58,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def history(args: argparse.Namespace) -> int:
     from dfovsdb.errors import ConfigurationError
-    from dfovsdb.history import History, files_of, moment
+    from dfovsdb.history import History, files_of, moment, timeline
     from dfovsdb.text.escape import counted
+    from dfovsdb.text.events import timeline_line
 
     files = args.file or list(files_of(common.configuration(args)))
     if not files:
@@ -81,20 +85,28 @@ def history(args: argparse.Namespace) -> int:
     terminal = Terminal(utc=args.utc)
     forwards = args.timeline or args.follow
     events = past.events(wanted, args.iface_id, since=since, newest_first=not forwards)
-    if args.timeline:
-        _show_timeline(events, terminal)
-    else:
-        for event in events:
+    shown = 0
+    for event, waited in timeline(events):
+        shown += 1
+        if args.timeline:
+            terminal.write(timeline_line(event, waited, colour=terminal.colour, utc=terminal.utc))
+        else:
             _show(event, terminal, as_json=args.json)
+    if not shown or since is not None:
+        _say_how_far_back(past, since, utc=args.utc)
     if past.damaged and not args.json:
         terminal.write(f"{counted(past.damaged, 'line')} could not be read")
     if args.follow:
-        for new in past.follow(wanted, args.iface_id):
-            if new is None:
-                time.sleep(_LOOK)
-            else:
-                _show(new, terminal, as_json=args.json)
+        _follow(past.follow(wanted, args.iface_id), terminal, as_json=args.json)
     return common.DONE
+
+
+def _follow(events: Iterator[PortEvent | None], terminal: Terminal, *, as_json: bool) -> None:
+    for event in events:
+        if event is None:
+            time.sleep(_LOOK)
+        else:
+            _show(event, terminal, as_json=as_json)
 
 
 def _show(event: PortEvent, terminal: Terminal, *, as_json: bool) -> None:
@@ -107,9 +119,11 @@ def _show(event: PortEvent, terminal: Terminal, *, as_json: bool) -> None:
         terminal.write(past_line(event, colour=terminal.colour, utc=terminal.utc))
 
 
-def _show_timeline(events: Iterable[PortEvent], terminal: Terminal) -> None:
-    from dfovsdb.history import timeline
-    from dfovsdb.text.events import timeline_line
+def _say_how_far_back(past: History, since: datetime | None, *, utc: bool) -> None:
+    """Say from when on the files are, if they do not reach back as far as was asked."""
+    from dfovsdb.text.local_time import local
 
-    for event, waited in timeline(events):
-        terminal.write(timeline_line(event, waited, colour=terminal.colour, utc=terminal.utc))
+    begins = past.begins()
+    if begins is not None and (since is None or begins > since):
+        at = local(begins, utc=utc).strftime("%Y-%m-%d %H:%M:%S")
+        print(f"dfovsdb: the files begin at {at}; what was before is not known", file=sys.stderr)

@@ -50,7 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug:
             traceback.print_exception(harmless(error))
         text = " ".join(str(error).split())
-        print(f"dfovsdb: {clean(text, longest=2000)}", file=sys.stderr)
+        try:
+            print(f"dfovsdb: {clean(text, longest=2000)}", file=sys.stderr)
+        except OSError:  # a full disk, for example: the status says what it can
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
         return WRONG_USE if isinstance(error, ConfigurationError) else FAILED
     except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

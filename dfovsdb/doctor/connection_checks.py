@@ -88,7 +88,11 @@ def columns_are_there(case: Context) -> Iterator[Finding]:
     version = clean(str(case.schema.get("version", "?")))
     yield Finding("fine", "database", f"{DATABASE} {version} has a table {TABLE}")
     wanted = {*CORE_COLUMNS, *case.chain.extra_columns}
-    missing = sorted(wanted - tables[TABLE]["columns"].keys())
+    there = {
+        *tables[TABLE]["columns"],
+        *(f"{name}.{column}" for name, table in tables.items() for column in table["columns"]),
+    }
+    missing = sorted(wanted - there)
     text = f"it does not have {', '.join(missing)}"
     if REQUIRED_COLUMNS.intersection(missing):
         remedy = "these columns are required: is this a database of Open vSwitch?"

@@ -22,6 +22,11 @@ _HEADER = ("kind", "name", "bridge", "state", "ofport", "link", "mac", "attribut
 _GIVES_WAY = ("mac", "ofport", "bridge", "kind")  # in this order, where the terminal is narrow
 #: What tells a person which port it is: shown first among the attributes.
 _IDENTITY = ("pod", "namespace", "iface_id", "remote_ip", "peer")
+#: What happened before it was found out: by a start of the agent, or a connection made again.
+_LATE = {
+    "initial": "found when the agent started",
+    "resync": "found when the connection was back",
+}
 _RULE = 76  # columns of a rule
 _AMBIGUOUS = frozenset(' ="')
 
@@ -95,6 +100,8 @@ def past_line(event: PortEvent, *, colour: bool = False, utc: bool = False) -> s
     """Return a line of the past: with the date, and the host where that is known."""
     time = local(event.time, utc=utc).strftime("%Y-%m-%d %H:%M:%S")
     facts = f"{clean(event.port.kind):<6}  {_value(event.port.name):<15}  {_details(event)}"
+    if event.action != "online" and event.origin in _LATE:
+        facts += f" ({_LATE[event.origin]})"
     action = painted(f"{event.action:<7}", _colour(event), colour=colour)
     return f"{painted(time, DIM, colour=colour)}  {action}  {facts.rstrip()}"
 
@@ -110,8 +117,14 @@ def timeline_line(
     event: PortEvent, waited: timedelta | None, *, colour: bool = False, utc: bool = False
 ) -> str:
     """Return the same, with the time that has passed since the event before it."""
-    after = "" if waited is None else f"+{waited.total_seconds():,.1f} s"
+    after = "" if waited is None else f"+{_lasting(waited)}"
     return f"{after:>14}  {past_line(event, colour=colour, utc=utc)}"
+
+
+def _lasting(waited: timedelta) -> str:
+    """Return `4.2 s` or `0:11:23`."""
+    seconds = waited.total_seconds()
+    return f"{seconds:,.1f} s" if seconds < 100 else str(timedelta(seconds=round(seconds)))
 
 
 def port_table(

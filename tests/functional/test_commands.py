@@ -877,3 +877,11 @@ def test_what_is_no_recording_is_wrong_use(tmp_path: Path) -> None:
     done = run("replay", str(tmp_path / "nothing"))
     assert done.returncode == 2
     assert re.fullmatch(r"dfovsdb: cannot read '.*': No such file or directory\n", done.stderr)
+
+
+def test_the_status_is_right_where_standard_error_cannot_be_written() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "dfovsdb", "ports", ""], stderr=full, check=False
+        )
+    assert done.returncode == 2

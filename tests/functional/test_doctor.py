@@ -597,3 +597,25 @@ def test_platforms_are_recognised_by_their_rows(ovsdb_sandbox: Sandbox) -> None:
         "xen",
         "proxmox",
     ]
+
+
+def test_a_column_of_another_table_is_looked_for_in_that_table(
+    ovs_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    conf = tmp_path / "conf"
+    conf.write_text(
+        "[dfovsdb]\nclassifiers = nic=match\n[classifier_nic]\nkind = nic\ntypes = system\n"
+        "attributes = mode:Port.bond_mode\n"
+    )
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "dfovsdb", "--config-file", str(conf)),
+            *("doctor", ovs_sandbox.connection),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE,
+    )
+    assert "monitored columns exist" in done.stdout
+    assert "bond_mode" not in done.stdout

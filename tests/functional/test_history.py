@@ -111,7 +111,7 @@ def test_the_life_of_one_vif_has_the_waits_between_its_steps(tmp_path: Path, fil
     lines = done.stdout.splitlines()
     assert "online" in lines[0]
     assert lines[1].split()[:2] == ["+1.5", "s"]
-    assert lines[2].split()[:2] == ["+3,660.0", "s"]
+    assert lines[2].split()[0] == "+1:01:00"
 
 
 def test_a_file_is_followed_over_its_rotation(tmp_path: Path, file: Path) -> None:
@@ -186,3 +186,24 @@ def test_without_a_file_it_says_how_there_would_be_one(tmp_path: Path) -> None:
     done = history("--config-file", str(conf), "history")
     assert done.returncode == 2
     assert "add the sink `events=jsonl`" in done.stderr
+
+
+def test_it_says_from_when_on_the_files_are_where_they_do_not_reach_back(
+    tmp_path: Path, file: Path
+) -> None:
+    command = [*configured(tmp_path, file), "--utc"]
+    begins = "dfovsdb: the files begin at 2026-11-22 13:00:00; what was before is not known\n"
+    done = history(*command, "--since", "2026-11-22T12:00:00Z")
+    assert done.stderr == begins
+    assert done.stdout
+    done = history(*command, "--timeline", "--name", "nosuch")
+    assert (done.stdout, done.stderr) == ("1 line could not be read\n", begins)
+    assert history(*command, "--since", "2026-11-22T13:00:01Z").stderr == ""
+
+
+def test_what_was_found_only_later_says_so(tmp_path: Path) -> None:
+    events = tmp_path / "events"
+    gone = event(port(name="tap0"), action="offline", origin="initial", time=BEGAN)
+    events.write_bytes(to_json(gone))
+    done = history("history", str(events))
+    assert done.stdout.rstrip().endswith("(found when the agent started)")

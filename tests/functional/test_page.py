@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _NAMES = ("chromium", "chromium-browser", "chromium-headless-shell")
 CHROMIUM = next(filter(None, map(shutil.which, _NAMES)), None)
-AXE = Path(__file__).parents[2] / ".cache/axe-core/package/axe.min.js"
+AXE = Path(__file__).parents[2] / ".cache/npm/axe-core/package/axe.min.js"
 
 
 @pytest.fixture(scope="module")
@@ -338,7 +338,7 @@ def test_axe_finds_nothing_that_a_keyboard_or_a_screen_reader_cannot_use(
     ovs_sandbox: Sandbox, watched: Watched, scheme: str
 ) -> None:
     if not AXE.exists():
-        pytest.skip("there is no axe-core: tools/chromium.sh fetches it with npm")
+        pytest.skip("there is no axe-core: tools/npm-packages.sh fetches it")
     for bridge in ("br-int", "br-tun"):
         ovs_sandbox.add_bridge(bridge)
     add(ovs_sandbox, "br-int", "tap1", "type=dummy", "external_ids:iface-id=vif-1")

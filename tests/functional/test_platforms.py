@@ -29,7 +29,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "lxd": {"name": "veth1a2b3c4d"},
     "mininet": {"name": "s1-eth1"},
     "nic": {"name": "lan0", "columns": {"status": {"driver_name": "ixgbe"}, "mtu": 9000}},
-    "member": {"name": "eno1", "columns": {"Port.bond_mode": "balance-slb"}},
+    "physical": {"name": "eno1", "columns": {"Port.bond_mode": "balance-slb"}},
     "bfd": {
         "name": "vxlan-1",
         "type": "vxlan",
