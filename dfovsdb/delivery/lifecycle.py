@@ -53,7 +53,8 @@ def steps(
     ports that change, one that gives up an iface-id comes before the one that takes it. So a name
     or an iface-id that moves from one row to another is never online twice.
 
-    The local port of a bridge arrives before the ports on it, and leaves after them.
+    The local port of a bridge arrives before the ports on it, in a resend too, and leaves after
+    them.
     """
     if len(facts) == 1:
         uuid, now = facts[0]
@@ -82,6 +83,8 @@ def steps(
     arrived = [(uuid, now) for uuid, _before, now in turned] + arrived
     gone.sort(key=lambda fact: -_place(fact[1]))
     arrived.sort(key=lambda fact: _place(fact[1]))
+    if len(changed) > 1:  # a resend, where ports that are known arrive again
+        changed.sort(key=lambda fact: _place(fact[1]) if fact[1] is not None else 2)
     if moved and len(changed) > 1:
         changed = _givers_first(changed, delivered)
     return [*absent, *((uuid, None) for uuid, _ in gone), *changed, *arrived]

@@ -41,7 +41,7 @@ _SIGN_OF_LIFE = 15.0  # seconds of silence after which a client of /events gets 
 #: Header of /ports: whether the list is current, or the last known one.
 _SYNCED = "Dfovsdb-Synced"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
-_THERE = "there are /, /events, /metrics, /healthz, /readyz and /ports"
+_THERE = "there are /, /events, /past, /metrics, /healthz, /readyz and /ports"
 
 
 class Web:

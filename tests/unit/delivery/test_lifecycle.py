@@ -117,6 +117,13 @@ def test_one_fact_alone_makes_the_same_steps(
     assert [s for s in steps([fact, ("none", None)], TOLD.get) if s[0] != "none"] == order
 
 
+def test_a_bridge_comes_before_the_ports_on_it_when_everything_is_sent_again() -> None:
+    bridge = port("bridge", {}, name="br-int", ofport=65534)
+    delivered = {"a": port(name="tap0"), "b": bridge, "c": port(name="tap1")}
+    ordered = steps(list(delivered.items()), delivered.get)
+    assert [uuid for uuid, _ in ordered] == ["b", "a", "c"]
+
+
 def test_no_facts_make_no_steps() -> None:
     assert steps([], TOLD.get) == []
 
