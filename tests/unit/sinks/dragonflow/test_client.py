@@ -283,6 +283,8 @@ def test_a_sync_that_meets_a_full_pipe_goes_on_where_it_stopped(
 
 def test_who_reads_slowly_is_no_outage(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dragonflow_zmq, "PIPE_LIMIT", 10)
+    # on a busy machine the subscriber may have no turn for longer than a real one waits
+    monkeypatch.setattr(dragonflow_zmq, "SEND_TIMEOUT", int(DEADLINE * 1000))
     running = Running(DragonflowSink(endpoint=endpoint))
     with running as dispatcher, Subscriber(endpoint) as subscriber:
         dispatcher.publish_sync(ports(3000, prefix="t" * 2000))
