@@ -63,6 +63,7 @@ class Host:
         self._conf = folder / f"{name}.conf"
         self._log = folder / f"{name}.log"
         self._servers = ",".join(cluster.urls)
+        self._began = 0  # bytes of the log before its agent was started
         self.agent: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -82,6 +83,7 @@ class Host:
     def start_agent(self) -> None:
         command = [sys.executable, "-m", "dfovsdb", "--config-file", str(self._conf), "run"]
         with self._log.open("ab") as log:
+            self._began = log.tell()
             self.agent = subprocess.Popen(
                 [*self._before, *command],
                 stdout=log,
@@ -100,7 +102,7 @@ class Host:
 
     def has_started(self) -> bool:
         """Say whether its agent has synced since it was started."""
-        return ": synced, " in self._log.read_text().rpartition(" dfovsdb.cli.run [-] dfovsdb ")[2]
+        return b": synced, " in self._log.read_bytes()[self._began :]
 
     def last_words(self) -> str:
         """Return the end of the log of its agent, and its status if it has ended."""
