@@ -1,241 +1,170 @@
-"""Names in the configuration that nothing reads, because a typo must not go unnoticed.
-
-oslo.config accepts every name and ignores those that it does not know. The names that are present
-come from its parser; the names that are known come from the options themselves, including those of
-oslo.log.
-"""
+"""The options of the core; those of a plugin stand in the plugin."""
 
 from __future__ import annotations
 
-import glob
-import importlib.metadata
-import os
-import re
-import stat
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
-
 from oslo_config import cfg
 
-from dfovsdb.classifiers.base import Classifier
-from dfovsdb.config import CORE_OPTIONS
-from dfovsdb.plugins import CLASSIFIERS, SINKS, Finder
-from dfovsdb.sinks.base import Sink
-from dfovsdb.text.escape import close_to, did_you_mean
+from dfovsdb.defaults import DEFAULT_CLASSIFIERS, DEFAULT_CONNECTION, DEFAULT_SINKS
 
-_DEFAULT = "DEFAULT"
-# how similar a group must be to a known one: those of other programs are not ours
-_NEAR = 0.8
-_NEAR_IN_FILE = 0.7  # our files have few sections of others
-_VARIABLE = re.compile(r"OS_(?P<group>\w+?)__\w+")
+OVSDB_OPTIONS: tuple[cfg.Opt, ...] = (
+    cfg.StrOpt(
+        "connection",
+        default=DEFAULT_CONNECTION,
+        help="Where ovsdb-server listens: unix:PATH, tcp:HOST:PORT, tcp:[IPv6]:PORT or "
+        "ssl:HOST:PORT. The port is required.",
+    ),
+    cfg.StrOpt(
+        "ssl_key_file",
+        help="For ssl: connections, the private key of the client certificate: a PEM file that is "
+        "not encrypted and readable only by the user of dfovsdb. Requires ssl_cert_file.",
+    ),
+    cfg.StrOpt(
+        "ssl_cert_file",
+        help="For ssl: connections, the client certificate, a PEM file. ovsdb-server usually "
+        "requires one. If unset, no certificate is presented.",
+    ),
+    cfg.StrOpt(
+        "ssl_ca_cert_file",
+        help="For ssl: connections, the certificate of the CA that signed the certificate of the "
+        "server, a PEM file. If unset, the CAs that the system trusts are used.",
+    ),
+    cfg.BoolOpt(
+        "ssl_check_hostname",
+        default=True,
+        help="Require that the certificate of the server names the host of the connection. "
+        "Certificates of ovs-pki name no host and need false here; anyone who holds any "
+        "certificate of the CA can then impersonate the server.",
+    ),
+    cfg.StrOpt(
+        "monitor",
+        default="auto",
+        choices=[
+            ("auto", "monitor_cond, or monitor if the server does not support that"),
+            ("rfc7047", "always the method monitor of RFC 7047"),
+        ],
+        help="The method that subscribes to the tables.",
+    ),
+    cfg.ListOpt(
+        "tables",
+        default=["Interface"],
+        help="The tables to read: Interface alone, or Interface, Port, Bridge. With all three, "
+        "ports have a bridge, VLANs (tag and trunks) and a bond.",
+    ),
+    cfg.FloatOpt(
+        "inactivity_probe",
+        default=5,
+        min=0,
+        help="Seconds without a message after which the server is probed. After as many further "
+        "seconds the connection is closed. 0 disables probes; other values are at least 1.",
+    ),
+    cfg.FloatOpt(
+        "reconnect_min",
+        default=1,
+        min=1,
+        help="Shortest wait before another attempt to connect, in seconds. The first attempt "
+        "after a lost connection is made at once, and the next 20 follow every 0.2 seconds.",
+    ),
+    cfg.FloatOpt(
+        "reconnect_max",
+        default=8,
+        min=1,
+        help="Longest wait before another attempt to connect, in seconds.",
+    ),
+    cfg.IntOpt(
+        "max_message_size",
+        default=64 << 20,
+        min=1 << 16,
+        help="Largest message in bytes. A longer one ends the connection. The first message for "
+        "50,000 interfaces has about 16 MB, and 25 MB with the tables Port and Bridge.",
+    ),
+)
 
+DFOVSDB_OPTIONS: tuple[cfg.Opt, ...] = (
+    cfg.ListOpt(
+        "classifiers",
+        default=list(DEFAULT_CLASSIFIERS),
+        help="Classifiers, in the order in which they are asked; the first one that claims an "
+        "interface determines its kind. Each is the name of an entry point of "
+        "dfovsdb.classifiers, or INSTANCE=ENTRYPOINT.",
+    ),
+    cfg.ListOpt(
+        "sinks",
+        default=list(DEFAULT_SINKS),
+        help="Sinks that receive the events. Each is the name of an entry point of dfovsdb.sinks, "
+        "or INSTANCE=ENTRYPOINT.",
+    ),
+    cfg.StrOpt(
+        "resync",
+        default="replay",
+        choices=[
+            ("replay", "send online for every present port again"),
+            ("diff", "send only differences"),
+        ],
+        help="What sinks receive after a reconnect. Ports that have disappeared in the meantime "
+        "are reported offline with both values.",
+    ),
+    cfg.StrOpt(
+        "host",
+        sample_default="<host name>",
+        help="Name of this host in events. If unset, the host name of the system.",
+    ),
+    cfg.IntOpt(
+        "queue_limit",
+        default=1000,
+        min=1,
+        help="Number of changes that may wait for one sink. Beyond that its queue is discarded, "
+        "and the sink receives the differences to the present state instead.",
+    ),
+    cfg.FloatOpt(
+        "stop_timeout",
+        default=5,
+        min=0,
+        help="Seconds to wait for sinks to deliver the remaining events when dfovsdb stops.",
+    ),
+    cfg.StrOpt(
+        "state_dir",
+        help="Existing folder in which dfovsdb records what each sink has accepted, so that ports "
+        "that disappear while dfovsdb is down are reported offline after a restart. If unset, "
+        "nothing is written.",
+    ),
+)
 
-class Unread(NamedTuple):
-    """A name that has no effect, in one line."""
+HTTP_OPTIONS: tuple[cfg.Opt, ...] = (
+    cfg.StrOpt(
+        "listen",
+        deprecated_group="metrics",
+        help="Address on which the page, /metrics, /healthz, /readyz and /ports are served: "
+        "HOST:PORT, [IPv6]:PORT, or a PORT on 127.0.0.1. There is no authentication: use a "
+        "loopback address or a trusted network. Needs the extra dfovsdb[http]. If unset, nothing "
+        "listens.",
+    ),
+    cfg.ListOpt(
+        "hosts",
+        default=[],
+        help="Further names by which browsers and Prometheus may ask for this listener, such as "
+        "the DNS name of the host or of a reverse proxy. Requests for other names are refused; "
+        "the address of the listener, and localhost for a loopback address, are always accepted.",
+    ),
+)
 
-    text: str
-    #: it is unknown; otherwise it belongs to a plugin that is installed but not enabled
-    mistaken: bool
+#: Options of every sink, in its own section; they are applied before the sink sees an event.
+SINK_OPTIONS: tuple[cfg.Opt, ...] = (
+    cfg.ListOpt(
+        "kinds",
+        default=[],
+        help="The kinds of ports that this sink receives. A port that changes to another kind "
+        "goes offline for it. If empty, ports of all kinds.",
+    ),
+    cfg.ListOpt(
+        "names",
+        default=[],
+        help="Shell patterns of the names of the ports that this sink receives, such as tap*. If "
+        "empty, ports of all names.",
+    ),
+)
 
-
-def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
-    """Return every option, for oslo-config-generator: those of the core and of the included
-    plugins.
-    """
-    groups: list[tuple[str, Sequence[cfg.Opt]]] = list(CORE_OPTIONS.items())
-    for finder in (CLASSIFIERS, SINKS):
-        for name, plugin in finder.ours():
-            if options := finder.options(plugin):
-                groups.append((finder.group(name), options))
-    return groups
-
-
-def files(conf: cfg.ConfigOpts) -> list[str]:
-    """Return the files that the configuration was read from, in order."""
-    folders = map(os.path.expanduser, conf.config_dir)
-    in_folders = (sorted(glob.glob(os.path.join(folder, "*.conf"))) for folder in folders)
-    named = [*map(os.path.expanduser, conf.config_file), *(f for some in in_folders for f in some)]
-    return list(dict.fromkeys(named))  # oslo.config looks in /etc for program and project alike
-
-
-def unread(conf: cfg.ConfigOpts, environment: Mapping[str, str] = os.environ) -> Iterator[Unread]:
-    """Return every name in the files and in the environment that has no effect.
-
-    From the environment, this covers only OS_<GROUP>__<OPT> whose group is known, or nearly so,
-    and with one underscore only names that are known otherwise: other programs are configured in
-    the same way.
-
-    :raises ConfigurationError: an enabled plugin cannot be imported.
-    """
-    known = _known(conf)
-    for file in files(conf):
-        sections: dict[str, dict[str, list[str]]] = {}
-        cfg.ConfigParser(file, sections).parse()
-        for section, options in sections.items():
-            for text, mistaken in _of_section(section, options, known, conf):
-                yield Unread(f"{file}: {text}", mistaken)
-    yield from _of_environment(environment, known, conf)
-
-
-def exposed(conf: cfg.ConfigOpts) -> Iterator[str]:
-    """Yield what other users of the host, or other hosts, can read although it is a secret.
-
-    :raises ConfigurationError: an enabled plugin cannot be imported.
-    """
-    groups = {
-        **CORE_OPTIONS,
-        **CLASSIFIERS.groups(conf.dfovsdb.classifiers),
-        **SINKS.groups(conf.dfovsdb.sinks),
-    }
-    secrets: list[str] = []
-    for group, options in groups.items():
-        conf.register_opts(options, group=group)
-        for option in options:
-            try:
-                value = conf[group][option.dest]
-            except (cfg.Error, ValueError):
-                continue  # it is reported where the plugin is built
-            if value and option.secret:
-                secrets.append(f"[{group}] {option.dest}")
-            if value and _SECRET_FILE.fullmatch(option.dest) and _is_for_all(value):
-                yield f"[{group}] {option.dest} = {value}: every user can read it; chmod 0600"
-    for file in files(conf):
-        if secrets and _is_for_all(file):
-            yield f"{file} holds {secrets[0]}, and every user can read it; chmod 0640"
-    host = (conf.http.listen or "").rpartition(":")[0].strip("[]")
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - it is warned of
-        yield (
-            f"[http] listen = {conf.http.listen}: every host that can reach this one can read all "
-            "ports; name an address, such as 127.0.0.1"
-        )
-
-
-#: Options that name a file with a secret, as all of this package do.
-_SECRET_FILE = re.compile(r"\w*(?:secret|key|credentials|password|token)_file")
-
-
-def _is_for_all(path: str) -> bool:
-    try:
-        return bool(os.stat(path).st_mode & stat.S_IROTH)
-    except (OSError, ValueError, TypeError):
-        return False  # whoever needs it says so
-
-
-def _known(conf: cfg.ConfigOpts) -> dict[str, set[str]]:
-    """Return the names of all options that may be set, by group."""
-    groups: list[tuple[str, Sequence[cfg.Opt]]] = [
-        *CORE_OPTIONS.items(),
-        *CLASSIFIERS.groups(conf.dfovsdb.classifiers).items(),
-        *SINKS.groups(conf.dfovsdb.sinks).items(),
-    ]
-    # This is how oslo-config-generator obtains the options of a library.
-    for point in importlib.metadata.entry_points(group="oslo.config.opts", name="oslo.log"):
-        groups += [(group or _DEFAULT, options) for group, options in point.load()()]
-    known: dict[str, set[str]] = {_DEFAULT: set(conf) - set(CORE_OPTIONS)}
-    for group, options in groups:
-        known.setdefault(_normal(group), set()).update(
-            name
-            for o in options
-            for name in (o.dest, *(old.name for old in o.deprecated_opts))
-            if name
-        )
-    return known
-
-
-#: Sections that were renamed, and are still read from files: the old name, and the present one.
-_RENAMED = {"metrics": "http"}
-
-
-def _of_section(
-    section: str,
-    options: Mapping[str, Sequence[str]],
-    known: Mapping[str, set[str]],
-    conf: cfg.ConfigOpts,
-) -> Iterator[Unread]:
-    if not options:  # as in the sample, where everything is commented out
-        return
-    group = _RENAMED.get(_normal(section), _normal(section))
-    if group not in known:
-        yield _no_section(section, known, conf)
-        return
-    for option in options:
-        if option not in known[group]:
-            text = f"there is no option [{section}] {option}"
-            yield Unread(text + did_you_mean(_near_option(group, option, known)), True)
-        elif len(options[option]) > 1:
-            times = f"{len(options[option])} times; the last one applies"
-            yield Unread(f"[{section}] {option} is set {times}", False)
-    if group != _normal(section):
-        yield Unread(f"section [{section}] is now called [{group}]; it is still read", False)
-
-
-def _of_environment(
-    environment: Mapping[str, str], known: Mapping[str, set[str]], conf: cfg.ConfigOpts
-) -> Iterator[Unread]:
-    variables = {f"OS_{g}__{name}".upper() for g, names in known.items() for name in names}
-    for variable in sorted(environment):
-        if variable in variables:
-            continue
-        if variable == "OS_METRICS__LISTEN":
-            yield Unread(f"{variable} is now called OS_HTTP__LISTEN; it is still read", False)
-            continue
-        if not (parts := _VARIABLE.fullmatch(variable)):
-            if meant := _with_one_underscore(variable, known):
-                yield Unread(f"{variable}: it is not read{did_you_mean([meant])}", True)
-            continue
-        group = parts["group"].lower()  # never DEFAULT, which belongs to every program
-        if group in known:
-            near = close_to(variable, variables)
-            yield Unread(f"{variable}: there is no such option{did_you_mean(near)}", True)
-        elif _plugin(group) or close_to(group, known, _NEAR):
-            text, mistaken = _no_section(group, known, conf)
-            yield Unread(f"{variable}: {text}", mistaken)
-
-
-def _with_one_underscore(variable: str, known: Mapping[str, set[str]]) -> str | None:
-    """Return the variable that OS_<GROUP>_<OPT> should be; other programs have such names too."""
-    for group in known.keys() - {_DEFAULT}:
-        prefix = f"OS_{group}_".upper()
-        if variable.upper().startswith(prefix):
-            option = variable[len(prefix) :].lower()
-            if near := close_to(option, known[group], _NEAR):
-                return f"{prefix}_{near[0].upper()}"
-    return None
-
-
-def _no_section(section: str, known: Mapping[str, set[str]], conf: cfg.ConfigOpts) -> Unread:
-    near = close_to(_normal(section), known, _NEAR_IN_FILE)
-    if not (plugin := _plugin(_normal(section))):
-        return Unread(
-            f"there is no section [{section}]{did_you_mean(f'[{n}]' for n in near)}", True
-        )
-    finder, name = plugin
-    installed = any(found.name == name for found in finder.installed())
-    instances = finder.instances(name, conf.dfovsdb[f"{finder.what}s"])
-    if installed:
-        near = [finder.group(instance) for instance in instances]
-    text = f"section [{section}] has no effect: {finder.what}s does not name {name}"
-    return Unread(text + did_you_mean(f"[{n}]" for n in near), not installed)
-
-
-def _plugin(group: str) -> tuple[Finder[Classifier] | Finder[Sink], str] | None:
-    """Return the finder and the instance that a group belongs to."""
-    finders: tuple[Finder[Classifier] | Finder[Sink], ...] = (CLASSIFIERS, SINKS)
-    for finder in finders:
-        prefix = finder.group("")
-        if group.startswith(prefix):
-            return finder, group.removeprefix(prefix)
-    return None
-
-
-def _near_option(group: str, option: str, known: Mapping[str, set[str]]) -> list[str]:
-    """Return an option of the group with a similar name, or one of another group with this
-    name.
-    """
-    near = close_to(option.replace("-", "_"), known[group])
-    return near or [f"[{other}] {option}" for other, names in known.items() if option in names]
-
-
-def _normal(group: str) -> str:
-    """Normalize as oslo.config compares groups: case matters only in DEFAULT."""
-    return group if group == _DEFAULT else group.lower()
+CORE_OPTIONS = {
+    "ovsdb": OVSDB_OPTIONS,
+    "dfovsdb": DFOVSDB_OPTIONS,
+    "http": HTTP_OPTIONS,
+}

@@ -249,7 +249,7 @@ def _select(sink: Sink, wanted: Mapping[str, Any]) -> None:
 
 
 def _of_every_sink() -> Sequence[cfg.Opt]:
-    from dfovsdb.config import SINK_OPTIONS
+    from dfovsdb.opts import SINK_OPTIONS
 
     return SINK_OPTIONS
 

@@ -89,13 +89,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(conf: cfg.ConfigOpts) -> int:
-    from dfovsdb import opts
+    from dfovsdb import unknown_options
     from dfovsdb.logs import get_logger
     from dfovsdb.telemetry import systemd
 
     sys.setswitchinterval(_SWITCH_INTERVAL)
     logger = get_logger(__name__)
-    for words, _ in opts.unread(conf):
+    for words, _ in unknown_options.unread(conf):
         logger.warning("configuration: %s", words)
     monitor = _monitor(conf)
     web = _web(conf, monitor)
@@ -106,9 +106,9 @@ def _run(conf: cfg.ConfigOpts) -> int:
         ", ".join(monitor.tables),
         ", ".join(conf.dfovsdb.sinks) or "none",
         conf.dfovsdb.state_dir or "none",
-        ", ".join(opts.files(conf)) or "none",
+        ", ".join(unknown_options.files(conf)) or "none",
     )
-    for words in opts.exposed(conf):
+    for words in unknown_options.exposed(conf):
         logger.warning("configuration: %s", words)
     with monitor, web:
         systemd.notify("READY=1")

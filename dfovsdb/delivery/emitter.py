@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from dfovsdb.delivery import lifecycle
+from dfovsdb.delivery.event_order import in_order
 from dfovsdb.delivery.guard import Refused, SinkGuard
 from dfovsdb.delivery.lifecycle import NextEvent
 from dfovsdb.delivery.view import SinkView
@@ -23,20 +24,20 @@ from dfovsdb.text.events import event_line, marker_line
 
 LOG = get_logger(__name__)
 
-BATCH = 500  #: events in one emit_many at most
-
 
 class Emitter:
     """Makes the events of one sink and offers them; for the worker's thread.
 
     :param view: what the sink has accepted, perhaps before this process began.
+    :param most: events in one batch.
     """
 
-    def __init__(self, guard: SinkGuard, view: SinkView, host: str) -> None:
+    def __init__(self, guard: SinkGuard, view: SinkView, host: str, most: int) -> None:
         self._guard = guard
         self._sink = guard.sink
         self._view = view
         self._host = host
+        self._most = most
         self._one_by_one = type(self._sink).emit_many is Sink.emit_many
         self._seq = 0
         self._origin: Origin = "update"
@@ -81,8 +82,8 @@ class Emitter:
 
     def _add(self, facts: Sequence[Fact], time: datetime) -> None:
         """Add the events of one message, or of a full update, to the batch."""
-        for uuid, now in lifecycle.steps(facts, self._view.get):
-            if uuid in self._batch or len(self._batch) >= BATCH:
+        for uuid, now in in_order(facts, self._view.get):
+            if uuid in self._batch or len(self._batch) >= self._most:
                 self._flush()
             following = self._next_event(uuid, now)
             if following is None:

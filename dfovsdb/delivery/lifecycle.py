@@ -1,4 +1,4 @@
-"""The complete lifecycle of a port: (delivered, now) -> the next event, and the order of events.
+"""The complete lifecycle of a port: (delivered, now) -> the next event.
 
 `delivered` is the port as the sink has last accepted it.
 
@@ -14,10 +14,9 @@ P            equal                  nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from dfovsdb.model import OFPP_LOCAL, Action, Port, keep_known
+from dfovsdb.model import Action, Port, keep_known
 
 
 class NextEvent(NamedTuple):
@@ -41,94 +40,3 @@ def next_event(delivered: Port | None, now: Port | None, *, replaying: bool) -> 
     if replaying:
         return NextEvent("online", now, delivered)
     return NextEvent("updated", now, delivered) if now != delivered else None
-
-
-def steps(
-    facts: Sequence[tuple[str, Port | None]], delivered: Callable[[str], Port | None]
-) -> list[tuple[str, Port | None]]:
-    """Return the facts of one message, or of a full update, in the order of their events.
-
-    Ports that leave come first, and with them ports whose kind changes (they are there twice:
-    they leave here, and arrive below); then ports that change; then those that arrive. Of the
-    ports that change, one that gives up an iface-id comes before the one that takes it. So a name
-    or an iface-id that moves from one row to another is never online twice.
-
-    The local port of a bridge arrives before the ports on it, in a resend too, and leaves after
-    them.
-    """
-    if len(facts) == 1:
-        uuid, now = facts[0]
-        return [(uuid, None), facts[0]] if _turned(delivered(uuid), now) else list(facts)
-    gone: list[tuple[str, Port]] = []
-    turned: list[tuple[str, Port, Port]] = []
-    changed: list[tuple[str, Port | None]] = []
-    arrived: list[tuple[str, Port]] = []
-    absent: list[tuple[str, Port | None]] = []
-    moved = False
-    for uuid, now in facts:
-        before = delivered(uuid)
-        if now is None:
-            if before is None:
-                absent.append((uuid, None))
-            else:
-                gone.append((uuid, before))
-        elif before is None:
-            arrived.append((uuid, now))
-        elif now.kind != before.kind:
-            turned.append((uuid, before, now))
-        else:
-            changed.append((uuid, now))
-            moved = moved or before.attributes is not now.attributes
-    gone += [(uuid, before) for uuid, before, _now in turned]
-    arrived = [(uuid, now) for uuid, _before, now in turned] + arrived
-    gone.sort(key=lambda fact: -_place(fact[1]))
-    arrived.sort(key=lambda fact: _place(fact[1]))
-    if len(changed) > 1:  # a resend, where ports that are known arrive again
-        changed.sort(key=lambda fact: _place(fact[1]) if fact[1] is not None else 2)
-    if moved and len(changed) > 1:
-        changed = _givers_first(changed, delivered)
-    return [*absent, *((uuid, None) for uuid, _ in gone), *changed, *arrived]
-
-
-def _place(port: Port) -> int:
-    """Return where a port stands: the local port of a bridge, that of a fake bridge, any other."""
-    if port.ofport == OFPP_LOCAL or (port.bridge is not None and port.bridge == port.name):
-        return 0
-    row = port.interface
-    return 1 if row is not None and row.fake_bridge and row.port_name == port.name else 2
-
-
-def _givers_first(
-    changed: Sequence[tuple[str, Port | None]], delivered: Callable[[str], Port | None]
-) -> list[tuple[str, Port | None]]:
-    """Return the changes with each that gives up an iface-id before the one that takes it.
-
-    Where ports exchange theirs in a circle, it is cut somewhere.
-    """
-    givers: dict[str, int] = {}
-    takes: list[str | None] = []
-    for place, (uuid, now) in enumerate(changed):
-        before = delivered(uuid)
-        assert now is not None, "it changed"
-        old = None if before is None else before.attributes.get("iface_id")
-        new = now.attributes.get("iface_id")
-        takes.append(new if new != old else None)
-        if old and old != new:
-            givers[old] = place
-    if not givers:
-        return list(changed)
-    ordered: list[tuple[str, Port | None]] = []
-    done: set[int] = set()
-    for place in range(len(changed)):
-        waiting: list[int] = []
-        at: int | None = place
-        while at is not None and at not in done:
-            done.add(at)
-            waiting.append(at)
-            at = givers.get(takes[at] or "")
-        ordered.extend(changed[one] for one in reversed(waiting))
-    return ordered
-
-
-def _turned(delivered: Port | None, now: Port | None) -> bool:
-    return delivered is not None and now is not None and delivered.kind != now.kind

@@ -19,6 +19,7 @@ from dfovsdb.status import SinkStatus
 
 LOG = get_logger(__name__)
 
+BATCH = 500  #: events in one emit_many at most
 MEND = 5.0  #: seconds between two attempts to write a view that the disk has refused
 
 
@@ -45,7 +46,7 @@ class Worker:
         self._view = view
         self._context = context
         self._guard = SinkGuard(name, sink, queue)
-        self._emitter = Emitter(self._guard, view, context.host)
+        self._emitter = Emitter(self._guard, view, context.host, BATCH)
         self._thread = threading.Thread(target=self.run, name=f"dfovsdb-{name}", daemon=True)
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from oslo_config import cfg
 
-from dfovsdb import config, opts, plugins
+from dfovsdb import config, plugins, unknown_options
 from dfovsdb.delivery import view_store
 from dfovsdb.doctor.finding import Finding
 from dfovsdb.errors import DfovsdbError
@@ -39,13 +39,13 @@ def examine(conf: cfg.ConfigOpts) -> Iterator[Finding]:
 def options_are_read(conf: cfg.ConfigOpts) -> Iterator[Finding]:
     """Check that every name in the configuration has an effect."""
     try:
-        names = list(opts.unread(conf))
+        names = list(unknown_options.unread(conf))
     except DfovsdbError:
         return  # a plugin cannot be imported: the checks below say so
     for text, mistaken in names:
         yield Finding("wrong" if mistaken else "note", OPTIONS, clean(text, 1000))
     if not names:
-        files = ", ".join(map(clean, opts.files(conf)))
+        files = ", ".join(map(clean, unknown_options.files(conf)))
         text = (
             f"every name is known in {files}" if files else "no file is read; the defaults apply"
         )
@@ -55,7 +55,7 @@ def options_are_read(conf: cfg.ConfigOpts) -> Iterator[Finding]:
 def secrets_are_kept(conf: cfg.ConfigOpts) -> Iterator[Finding]:
     """Check that files with secrets are not readable for everybody."""
     try:
-        exposed = list(opts.exposed(conf))
+        exposed = list(unknown_options.exposed(conf))
     except DfovsdbError:
         return  # options_are_read() has said so
     for text in exposed:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from dfovsdb import Monitor, config, from_json, opts, to_json
+from dfovsdb import Monitor, config, from_json, to_json, unknown_options
 from dfovsdb.json_v1 import json_schema
 from dfovsdb.testing import CaptureSink, Sandbox, wait_until
 
@@ -187,7 +187,7 @@ def test_the_sample_configuration_is_generated(tmp_path: Path) -> None:
 
 def test_the_sample_configuration_names_every_option() -> None:
     written = (ROOT / "docs" / "dfovsdb.conf.sample").read_text()
-    for group, options in opts.list_opts():
+    for group, options in unknown_options.list_opts():
         section = written.partition(f"\n[{group}]\n")[2].partition("\n[")[0]
         for option in options:
             assert f"\n#{option.dest} =" in section, f"[{group}] {option.name}"

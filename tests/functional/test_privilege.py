@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dfovsdb import opts
+from dfovsdb import unknown_options
 from dfovsdb.testing import Sandbox, wait_until
 from tests import otheruser
 from tests.functional.helpers import insert, vm
@@ -155,7 +155,7 @@ def test_the_agent_works_as_an_unprivileged_user(box: Sandbox, tmp_path: Path) -
 
 def test_options_that_hold_a_secret_are_marked_so() -> None:
     """None does today: keys are files. A new one must not be logged."""
-    for group, options in opts.list_opts():
+    for group, options in unknown_options.list_opts():
         for option in options:
             words = option.name.replace("-", "_").split("_")
             if words[-1] != "file" and {"password", "secret", "token", "key"} & set(words):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import dfovsdb
-from dfovsdb import opts
+from dfovsdb import unknown_options
 from dfovsdb.cli.parser import _parser
 from tests.waiting import DEADLINE
 
@@ -52,7 +52,7 @@ def text(page: Path) -> str:
 
 def test_every_option_is_in_the_reference(site: Path) -> None:
     words = text(site / "reference" / "configuration.html")
-    for group, options in opts.list_opts():
+    for group, options in unknown_options.list_opts():
         assert group in words
         for option in options:
             assert option.dest in words, f"[{group}] {option.name}"

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from dfovsdb.delivery import emitter
+from dfovsdb.delivery import worker
 from dfovsdb.delivery.work_queue import Fact
 from dfovsdb.model import PortEvent
 from dfovsdb.testing.matchers import fold
@@ -86,7 +86,7 @@ def test_a_change_of_kind_is_two_batches() -> None:
 
 
 def test_a_batch_holds_so_many_events_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emitter, "BATCH", 2)
+    monkeypatch.setattr(worker, "BATCH", 2)
     sink = BatchSink()
     delivery = Delivery(sink)
     delivery.sync(*(fact(uuid) for uuid in "abcde"))

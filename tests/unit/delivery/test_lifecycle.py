@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfovsdb.delivery.lifecycle import NextEvent, next_event, steps
+from dfovsdb.delivery.event_order import in_order
+from dfovsdb.delivery.lifecycle import NextEvent, next_event
 from dfovsdb.model import Port
 from tests.unit.samples import port
 
@@ -87,7 +88,7 @@ def test_ports_leave_then_change_then_turn_or_arrive() -> None:
         ("turned", turned),
         ("gone", None),
     ]
-    assert steps(facts, TOLD.get) == [
+    assert in_order(facts, TOLD.get) == [
         ("gone", None),
         ("turned", None),
         ("changed", changed),
@@ -113,19 +114,19 @@ def test_ports_leave_then_change_then_turn_or_arrive() -> None:
 def test_one_fact_alone_makes_the_same_steps(
     fact: tuple[str, Port | None], order: list[tuple[str, Port | None]]
 ) -> None:
-    assert steps([fact], TOLD.get) == order
-    assert [s for s in steps([fact, ("none", None)], TOLD.get) if s[0] != "none"] == order
+    assert in_order([fact], TOLD.get) == order
+    assert [s for s in in_order([fact, ("none", None)], TOLD.get) if s[0] != "none"] == order
 
 
 def test_a_bridge_comes_before_the_ports_on_it_when_everything_is_sent_again() -> None:
     bridge = port("bridge", {}, name="br-int", ofport=65534)
     delivered = {"a": port(name="tap0"), "b": bridge, "c": port(name="tap1")}
-    ordered = steps(list(delivered.items()), delivered.get)
+    ordered = in_order(list(delivered.items()), delivered.get)
     assert [uuid for uuid, _ in ordered] == ["b", "a", "c"]
 
 
 def test_no_facts_make_no_steps() -> None:
-    assert steps([], TOLD.get) == []
+    assert in_order([], TOLD.get) == []
 
 
 # Whatever is told.
@@ -157,7 +158,7 @@ def tell(
 ) -> list[NextEvent]:
     """Tell facts to a view that accepts everything."""
     tellings = []
-    for uuid, now in steps(facts, told.get):
+    for uuid, now in in_order(facts, told.get):
         telling = next_event(told.get(uuid), now, replaying=replaying)
         if telling is None:
             continue

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dfovsdb import config, opts
+from dfovsdb import config, unknown_options
 from dfovsdb.errors import ConfigurationError
-from dfovsdb.opts import files, unread
+from dfovsdb.unknown_options import files, unread
 
 
 @pytest.fixture
@@ -201,10 +201,10 @@ def test_files_with_secrets_that_all_can_read_are_named(tmp_path: Path) -> None:
     conf = config.load([str(file)])
     key.chmod(0o600)
     file.chmod(0o640)
-    assert list(opts.exposed(conf)) == []
+    assert list(unknown_options.exposed(conf)) == []
     key.chmod(0o604)
     file.chmod(0o644)
-    assert list(opts.exposed(conf)) == [
+    assert list(unknown_options.exposed(conf)) == [
         f"[ovsdb] ssl_key_file = {key}: every user can read it; chmod 0600",
         f"{file} holds [sink_webhook] url, and every user can read it; chmod 0640",
     ]
@@ -217,5 +217,5 @@ def test_files_with_secrets_that_all_can_read_are_named(tmp_path: Path) -> None:
 def test_listening_on_every_address_is_said(tmp_path: Path, listen: str, warned: bool) -> None:
     file = tmp_path / "dfovsdb.conf"
     file.write_text(f"[http]\nlisten = {listen}\n")
-    said = list(opts.exposed(config.load([str(file)])))
+    said = list(unknown_options.exposed(config.load([str(file)])))
     assert [f"[http] listen = {listen}: every host" in line for line in said] == [True] * warned
