@@ -390,7 +390,7 @@ def test_without_pyzmq_an_endpoint_says_what_to_install_and_a_callback_works() -
 
 def test_pyzmq_is_imported_only_where_an_endpoint_is_configured() -> None:
     code = (
-        "import sys; from dfovsdb import opts, plugins; opts.list_opts()\n"
+        "import sys; from dfovsdb import unknown_options, plugins; unknown_options.list_opts()\n"
         "plugins.SINKS.build(['log'])\n"
         "from dfovsdb.sinks.dragonflow import DragonflowSink; DragonflowSink(callback=print)\n"
         "print('zmq' in sys.modules)"
