@@ -471,6 +471,10 @@ def test_the_life_of_a_vif_goes_over_hosts(server: NatsServer) -> None:
         "b, then on b",
     ]
     assert re.match(r" +\+[\d.,]+ s  \d{4}-\d\d-\d\d ", shown[1])
+    as_json = run("fleet", "history", "v1", "--json", "--servers", server.url)
+    events = [json.loads(line) for line in as_json.stdout.splitlines()]
+    assert len(events) == len(done.stdout.splitlines())
+    assert {event["port"]["attributes"]["iface_id"] for event in events} == {"v1"}
     done = run("fleet", "history", "nobody", "--servers", server.url)
     assert (done.returncode, done.stderr) == (
         1,
