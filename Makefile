@@ -1,6 +1,6 @@
 # Everything below works on a fresh clone: what is missing is downloaded into the project's folder
-# (.venv/, .venv-bench/, .ovs/, .nats/, .rabbitmq/, .service-tools/, .chromium/, .cache/), never into the
-# system.
+# (.venv/, .venv-bench/, .ovs/, .nats/, .rabbitmq/, .service-tools/, .chromium/, .cache/), never
+# into the system.
 
 ARGS =
 # Tests run in several processes; ARGS="-n 0" uses one, for example for a debugger.
@@ -30,7 +30,7 @@ unit:  ## set up, then run the tests that need no server, in a minute
 check: lint unit  ## set up, then run lint and unit: do this after each change
 
 test:  ## set up, then run all tests (ARGS="-k vm" for some of them)
-	@$(if $(ARGS),:,echo "All tests, in parallel, with real servers: about 4 minutes on two" \
+	@$(if $(ARGS),:,echo "All tests, in parallel, with real servers: about 6 minutes on two" \
 	    "processors, and 3 more the first time, to fetch what is missing. Dots are tests.")
 	@tools/python-env.sh test
 	@tools/openvswitch.sh tools/nats-server.sh tools/rabbitmq.sh tools/service-tools.sh \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import os
 import re
@@ -80,6 +81,14 @@ def _readable() -> dict[str, Any]:
     if all(os.access(file, os.R_OK) for file in files):
         return {}
     return {"default_config_files": [file for file in files if os.access(file, os.R_OK)]}
+
+
+def files(conf: cfg.ConfigOpts) -> list[str]:
+    """Return the files that the configuration was read from, in order."""
+    folders = map(os.path.expanduser, conf.config_dir)
+    in_folders = (sorted(glob.glob(os.path.join(folder, "*.conf"))) for folder in folders)
+    named = [*map(os.path.expanduser, conf.config_file), *(f for some in in_folders for f in some)]
+    return list(dict.fromkeys(named))  # oslo.config looks in /etc for program and project alike
 
 
 def connection_options(conf: cfg.ConfigOpts) -> dict[str, Any]:

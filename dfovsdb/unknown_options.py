@@ -7,7 +7,6 @@ oslo.log.
 
 from __future__ import annotations
 
-import glob
 import importlib.metadata
 import os
 import re
@@ -18,6 +17,7 @@ from typing import NamedTuple
 from oslo_config import cfg
 
 from dfovsdb.classifiers.base import Classifier
+from dfovsdb.config import files
 from dfovsdb.opts import CORE_OPTIONS
 from dfovsdb.plugins import CLASSIFIERS, SINKS, Finder
 from dfovsdb.sinks.base import Sink
@@ -48,14 +48,6 @@ def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
             if options := finder.options(plugin):
                 groups.append((finder.group(name), options))
     return groups
-
-
-def files(conf: cfg.ConfigOpts) -> list[str]:
-    """Return the files that the configuration was read from, in order."""
-    folders = map(os.path.expanduser, conf.config_dir)
-    in_folders = (sorted(glob.glob(os.path.join(folder, "*.conf"))) for folder in folders)
-    named = [*map(os.path.expanduser, conf.config_file), *(f for some in in_folders for f in some)]
-    return list(dict.fromkeys(named))  # oslo.config looks in /etc for program and project alike
 
 
 def unread(conf: cfg.ConfigOpts, environment: Mapping[str, str] = os.environ) -> Iterator[Unread]:

@@ -17,7 +17,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -124,16 +124,6 @@ def _round(over: str, proxy: FaultProxy, sink: CaptureSink, box: Sandbox, churn:
     return Round(over, fault.kind, fault.place, noticed)
 
 
-def run(seed: int, number: int | None, seconds: float, say: Callable[[str], None]) -> None:
-    """Run the rounds, and say what came of them."""
-    found = []
-    for item in rounds(seed, number, seconds):
-        found.append(item)
-        if len(found) % 50 == 0:
-            say(_figures(seed, found))
-    say(_figures(seed, found))
-
-
 def _figures(seed: int, found: list[Round]) -> str:
     times = [item.after for item in found if item.after is not None]
     unix = sum(item.over == "unix" for item in found)
@@ -144,18 +134,18 @@ def _figures(seed: int, found: list[Round]) -> str:
     )
 
 
-def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--seconds", type=float, default=600)
     args = parser.parse_args()
     logging.getLogger("dfovsdb").addHandler(logging.NullHandler())  # what is logged is expected
-    run(args.seed, None, args.seconds, _print)
+    found = []
+    for item in rounds(args.seed, None, args.seconds):
+        found.append(item)
+        if len(found) % 50 == 0:
+            print(_figures(args.seed, found), flush=True)
+    print(_figures(args.seed, found))
     return 0
 
 

@@ -201,7 +201,7 @@ def wait_for(condition: Any, what: str) -> None:
 
 
 def is_told(fleet: Fleet, made: list[Host]) -> bool:
-    """Every host has told its first sync."""
+    """Every host has delivered its first sync."""
     try:
         return len(fleet.hosts()) == len(made)
     except NatsError:
@@ -256,7 +256,7 @@ def lies(fleet: Fleet, made: list[Host], there: dict[str, dict[str, Port]]) -> l
 
 
 def check_order(log: list[LogItem]) -> None:
-    """Of each host it is that in which its agent told it, and nothing is told twice."""
+    """Check that the log has the events of each host in the order of its agent, each once."""
     last: dict[str, int] = defaultdict(int)
     there: set[tuple[str, str]] = set()
     for item, _line, message_id, _sequence in log:
@@ -422,13 +422,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--seconds", type=float, default=600)
     args = parser.parse_args()
-
-    def say(line: str) -> None:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-
     with tempfile.TemporaryDirectory(prefix="dfovsdb-fleet-") as folder:
-        FleetSoak(args.seed, Path(folder), say).run(seconds=args.seconds)
+        soak = FleetSoak(args.seed, Path(folder), lambda line: print(line, flush=True))
+        soak.run(seconds=args.seconds)
     return 0
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from dfovsdb.cli import (
     doctor,
@@ -53,14 +53,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             print(f"dfovsdb: {clean(text, longest=2000)}", file=sys.stderr)
         except OSError:  # a full disk, for example: the status says what it can
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+            _write_no_more(sys.stderr)
         return WRONG_USE if isinstance(error, ConfigurationError) else FAILED
     except BrokenPipeError:  # the reader of our output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more(sys.stdout)
         return DONE
     except KeyboardInterrupt:
         return DONE if args.ends_with_ctrl_c else FAILED
     return status
+
+
+def _write_no_more(stream: TextIO) -> None:
+    """Discard what is still buffered, which Python would write when it ends, and fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _unknown(args: Sequence[str], command: str) -> str:

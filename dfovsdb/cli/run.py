@@ -89,14 +89,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(conf: cfg.ConfigOpts) -> int:
-    from dfovsdb import unknown_options
+    from dfovsdb import config, unknown_options
     from dfovsdb.logs import get_logger
     from dfovsdb.telemetry import systemd
 
     sys.setswitchinterval(_SWITCH_INTERVAL)
     logger = get_logger(__name__)
-    for words, _ in unknown_options.unread(conf):
-        logger.warning("configuration: %s", words)
+    for text, _ in unknown_options.unread(conf):
+        logger.warning("configuration: %s", text)
     monitor = _monitor(conf)
     web = _web(conf, monitor)
     logger.info(
@@ -106,10 +106,10 @@ def _run(conf: cfg.ConfigOpts) -> int:
         ", ".join(monitor.tables),
         ", ".join(conf.dfovsdb.sinks) or "none",
         conf.dfovsdb.state_dir or "none",
-        ", ".join(unknown_options.files(conf)) or "none",
+        ", ".join(config.files(conf)) or "none",
     )
-    for words in unknown_options.exposed(conf):
-        logger.warning("configuration: %s", words)
+    for text in unknown_options.exposed(conf):
+        logger.warning("configuration: %s", text)
     with monitor, web:
         systemd.notify("READY=1")
         why = _serve(monitor, logger)

@@ -25,7 +25,7 @@ def in_order(
         return [(uuid, None), facts[0]] if _turned(delivered(uuid), now) else list(facts)
     gone: list[tuple[str, Port]] = []
     turned: list[tuple[str, Port, Port]] = []
-    changed: list[tuple[str, Port | None]] = []
+    changed: list[tuple[str, Port]] = []
     arrived: list[tuple[str, Port]] = []
     absent: list[tuple[str, Port | None]] = []
     moved = False
@@ -46,9 +46,8 @@ def in_order(
     gone += [(uuid, before) for uuid, before, _now in turned]
     arrived = [(uuid, now) for uuid, _before, now in turned] + arrived
     gone.sort(key=lambda fact: -_place(fact[1]))
+    changed.sort(key=lambda fact: _place(fact[1]))  # in a resend they arrive again
     arrived.sort(key=lambda fact: _place(fact[1]))
-    if len(changed) > 1:  # a resend, where ports that are known arrive again
-        changed.sort(key=lambda fact: _place(fact[1]) if fact[1] is not None else 2)
     if moved and len(changed) > 1:
         changed = _givers_first(changed, delivered)
     return [*absent, *((uuid, None) for uuid, _ in gone), *changed, *arrived]
@@ -63,8 +62,8 @@ def _place(port: Port) -> int:
 
 
 def _givers_first(
-    changed: Sequence[tuple[str, Port | None]], delivered: Callable[[str], Port | None]
-) -> list[tuple[str, Port | None]]:
+    changed: Sequence[tuple[str, Port]], delivered: Callable[[str], Port | None]
+) -> list[tuple[str, Port]]:
     """Return the changes with each that gives up an iface-id before the one that takes it.
 
     Where ports exchange theirs in a circle, it is cut somewhere.
@@ -73,7 +72,6 @@ def _givers_first(
     takes: list[str | None] = []
     for place, (uuid, now) in enumerate(changed):
         before = delivered(uuid)
-        assert now is not None, "it changed"
         old = None if before is None else before.attributes.get("iface_id")
         new = now.attributes.get("iface_id")
         takes.append(new if new != old else None)
@@ -81,7 +79,7 @@ def _givers_first(
             givers[old] = place
     if not givers:
         return list(changed)
-    ordered: list[tuple[str, Port | None]] = []
+    ordered: list[tuple[str, Port]] = []
     done: set[int] = set()
     for place in range(len(changed)):
         waiting: list[int] = []

@@ -45,7 +45,7 @@ def options_are_read(conf: cfg.ConfigOpts) -> Iterator[Finding]:
     for text, mistaken in names:
         yield Finding("wrong" if mistaken else "note", OPTIONS, clean(text, 1000))
     if not names:
-        files = ", ".join(map(clean, unknown_options.files(conf)))
+        files = ", ".join(map(clean, config.files(conf)))
         text = (
             f"every name is known in {files}" if files else "no file is read; the defaults apply"
         )

@@ -67,27 +67,23 @@ def terminal_lines(
         title = f"── {item.origin} sync {text} "
         rule = min(width or _RULE, _RULE)
         return [painted(title + "─" * max(0, rule - len(title)), DIM, colour=colour)]
-    port = item.port
     time = local(item.time, utc=utc).strftime("%H:%M:%S")
     indent = len(f"{time}  {item.action:<7}  ")
-    which = f"{clean(port.kind):<6}  {_value(port.name):<15}"
-    first, *second = _folded(item, which, None if width is None else width - indent)
-    head = (
-        f"{painted(time, DIM, colour=colour)}  "
-        f"{painted(f'{item.action:<7}', _colour(item), colour=colour)}  "
-    )
+    first, *second = _folded(item, None if width is None else width - indent)
+    head = f"{painted(time, DIM, colour=colour)}  {_action(item, colour=colour)}  "
     return [head + first, *(" " * indent + line for line in second)]
 
 
-def _folded(event: PortEvent, which: str, width: int | None) -> list[str]:
+def _folded(event: PortEvent, width: int | None) -> list[str]:
     """Return the facts of an event in one line, or in two if it is longer than the width."""
+    port = event.port
+    which = _which(port)
     whole = f"{which}  {_details(event)}".rstrip()
     if width is None or len(whole) <= width:
         return [whole]
     if event.action == "updated":
         facts, identity, others = list(_changes(event)), [], []
     else:
-        port = event.port
         facts, identity, others = list(_own(port)), list(_identity(port)), list(_others(port))
     first, space = which, "  "
     while facts and len(first + space + facts[0]) <= width:
@@ -99,11 +95,20 @@ def _folded(event: PortEvent, which: str, width: int | None) -> list[str]:
 def past_line(event: PortEvent, *, colour: bool = False, utc: bool = False) -> str:
     """Return a line of the past: with the date, and the host where that is known."""
     time = local(event.time, utc=utc).strftime("%Y-%m-%d %H:%M:%S")
-    facts = f"{clean(event.port.kind):<6}  {_value(event.port.name):<15}  {_details(event)}"
+    facts = f"{_which(event.port)}  {_details(event)}"
     if event.action != "online" and event.origin in _LATE:
         facts += f" ({_LATE[event.origin]})"
-    action = painted(f"{event.action:<7}", _colour(event), colour=colour)
+    action = _action(event, colour=colour)
     return f"{painted(time, DIM, colour=colour)}  {action}  {facts.rstrip()}"
+
+
+def _which(port: Port) -> str:
+    """Return the kind and the name, aligned."""
+    return f"{clean(port.kind):<6}  {_value(port.name):<15}"
+
+
+def _action(event: PortEvent, *, colour: bool) -> str:
+    return painted(f"{event.action:<7}", _colour(event), colour=colour)
 
 
 def _colour(event: PortEvent) -> str:

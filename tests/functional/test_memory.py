@@ -48,28 +48,30 @@ def _rows(number: int) -> dict[str, Any]:
     return {"id": None, "method": "update2", "params": ["dfovsdb", {"Interface": table}]}
 
 
-HOSTILE: dict[str, Callable[[Random], Fault]] = {
-    "a string without an end": faultproxy.EndlessMessage,
-    "nesting without an end": _endless(b'{"id":', b"["),
-    "blanks without an end": _endless(b"", b" "),
-    "an array without an end": _endless(b'{"id":1,"error":null,"result":[', b"[],"),
-    "members without an end": _endless(b'{"id":1,"error":null,"result":{', b'"a":{},'),
-    "notifications": faultproxy.Flood,
-    "probes that are never answered": _each(b'{"id":"e","method":"echo","params":["xxxx"]}'),
-    "a long id": faultproxy.inserting(b'{"id":[' + b"[]," * (2 * _MEGABYTE) + b"[]]}"),
-    "a long error": faultproxy.inserting(
-        b'{"id":1,"result":null,"error":"' + b"e" * 20 * _MEGABYTE + b'"}'
-    ),
-    "a long probe": faultproxy.inserting(
-        b'{"id":"e","method":"echo","params":["' + b"p" * 20 * _MEGABYTE + b'"]}'
-    ),
-    "a long uuid": faultproxy.inserting(
-        b'{"id":null,"method":"update2","params":["dfovsdb",{"Interface":{"'
-        + b"u" * 20 * _MEGABYTE
-        + b'":{"insert":{"name":"a"}}}}]}'
-    ),
-    "a hundred thousand rows": faultproxy.inserting(_rows(30_000)),
-}
+def hostile() -> dict[str, Callable[[Random], Fault]]:
+    """Return the servers by name. They hold megabytes, which no other test is to carry."""
+    return {
+        "a string without an end": faultproxy.EndlessMessage,
+        "nesting without an end": _endless(b'{"id":', b"["),
+        "blanks without an end": _endless(b"", b" "),
+        "an array without an end": _endless(b'{"id":1,"error":null,"result":[', b"[],"),
+        "members without an end": _endless(b'{"id":1,"error":null,"result":{', b'"a":{},'),
+        "notifications": faultproxy.Flood,
+        "probes that are never answered": _each(b'{"id":"e","method":"echo","params":["xxxx"]}'),
+        "a long id": faultproxy.inserting(b'{"id":[' + b"[]," * (2 * _MEGABYTE) + b"[]]}"),
+        "a long error": faultproxy.inserting(
+            b'{"id":1,"result":null,"error":"' + b"e" * 20 * _MEGABYTE + b'"}'
+        ),
+        "a long probe": faultproxy.inserting(
+            b'{"id":"e","method":"echo","params":["' + b"p" * 20 * _MEGABYTE + b'"]}'
+        ),
+        "a long uuid": faultproxy.inserting(
+            b'{"id":null,"method":"update2","params":["dfovsdb",{"Interface":{"'
+            + b"u" * 20 * _MEGABYTE
+            + b'":{"insert":{"name":"a"}}}}]}'
+        ),
+        "thirty thousand rows": faultproxy.inserting(_rows(30_000)),
+    }
 
 
 @pytest.mark.slow
@@ -87,7 +89,7 @@ def test_no_server_fills_the_memory_of_an_agent(tmp_path: Path) -> None:
             )
         try:
             with Churn(box) as churn:
-                for name, fault in HOSTILE.items():
+                for name, fault in hostile().items():
                     syncs, accepted = _syncs(log), proxy.accepted
                     proxy.fault = fault
                     proxy.cut()

@@ -12,16 +12,7 @@ from dfovsdb import config, opts, unknown_options
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.text.escape import one_line
 
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "dfovsdb.conf"
-
-
-@pytest.fixture(autouse=True)
-def nobody_is_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No configuration of whoever runs the tests is read."""
-    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+pytestmark = pytest.mark.usefixtures("nobody_is_home")
 
 
 def refusal(*files: object, dirs: tuple[str, ...] = ()) -> str:

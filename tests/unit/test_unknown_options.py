@@ -8,18 +8,9 @@ import pytest
 
 from dfovsdb import config, unknown_options
 from dfovsdb.errors import ConfigurationError
-from dfovsdb.unknown_options import files, unread
+from dfovsdb.unknown_options import unread
 
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "dfovsdb.conf"
-
-
-@pytest.fixture(autouse=True)
-def nobody_is_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No configuration of whoever runs the tests is read."""
-    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+pytestmark = pytest.mark.usefixtures("nobody_is_home")
 
 
 def said(file: Path, text: str) -> list[str]:
@@ -120,8 +111,8 @@ def test_the_files_of_folders_are_looked_at_too(file: Path, tmp_path: Path) -> N
     (folder / "late.conf").write_text("[ovsdb]\nb_b = 1\n")
     (folder / "ignored").write_text("[ovsdb]\nc_c = 1\n")
     conf = config.load([str(file)], [str(folder)])
-    assert files(conf) == [str(file), str(folder / "late.conf")]
-    assert [words.partition(": ")[0] for words, _ in unread(conf, {})] == files(conf)
+    assert config.files(conf) == [str(file), str(folder / "late.conf")]
+    assert [words.partition(": ")[0] for words, _ in unread(conf, {})] == config.files(conf)
 
 
 def test_a_variable_that_is_no_option_is_told_with_the_nearest(file: Path) -> None:
