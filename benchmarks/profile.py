@@ -144,10 +144,10 @@ def _round(
 
 def _facts(deltas: Sequence[RowDelta], chain: Chain, dispatcher: Dispatcher) -> list[Fact]:
     facts: list[Fact] = []
-    for uuid, _, new in deltas:
-        assert new is not None  # no row is deleted here
-        if (port := chain.port(new, dispatcher.last(uuid))) is not None:
-            facts.append((uuid, port))
+    for delta in deltas:
+        assert delta.new is not None  # no row is deleted here
+        if (port := chain.port(delta.new, dispatcher.last(delta.uuid))) is not None:
+            facts.append((delta.uuid, port))
     return facts
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 
@@ -86,7 +86,7 @@ class Interface(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     peer: bool | None = None
 
 
-class RowDelta(NamedTuple):
+class RowDelta(msgspec.Struct, frozen=True, gc=False):
     """One row before and after: an insert has no `old`, a delete has no `new`."""
 
     uuid: str
@@ -209,6 +209,7 @@ def port_of(
 ) -> Port:
     """Return the Port that a classifier made of a row.
 
+    :param attributes: of the port alone; nobody else changes them.
     :param last: the same port as it was known before.
     """
     state, error = state_of(interface)
@@ -227,7 +228,7 @@ def port_of(
         tag=interface.tag,
         trunks=interface.trunks,
         bond=interface.bond,
-        attributes=MappingProxyType(dict(attributes)),  # neither sinks nor classifiers change it
+        attributes=MappingProxyType(attributes),  # no sink changes them
         interface=interface,
     )
     return port if last is None else keep_known(last, port)

@@ -87,6 +87,14 @@ def like(patterns: Iterable[str]) -> Callable[[str], object]:
     """Return a function that tells whether a name matches one of the shell patterns.
 
     The patterns are those of fnmatch: `*`, `?`, `[seq]`; case matters. All of them form one
-    regular expression, compiled once, because a row is classified at every change.
+    regular expression, compiled once, because a row is classified at every change; `*` alone needs
+    none.
     """
+    patterns = list(patterns)
+    if patterns == ["*"]:
+        return _matches_all
     return re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)").match
+
+
+def _matches_all(_name: str) -> bool:
+    return True

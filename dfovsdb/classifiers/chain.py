@@ -39,6 +39,8 @@ class Chain:
         self._asking = False
         for classifier in self._classifiers:
             check(classifier)
+        # What our own classifiers return is right, and not shared with anybody.
+        self._asks = [(c, c.classify, _is_ours(c)) for c in self._classifiers]
 
     @property
     def kinds(self) -> list[str]:
@@ -62,9 +64,23 @@ class Chain:
         """Return the port that a row is now, None if no classifier claims it; `last` is what it
         was.
         """
-        self._asking, self._row, self._since = True, interface, time.monotonic()
+        self._row, self._since, self._asking = interface, time.monotonic(), True
         try:
-            return self._port(interface, last)
+            for classifier, classify, ours in self._asks:
+                self._asked = classifier
+                try:
+                    attributes = classify(interface)
+                    if attributes is None:
+                        continue
+                    if attributes is IGNORE:
+                        return None
+                    if not ours:
+                        attributes = _checked(attributes, classifier)
+                except BaseException as error:  # noqa: BLE001 - of a plugin, SystemExit too; it is said
+                    self.failures.add(classifier.kind, interface, error)
+                    continue
+                return port_of(interface, classifier.kind, attributes, last)
+            return None
         finally:
             self._asking = False
 
@@ -84,22 +100,6 @@ class Chain:
             f"not answered for {seconds:.0f} s on interface {clean(row.name)!r}; "
             "meanwhile no change is seen"
         )
-
-    def _port(self, interface: Interface, last: Port | None) -> Port | None:
-        for classifier in self._classifiers:
-            self._asked = classifier
-            try:
-                attributes = classifier.classify(interface)
-                if attributes is None:
-                    continue
-                if attributes is IGNORE:
-                    return None
-                _check_attributes(attributes, classifier)
-            except BaseException as error:  # noqa: BLE001 - of a plugin, SystemExit too; it is said
-                self.failures.add(classifier.kind, interface, error)
-                continue
-            return port_of(interface, classifier.kind, attributes, last)
-        return None
 
 
 def check(classifier: Classifier) -> None:
@@ -145,7 +145,15 @@ def check(classifier: Classifier) -> None:
             )
 
 
-def _check_attributes(attributes: Any, classifier: Classifier) -> None:
+def _is_ours(classifier: Classifier) -> bool:
+    return type(classifier).__module__.startswith("dfovsdb.classifiers.")
+
+
+def _checked(attributes: Any, classifier: Classifier) -> dict[str, str | None]:
+    """Return a copy of what a plugin returned, which it may keep and change.
+
+    :raises TypeError: it is not what classify() may return.
+    """
     if type(attributes) is not dict and not isinstance(attributes, Mapping):
         raise TypeError(
             f"classify() returned {attributes!r:.80}, not a mapping or None "
@@ -157,3 +165,4 @@ def _check_attributes(attributes: Any, classifier: Classifier) -> None:
                 f"attribute {name!r:.80} is {value!r:.80}, not a string or None "
                 f"({place(classifier.classify)})"
             )
+    return dict(attributes)

@@ -40,8 +40,7 @@ def ids(external_ids: Mapping[str, str]) -> dict[str, str | None]:
 
 def ids_and_state(external_ids: Mapping[str, str]) -> dict[str, str | None]:
     """Return the same, and what the controller says of the binding."""
-    return {
-        **ids(external_ids),
-        "iface_status": external_ids.get("iface-status") or None,
-        "ovn_installed": external_ids.get("ovn-installed") or None,
-    }
+    attributes = ids(external_ids)
+    attributes["iface_status"] = external_ids.get("iface-status") or None
+    attributes["ovn_installed"] = external_ids.get("ovn-installed") or None
+    return attributes

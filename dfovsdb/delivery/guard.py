@@ -119,7 +119,7 @@ class SinkGuard:
         down: SinkUnavailable | None = None
         try:
             returned = call(*what)
-            if hasattr(returned, "__await__") or hasattr(returned, "__next__"):
+            if returned is not None and _runs_later(returned):
                 name = getattr(call, "__qualname__", repr(call))
                 raise TypeError(
                     f"{name} returned {returned!r:.80}: a coroutine or a generator that nobody "
@@ -153,6 +153,11 @@ class SinkGuard:
             self.name,
             self._queue.bell.now() - self._down_since,
         )
+
+
+def _runs_later(returned: object) -> bool:
+    """Return whether it is a coroutine or a generator, which has done nothing yet."""
+    return hasattr(returned, "__await__") or hasattr(returned, "__next__")
 
 
 def _seconds(retry_after: object) -> float | None:

@@ -14,12 +14,12 @@ P            equal                  nothing
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from dfovsdb.model import Action, Port, keep_known
 
 
-class NextEvent(NamedTuple):
+class NextEvent(msgspec.Struct, frozen=True, gc=False):
     """The next event of one port."""
 
     action: Action

@@ -66,9 +66,10 @@ class Pipeline:
         ports.
         """
         facts: list[Fact] = []
-        for uuid, _old, new in deltas:
-            last = self._dispatcher.last(uuid)
-            port = None if new is None else self._chain.port(new, last)
+        last_port, port_now = self._dispatcher.last, self._chain.port
+        for delta in deltas:
+            last = last_port(delta.uuid)
+            port = None if delta.new is None else port_now(delta.new, last)
             if port is not None or last is not None:
-                facts.append((uuid, port))
+                facts.append((delta.uuid, port))
         return facts

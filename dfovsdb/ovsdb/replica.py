@@ -55,26 +55,25 @@ class Replica:
         tables = self._split(updates)
         surroundings = Surroundings(method, extra_columns) if surrounded else None
         peers = Peers()
-        inserted = list(codec.deltas(tables.get(TABLE, {}), lambda _uuid: None))
+        rows = codec.rows(tables.get(TABLE, {}))
         if surroundings is not None:
             surroundings.apply(surroundings.read(tables))
-        peers.apply(inserted)
+        peers.apply(RowDelta(row.uuid, None, row) for row in rows.values() if row.type == "patch")
 
         before = self.rows
         self._codec, self._surroundings, self._peers = codec, surroundings, peers
         self._ephemeral = tuple(name for name, kind in extra_columns.items() if kind.ephemeral)
-        self._unknown, self.rows = {}, {}
+        self._unknown, self.rows = {}, rows
+        gone = [RowDelta(uuid, old, None) for uuid, old in before.items() if uuid not in rows]
         changed: list[RowDelta] = []
-        for uuid, _none, new in inserted:
-            assert new is not None  # a delete of what is not held is an error already
+        for uuid, new in rows.items():
             old = before.get(uuid)
             row = self._settled(new, old)
             if old is not None and old == row:
-                self.rows[uuid] = old
+                rows[uuid] = old
             else:
-                self.rows[uuid] = row
+                rows[uuid] = row
                 changed.append(RowDelta(uuid, old, row))
-        gone = [RowDelta(uuid, old, None) for uuid, old in before.items() if uuid not in self.rows]
         return gone + changed
 
     def apply(self, updates: msgspec.Raw) -> list[RowDelta]:
@@ -84,14 +83,15 @@ class Replica:
             row was changed.
         """
         tables = self._split(updates)
-        deltas = list(self._codec.deltas(tables.get(TABLE, {}), self._as_the_server_has_it))
+        deltas = self._codec.deltas(tables.get(TABLE, {}), self._as_the_server_has_it)
         change = None if self._surroundings is None else self._surroundings.read(tables)
 
         affected = self._peers.apply(deltas)
         if self._surroundings is not None and change is not None:
             affected |= self._surroundings.apply(change)
         changed: list[RowDelta] = []
-        for uuid, _old, new in deltas:
+        for delta in deltas:
+            uuid, new = delta.uuid, delta.new
             affected.discard(uuid)
             old = self.rows.get(uuid)
             if new is None:
@@ -100,7 +100,9 @@ class Replica:
                 changed.append(RowDelta(uuid, old, None))
             else:
                 self.rows[uuid] = row = self._settled(new, old)
-                if not (uuid in self._unknown and row == old):  # unknown is not news
+                if row is new and old is delta.old:
+                    changed.append(delta)  # as the server has it
+                elif not (uuid in self._unknown and row == old):  # unknown is not news
                     changed.append(RowDelta(uuid, old, row))
         for uuid in sorted(affected):
             held = self._as_the_server_has_it(uuid)

@@ -306,7 +306,8 @@ class Peers:
         :returns: the uuids of the patch ports that their coming and going may concern.
         """
         affected: set[str] = set()
-        for _uuid, old, new in deltas:
+        for delta in deltas:
+            old, new = delta.old, delta.new
             if old is not None and old.type == "patch":
                 self._forget(old)
                 self._concerned(old, affected)

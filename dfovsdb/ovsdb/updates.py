@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -98,48 +98,38 @@ class TablesDecoder:
     """Splits table updates into row updates. Nothing in them may be there twice."""
 
     def __init__(self) -> None:
-        self._split_tables = msgspec.json.Decoder(dict[str, msgspec.Raw])
-        self._split_rows = msgspec.json.Decoder(dict[str, msgspec.Raw])
+        self._split = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]]).decode
 
     def decode(self, updates: msgspec.Raw) -> Tables:
         """Return the row updates by table and uuid.
 
-        :raises ProtocolError: they cannot be read, or name a table or a row twice.
+        :raises ProtocolError: they cannot be read, or name a table, a row or a column twice.
         """
         try:
-            tables = self._split_tables.decode(updates)
-            _refuse_repetition(updates, tables)
-            split = {name: self._split_rows.decode(rows) for name, rows in tables.items()}
+            tables = self._split(updates)
         except UNREADABLE as error:
             raise ProtocolError(f"table updates cannot be read: {error}") from None
-        for name, rows in split.items():
-            _refuse_repetition(tables[name], rows)
-        return split
+        # A decoder keeps the last of two members of one name. What the members take of the text
+        # says whether there is more in it, which may be white space; only then it is read again.
+        size = 1 if tables else 2
+        for table, rows in tables.items():
+            size += len(table) + (5 if rows else 6)  # two quotes, colon, brace, and comma or brace
+            for uuid, row in rows.items():
+                size += len(uuid) + len(row) + 4
+        if size != len(updates):
+            json.loads(bytes(updates), object_pairs_hook=_refuse_repetition)
+        return tables
 
 
-def _refuse_repetition(text: msgspec.Raw, members: Mapping[str, msgspec.Raw]) -> None:
-    """Refuse a JSON object that has a name twice, of which a decoder keeps the last.
-
-    What the members take of the text says whether there is more; only then it is read again.
+def _refuse_repetition(members: list[tuple[str, Any]]) -> None:
+    """Refuse an object that has a name twice.
 
     :raises ProtocolError: names the name.
     """
-    if len(members) == 1:  # as most messages have it, and cheaper
-        ((name, value),) = members.items()
-        size = len(name) + len(value) + 5
-    else:
-        size = sum(map(len, members)) + sum(map(len, members.values())) + 4 * len(members) + 1
-    if size == len(text) or (not members and len(text) == 2):
-        return
-
-    def pairs(found: list[tuple[str, Any]]) -> object:
-        names = [name for name, _ in found]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ProtocolError(f"an update has {twice!r:.80} twice")
-        return None
-
-    json.loads(bytes(text), object_pairs_hook=pairs)
+    names = [name for name, _ in members]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ProtocolError(f"an update has {twice!r:.80} twice")
 
 
 class Codec:
@@ -166,53 +156,69 @@ class Codec:
             if extra
             else _Row
         )
-        self._read = self._read_update if method == "monitor" else self._read_update2
+        self._whole_rows = method == "monitor"
+        self._action = action_of_update if self._whole_rows else action_of_update2
         # Row by row, so that the lists of a large snapshot do not all live at once.
         self._row_update = row_update_decoder(method, row)
 
+    def rows(self, updates: Mapping[str, msgspec.Raw]) -> dict[str, Interface]:
+        """Return the rows of a whole table.
+
+        :raises ProtocolError: an update cannot be read, or is not one of a new row.
+        """
+        decode, action, new = self._row_update.decode, self._action, self._new
+        try:
+            return {
+                uuid: new(uuid, action(uuid, decode(raw), held=False)[1])
+                for uuid, raw in updates.items()
+            }
+        except UNREADABLE as error:
+            raise ProtocolError(f"an update of table {TABLE} cannot be read: {error}") from None
+
     def deltas(
         self, updates: Mapping[str, msgspec.Raw], get: Callable[[str], Interface | None]
-    ) -> Iterator[RowDelta]:
-        """Yield what each row update makes of the row that is held.
+    ) -> list[RowDelta]:
+        """Return what each row update makes of the row that is held.
 
         :param get: returns the row that is held of a uuid.
         :raises ProtocolError: an update cannot be read, or does not fit.
         """
+        deltas: list[RowDelta] = []
         try:
             for uuid, raw in updates.items():
                 old = get(uuid)
                 if old is not None:
                     uuid = old.uuid  # the same object finds its way faster through every dict
-                yield RowDelta(uuid, old, self._read(uuid, self._row_update.decode(raw), old))
+                new = self._read(uuid, self._row_update.decode(raw), old)
+                deltas.append(RowDelta(uuid, old, new))
         except UNREADABLE as error:
             raise ProtocolError(f"an update of table {TABLE} cannot be read: {error}") from None
+        return deltas
 
-    def _read_update(self, uuid: str, update: Any, old: Interface | None) -> Interface | None:
-        action, row = action_of_update(uuid, update, held=old is not None)
-        return None if action == "delete" else self._new(uuid, row)
-
-    def _read_update2(self, uuid: str, update: Any, old: Interface | None) -> Interface | None:
-        action, row = action_of_update2(uuid, update, held=old is not None)
+    def _read(self, uuid: str, update: Any, old: Interface | None) -> Interface | None:
+        action, row = self._action(uuid, update, held=old is not None)
         if action == "delete":
             return None
-        return self._new(uuid, row) if old is None else self._modified(old, row)
+        if old is None or self._whole_rows:
+            return self._new(uuid, row)
+        return self._modified(old, row)
 
     def _new(self, uuid: str, row: _Row) -> Interface:
         """Return a row in which omitted columns have their default (ovsdb-server(7),
         <row-update2>).
         """
         unset = msgspec.UNSET
-        name, type_, ofport = row.name, row.type, row.ofport
+        name, type_, mac, error = row.name, row.type, row.mac_in_use, row.error
         options, external_ids = row.options, row.external_ids
         return Interface(
             uuid=uuid,
             name="" if name is unset else name,
             type="" if type_ is unset else sys.intern(type_),
-            ofport=number_value(ofport),
+            ofport=number_value(row.ofport),
             admin_state=_word(row.admin_state),
             link_state=_word(row.link_state),
-            mac_in_use=self._no_mac if row.mac_in_use is unset else _text(row.mac_in_use),
-            error=_text(row.error),
+            mac_in_use=self._no_mac if mac is unset else _text(mac),
+            error=None if error is unset else _text(error),
             external_ids=NOTHING if external_ids is unset else read_only(map_value(external_ids)),
             options=NOTHING if options is unset else read_only(map_value(options)),
             columns=read_only(new_columns(self._extra, row)) if self._extra else NOTHING,
@@ -311,21 +317,27 @@ def action_of_update2(uuid: str, update: Any, *, held: bool) -> tuple[Action, An
     """
     unset = msgspec.UNSET
     modify, insert, initial, delete = update.modify, update.insert, update.initial, update.delete
+    if initial and not held and modify is insert is delete is unset:
+        return "insert", initial  # as in a first reply
+    if modify and held and initial is insert is delete is unset:
+        return "modify", modify
+    return _unusual_action(uuid, update, held)
+
+
+def _unusual_action(uuid: str, update: Any, held: bool) -> tuple[Action, Any]:
+    unset = msgspec.UNSET
+    modify, insert, initial, delete = update.modify, update.insert, update.initial, update.delete
     if (modify is unset) + (insert is unset) + (initial is unset) + (delete is unset) != 3:
         said = (modify, insert, initial, delete) != (unset,) * 4
         what = "more than one thing" if said else "nothing"
         raise ProtocolError(f"an update says {what} of its row: {uuid}")
-    if modify is not unset:
-        if not modify:
-            raise ProtocolError(f"an update says nothing of its row: {uuid}")
-        if not held:
-            raise ProtocolError(f"a row that we do not hold is changed: {uuid}")
-        return "modify", modify
+    if modify:
+        raise ProtocolError(f"a row that we do not hold is changed: {uuid}")
     if delete is not unset:
         if not held:
             raise ProtocolError(f"a row that we do not hold is deleted: {uuid}")
         return "delete", None
-    row = initial if insert is unset else insert
+    row = initial or insert
     if not row:
         raise ProtocolError(f"an update says nothing of its row: {uuid}")
     if held:

@@ -75,7 +75,8 @@ def table_of(
 def modified(row: dict[str, Any], **difference: Any) -> Interface:
     """A row after an update2 modify."""
     table = table_of(row)
-    ((_, _, new),) = table.apply(one({"modify": difference}))
+    (changed,) = table.apply(one({"modify": difference}))
+    new = changed.new
     assert new is not None
     assert table.rows == {UUID: new}
     return new
@@ -479,7 +480,8 @@ def test_a_modify_of_an_extra_column_goes_by_its_type(
 ) -> None:
     table = table_of({"name": "x", "mtu": 1, column: before}, extra=EXTRA)
     old = table.rows[UUID]
-    ((_, _, new),) = table.apply(one({"modify": {column: difference}}))
+    (changed,) = table.apply(one({"modify": {column: difference}}))
+    new = changed.new
     assert new is not None
     assert dict(new.columns) == dict(old.columns) | {column: after}
 
@@ -487,9 +489,10 @@ def test_a_modify_of_an_extra_column_goes_by_its_type(
 def test_a_modify_does_not_change_the_row_that_was_held() -> None:
     row = {"external_ids": a_map(a="1"), "bfd": a_map(a="1"), "mpids": 1}
     table = table_of(row, extra=EXTRA)
-    ((_, old, new),) = table.apply(
+    (changed,) = table.apply(
         one({"modify": {"external_ids": a_map(a="1"), "bfd": a_map(a="1"), "mpids": 1}})
     )
+    old, new = changed.old, changed.new
     assert old is not None
     assert new is not None
     assert (old.external_ids, old.columns["bfd"], old.columns["mpids"]) == (
@@ -780,5 +783,6 @@ def test_any_updates_are_applied_or_a_protocol_error_that_changes_nothing(
         except ProtocolError:
             assert table.rows == held
         else:
-            for uuid, old, new in deltas:
-                assert (old, new) == (held.get(uuid), table.rows.get(uuid))
+            for delta in deltas:
+                assert delta.old == held.get(delta.uuid)
+                assert delta.new == table.rows.get(delta.uuid)
