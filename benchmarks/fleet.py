@@ -1,6 +1,6 @@
 """A fleet of hosts and NATS: `make bench-fleet`, or python -m benchmarks.fleet.
 
-Hosts are simulated in a few processes: each is the real sink behind the real worker, told by
+Hosts are simulated in a few processes: each is the real sink behind the real worker, fed by
 hand. They all sync at once, as after a power cut; then ports change all over, and a consumer of
 the log measures how late it hears of it. Beside it nats-py alone publishes the same bytes.
 """
@@ -63,14 +63,14 @@ class Process:
         self.process.kill()
         self.process.join()
 
-    def ask(self, *words: Any) -> Any:
+    def ask(self, *arguments: Any) -> Any:
         """Send a request and wait for its answer."""
-        self.send(*words)
+        self.send(*arguments)
         return self.answer()
 
-    def send(self, *words: Any) -> None:
+    def send(self, *arguments: Any) -> None:
         """Send a request."""
-        self._pipe.send(words)
+        self._pipe.send(arguments)
 
     def answer(self) -> Any:
         """Wait for the answer to a request."""
@@ -182,10 +182,10 @@ def _bare(scale: Scale, servers: Sequence[NatsServer], replicas: int) -> dict[st
     return {"nats-py alone, s": took, "nats-py alone: CPU, s": cpu}
 
 
-def _each(processes: Sequence[Process], *words: Any) -> list[Any]:
+def _each(processes: Sequence[Process], *arguments: Any) -> list[Any]:
     """Ask all of them at once; their answers."""
     for process in processes:
-        process.send(*words)
+        process.send(*arguments)
     return [process.answer() for process in processes]
 
 
@@ -236,7 +236,7 @@ def _agent_memory(ports: int) -> dict[str, float]:
                         stderr=output,
                     )
                 wait_until(lambda log=log: ": synced, " in log.read_text())  # type: ignore[misc]  # log=log
-                time.sleep(3)  # the sink is told everything within this time
+                time.sleep(3)  # the sink receives everything within this time
                 found[sink] = fleet_processes.memory(agent.pid)
                 agent.terminate()
                 agent.wait()
@@ -272,8 +272,8 @@ def _print(scale: Scale, results: dict[str, dict[str, float]], memory: dict[str,
     )
 
 
-def _say(words: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')}  {words}", file=sys.stderr)
+def _say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')}  {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

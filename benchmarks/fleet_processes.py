@@ -35,7 +35,7 @@ _TIMEOUT = 120.0  # seconds that a server under this load has for an answer
 def agents(
     pipe: Pipe, urls: Sequence[str], replicas: int, names: Sequence[str], count: int
 ) -> None:
-    """Some hosts: the real sink behind the real worker, told by hand."""
+    """Some hosts: the real sink behind the real worker, fed by hand."""
     hosts = [_Host(name, urls, replicas, count) for name in names]
     for host in hosts:
         host.dispatcher.start()
@@ -225,7 +225,7 @@ def messages(host: str, count: int) -> list[Publication]:
     ours = Encoder(host, "epoch", Streams())
     now = datetime.now(UTC)
     begin = SyncMarker(action="sync_started", origin="initial", seq=1, time=now, host=host)
-    told = ours.of_marker(begin)
+    sent = ours.of_marker(begin)
     for number, port in enumerate(ports(host, count), start=2):
         event = PortEvent(
             action="online",
@@ -236,11 +236,11 @@ def messages(host: str, count: int) -> list[Publication]:
             time=now,
             host=host,
         )
-        told += ours.of_event(event, ())[0]
+        sent += ours.of_event(event, ())[0]
     end = SyncMarker(
         action="sync_finished", origin="initial", seq=count + 2, time=now, host=host, ports=count
     )
-    return told + ours.of_marker(end)
+    return sent + ours.of_marker(end)
 
 
 def memory(pid: int) -> float:

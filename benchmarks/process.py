@@ -29,15 +29,15 @@ class Peer(NamedTuple):
     title: str
     module: str  #: under benchmarks.clients; "" is ovsdb-client
     python: str = sys.executable
-    words: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
 
 BARE = Peer("bare", "bare reader (the floor)", "bare")
 OURS = Peer("dfovsdb", "dfovsdb", "ours")
 OVSDB_CLIENT = Peer("ovsdb-client", "ovsdb-client monitor (C)", "")
 IDL_C = Peer("idl-c", "ovs.db.idl, C parser", "idl", _SYSTEM_PYTHON, ("SCHEMA", "must-have-c"))
-IDL = Peer("idl", "ovs.db.idl from PyPI", "idl", words=("SCHEMA",))
-OVSDBAPP = Peer("ovsdbapp", "ovsdbapp RowEvent", "rowevent", words=("SCHEMA",))
+IDL = Peer("idl", "ovs.db.idl from PyPI", "idl", arguments=("SCHEMA",))
+OVSDBAPP = Peer("ovsdbapp", "ovsdbapp RowEvent", "rowevent", arguments=("SCHEMA",))
 BEFORE = Peer("before", "before: select per port", "before")
 
 
@@ -57,16 +57,22 @@ class Client:
     """A context manager; the client is loaded when it is entered, and waits for go()."""
 
     def __init__(
-        self, peer: Peer, connection: str, rows: int, *, storm: int = 0, words: Sequence[str] = ()
+        self,
+        peer: Peer,
+        connection: str,
+        rows: int,
+        *,
+        storm: int = 0,
+        arguments: Sequence[str] = (),
     ) -> None:
         self._said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._go = f"{rows} {storm}\n"
         self._rows = rows
         self._python = peer.python
-        extra = [str(find_schema()) if word == "SCHEMA" else word for word in peer.words]
+        extra = [str(find_schema()) if word == "SCHEMA" else word for word in peer.arguments]
         if peer.module:
             module = f"benchmarks.clients.{peer.module}"
-            self._command = [peer.python, "-m", module, connection, *extra, *words]
+            self._command = [peer.python, "-m", module, connection, *extra, *arguments]
         else:
             columns = ",".join(COLUMNS)
             self._command = ["ovsdb-client", "--format=csv", "--no-headings", "monitor"]

@@ -172,18 +172,18 @@ def phases(connection: str, writer: Writer) -> dict[str, float]:
         time.sleep(0.2)
     process.join()
     steps: dict[str, list[float]] = defaultdict(list)
-    for mark, told in keeper.came:
+    for mark, arrived in keeper.came:
         before = committed[mark]
         for phase, moments in (
             ("commit to read", read),
             ("read to published", published),
             ("published to woken", woken),
-            ("woken to the sink", [told]),
+            ("woken to the sink", [arrived]),
         ):
-            moment = moments[bisect.bisect_right(moments, told) - 1]
+            moment = moments[bisect.bisect_right(moments, arrived) - 1]
             steps[phase].append(moment - before)
             before = moment
-        steps["commit to the sink"].append(told - committed[mark])
+        steps["commit to the sink"].append(arrived - committed[mark])
     return {name: statistics.median(taken) for name, taken in steps.items()}
 
 

@@ -33,11 +33,13 @@ from dfovsdb.testing.sandbox import find_schema
 _SETTLE = 0.2  # seconds for what is still under way before CPU time is read
 _PACE = 200.0  # changes a second, for latency
 
-OURS_DIFF = Peer("dfovsdb-diff", "dfovsdb, resync = diff", "ours", words=("diff",))
+OURS_DIFF = Peer("dfovsdb-diff", "dfovsdb, resync = diff", "ours", arguments=("diff",))
 OURS_TABLES = Peer(
-    "dfovsdb-tables", "dfovsdb, Interface, Port and Bridge", "ours", words=("tables",)
+    "dfovsdb-tables", "dfovsdb, Interface, Port and Bridge", "ours", arguments=("tables",)
 )
-OURS_BESIDE = Peer("dfovsdb-beside", "dfovsdb beside a blocked sink", "ours", words=("blocked",))
+OURS_BESIDE = Peer(
+    "dfovsdb-beside", "dfovsdb beside a blocked sink", "ours", arguments=("blocked",)
+)
 
 
 class Sample(NamedTuple):
@@ -89,7 +91,7 @@ def server(rows: int) -> Iterator[tuple[Sandbox, Writer]]:
 
 
 def cold_sync(scale: Scale) -> Iterator[Sample]:
-    """Connect, and be told of the whole table."""
+    """Connect, and receive the whole table."""
     for rows in scale.sync:
         work = f"cold sync of {rows:,}"
         with server(rows) as (sandbox, _):
@@ -151,8 +153,8 @@ def _churn(
         yield Sample(work, peer.name, "behind the writer", "ms", (done - written) * 1e3)
         yield Sample(work, peer.name, "changes a second", "/s", count / (done - began))
         if seen["events"] and peer is not BARE:
-            told = seen["events"] - (0 if peer is BEFORE else rows) - 1
-            yield Sample(work, peer.name, "changes delivered", "%", 100 * told / count)
+            delivered = seen["events"] - (0 if peer is BEFORE else rows) - 1
+            yield Sample(work, peer.name, "changes delivered", "%", 100 * delivered / count)
 
 
 def tables(scale: Scale) -> Iterator[Sample]:
@@ -236,7 +238,7 @@ def _delays(client: Client, writer: Writer, count: int) -> list[float]:
 
 
 def boot_storm(scale: Scale) -> Iterator[Sample]:
-    """Ports plugged into a real switch, until the last has its number where it is told."""
+    """Ports plugged into a real switch, until the last has its number where it is delivered."""
     for _ in range(max(2, scale.rounds - 1)):
         for peer in [p for p in peers() if p not in (BARE, OVSDB_CLIENT)]:
             with Sandbox() as sandbox:
@@ -258,15 +260,15 @@ def boot_storm(scale: Scale) -> Iterator[Sample]:
 def plug(sandbox: Sandbox, count: int) -> None:
     """Add VM ports, in transactions of fifty."""
     for first in range(0, count, 50):
-        words: list[str] = []
+        arguments: list[str] = []
         for number in range(first, min(first + 50, count)):
             name = f"{STORM}{number}"
             mac = f"fa\\:16\\:3e\\:00\\:{number >> 8:02x}\\:{number & 255:02x}"
             iface_id = f"4aa64e21-d9d6-497e-bfa9-{number:012}"
-            words += ["--", "add-port", "br-int", name, "--", "set", "interface", name]
-            words += ["type=dummy", f"external_ids:iface-id={iface_id}"]
-            words += [f"external_ids:attached-mac={mac}"]
-        sandbox.vsctl("--no-wait", *words)
+            arguments += ["--", "add-port", "br-int", name, "--", "set", "interface", name]
+            arguments += ["type=dummy", f"external_ids:iface-id={iface_id}"]
+            arguments += [f"external_ids:attached-mac={mac}"]
+        sandbox.vsctl("--no-wait", *arguments)
 
 
 def resync(scale: Scale) -> Iterator[Sample]:

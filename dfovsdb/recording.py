@@ -81,7 +81,7 @@ class _Player:
             tables=header.tables,
             monitor=header.monitor,
         )
-        self._sink = _Told()
+        self._sink = _Delivered()
         dispatcher = Dispatcher(
             {"replay": self._sink}, host=header.host, resync=resync, queue_limit=1_000_000
         )
@@ -132,7 +132,7 @@ class _NobodyRings(Bell):
         raise _Idle
 
 
-class _Told(Sink):
+class _Delivered(Sink):
     def __init__(self) -> None:
         self._items: list[PortEvent | SyncMarker] = []
 

@@ -1,4 +1,4 @@
-"""For the tests of the Dragonflow sink: what is told to it, and who listens to it."""
+"""For the tests of the Dragonflow sink: what it receives, and who listens to it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dfovsdb.testing import wait_until
 
 
 class Controller:
-    """Keeps what its db_change_callback is called with; raises where it is told to."""
+    """Keeps what its db_change_callback is called with; raises where it is asked to."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -83,7 +83,7 @@ class Subscriber:
 
     @property
     def keys(self) -> set[str]:
-        """What a controller that does as it is told has in its table."""
+        """What an obedient controller has in its table."""
         keys: set[str] = set()
         for message in self.messages:
             if message["action"] in ("create", "set"):

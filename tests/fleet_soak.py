@@ -200,7 +200,7 @@ def wait_for(condition: Any, what: str) -> None:
     wait_until(condition, 3 * DEADLINE, what)  # sixty processes start on what may be one processor
 
 
-def is_told(fleet: Fleet, made: list[Host]) -> bool:
+def is_delivered(fleet: Fleet, made: list[Host]) -> bool:
     """Every host has delivered its first sync."""
     try:
         return len(fleet.hosts()) == len(made)
@@ -305,7 +305,7 @@ class FleetSoak:
             hosts(self._folder, cluster, clocks=clocks, state=True) as made,
         ):
             with Fleet(cluster.urls, timeout=60) as fleet:
-                wait_for(lambda: is_told(fleet, made), "every host being heard of")
+                wait_for(lambda: is_delivered(fleet, made), "every host being heard of")
             while self.rounds != rounds and time.monotonic() - began < seconds:
                 self.rounds += 1
                 with churn(made) as done:

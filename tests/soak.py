@@ -34,7 +34,7 @@ from tests.freeports import free_port
 from tests.functional import faultproxy
 from tests.functional.faultproxy import FaultProxy
 
-DEADLINE = 90.0  # seconds for everything to be told at a quiet point
+DEADLINE = 90.0  # seconds for everything to be delivered at a quiet point
 WARM_UP = 60.0  # seconds after which growth is measured
 MOST_GROWTH = 8 << 20  # bytes of resident memory; a leak in minutes of this is far more
 MOST_PORTS = 60
@@ -56,7 +56,7 @@ NETWORK_FAULTS = (
 
 
 class SoakError(Exception):
-    """What was told is not what is true, or the agent grew."""
+    """What was delivered is not what is true, or the agent grew."""
 
 
 class Usage(NamedTuple):
@@ -78,7 +78,7 @@ class Usage(NamedTuple):
         )
 
 
-class Told:
+class Received:
     """A jsonl file, over rotations, folded; every line is checked as it is read."""
 
     def __init__(self, path: Path) -> None:
@@ -145,7 +145,7 @@ class Soak:
     """One run.
 
     :param seed: of everything random.
-    :param say: told of the progress, a line each.
+    :param say: called with the progress, a line each.
     """
 
     def __init__(self, seed: int, folder: Path, say: Callable[[str], None]) -> None:
@@ -158,7 +158,7 @@ class Soak:
         self._number = 0
         self._rounds = 0
         self._ports: dict[str, str] = {}  # name: bridge
-        self._told = [Told(folder / "events.jsonl"), Told(folder / "audit.jsonl")]
+        self._received = [Received(folder / "events.jsonl"), Received(folder / "audit.jsonl")]
         self._empty = folder / "empty.db"
         self._saved = folder / "saved.db"
         self._began = time.monotonic()
@@ -194,7 +194,7 @@ class Soak:
             f"{self._rounds} rounds in {time.monotonic() - self._began:.0f} s, "
             f"{self.operations} operations, {self.faults.total()} faults ({faults}), "
             f"{self._log().count(': synced, ')} syncs in {self.proxy.accepted} connections, "
-            f"{sum(told.events for told in self._told)} events, 0 ports lost; {self._growth()}"
+            f"{sum(file.events for file in self._received)} events, 0 ports lost; {self._growth()}"
         )
 
     # The agent.
@@ -210,8 +210,8 @@ class Soak:
             f"reconnect_max = 1\nmax_message_size = 4194304\n"
             f"[dfovsdb]\nsinks = events=jsonl, audit=jsonl\nresync = {resync}\n"
             f"queue_limit = 20\nstate_dir = {self._state}\n[http]\nlisten = {self._http}\n"
-            f"[sink_events]\npath = {self._told[0].path}\n"
-            f"[sink_audit]\npath = {self._told[1].path}\n"
+            f"[sink_events]\npath = {self._received[0].path}\n"
+            f"[sink_audit]\npath = {self._received[1].path}\n"
         )
         agent = subprocess.Popen(
             [sys.executable, "-m", "dfovsdb", "--config-file", str(configuration), "run"],
@@ -249,9 +249,9 @@ class Soak:
 
     def _check_log(self) -> None:
         log = self._log()
-        for words in ("Traceback", "internal error", "refused", "left undelivered"):
-            if words in log:
-                place = log.index(words)
+        for text in ("Traceback", "internal error", "refused", "left undelivered"):
+            if text in log:
+                place = log.index(text)
                 raise SoakError(f"the agent's log: …{log[max(0, place - 300) : place + 1500]}")
 
     # Churn.
@@ -402,11 +402,13 @@ class Soak:
 
     def _fill_disk(self) -> None:
         """No file of the agent may grow any more, until the quiet point."""
-        size = max(told.path.stat().st_size if told.path.exists() else 0 for told in self._told)
+        size = max(
+            file.path.stat().st_size if file.path.exists() else 0 for file in self._received
+        )
         self._limit(size + self.rng.randrange(300))
 
     def _rotate(self) -> None:
-        self.rng.choice(self._told).rotate()
+        self.rng.choice(self._received).rotate()
         self.agent.send_signal(signal.SIGHUP)
 
     def _replay(self) -> None:
@@ -459,7 +461,7 @@ class Soak:
     # Quiet points.
 
     def _quiet(self) -> None:
-        """Everything works again; wait until what was told is what is true."""
+        """Everything works again; wait until what was delivered is what is true."""
         self._limit(resource.RLIM_INFINITY)
         self.proxy.heal()
         self._log_is_read.set()
@@ -492,7 +494,7 @@ class Soak:
             self._warm = usage
         self._last = usage
         self._say(
-            f"round {self._rounds}: {len(self._told[0].ports)} ports, all sinks equal the "
+            f"round {self._rounds}: {len(self._received[0].ports)} ports, all sinks equal the "
             f"reference; {usage.memory >> 20} MiB"
         )
         if self._warm is not None and (
@@ -509,9 +511,9 @@ class Soak:
         if not any(port.attributes.get("iface_id") == mark for port in theirs.values()):
             return ["the reference lacks the mark"]
         lines = []
-        for told in self._told:
-            told.read()
-            lines += [f"{told.path.name}: {line}" for line in differences(told.ports, theirs)]
+        for file in self._received:
+            file.read()
+            lines += [f"{file.path.name}: {line}" for line in differences(file.ports, theirs)]
         return lines
 
     def _growth(self) -> str:

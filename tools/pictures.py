@@ -52,12 +52,12 @@ class Terminal:
         )
         os.close(follower)
 
-    def wait_for(self, words: str) -> str:
+    def wait_for(self, message: str) -> str:
         """Everything that it has printed once it has printed these."""
         deadline = time.monotonic() + _DEADLINE
-        while words not in self._read():
+        while message not in self._read():
             if time.monotonic() > deadline:
-                raise SystemExit(f"{self.command}: no {words!r} in {self._read()!r}")
+                raise SystemExit(f"{self.command}: no {message!r} in {self._read()!r}")
         return self._read()
 
     def end(self) -> str:
@@ -82,9 +82,9 @@ def main(folder: Path) -> None:
         _furnish(switch)
         at = switch.connection
         Terminal("wait", at, "--name", "eth9", "--state", "failed").wait_for("\n")
-        for name, words in (("ports", " ports: "), ("doctor", "wrong\n")):
+        for name, message in (("ports", " ports: "), ("doctor", "wrong\n")):
             terminal = Terminal(name, at, *(["--verify"] if name == "doctor" else []))
-            _save(folder, name, terminal, terminal.wait_for(words).rstrip("\n"))
+            _save(folder, name, terminal, terminal.wait_for(message).rstrip("\n"))
             terminal.end()
         watch, live = Terminal("watch", at), Terminal("watch", "--live", at, width=80)
         watch.wait_for("is complete")

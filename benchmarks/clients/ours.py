@@ -14,7 +14,7 @@ from dfovsdb.model import TABLE, TABLES
 
 
 class Recorder(Sink):
-    """Keeps the ports that it was told, as any consumer of events would."""
+    """Keeps the ports that it received, as any consumer of events would."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -41,14 +41,14 @@ class Blocked(Sink):
 
 def main() -> None:
     """Run until it is killed."""
-    words = sys.argv[2:]
+    arguments = sys.argv[2:]
     observer = Observer()
     sinks: list[Sink] = [Recorder(observer)]
-    if "blocked" in words:
+    if "blocked" in arguments:
         sinks.append(Blocked())
     connection = observer.go()
-    resync = "diff" if "diff" in words else "replay"
-    tables = TABLES if "tables" in words else (TABLE,)
+    resync = "diff" if "diff" in arguments else "replay"
+    tables = TABLES if "tables" in arguments else (TABLE,)
     with Monitor(connection, sinks=sinks, tables=tables, resync=resync, stop_timeout=0.1):  # type: ignore[arg-type]  # argv
         sys.stdin.read()
 

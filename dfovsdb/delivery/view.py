@@ -10,7 +10,7 @@ so:
 2. The view changes when the sink has accepted, and at no other time. After an outage, a refusal or
    an overflow of the queue the difference is simply taken again; nothing has to be remembered
    about what went wrong.
-3. A departure can be told only by who knows what was there. The view knows, also of ports that
+3. A departure can be reported only by who knows what was there. The view knows, also of ports that
    vanished while there was no connection; and, kept in a file (view_store.py), while there was no
    process.
 4. Between an offer and its answer a process may be killed. Only then is it unknown whether the

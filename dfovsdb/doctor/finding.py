@@ -14,7 +14,7 @@ class Finding(NamedTuple):
 
     level: Level
     subject: str
-    words: str
+    text: str
     remedy: str = ""
 
 
@@ -22,5 +22,5 @@ class StopExamination(Exception):
     """Further checks are pointless: the finding that says why."""
 
     def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.words)
+        super().__init__(finding.text)
         self.finding = finding

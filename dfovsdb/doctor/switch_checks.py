@@ -169,8 +169,8 @@ def ports_failed(case: Context) -> Iterator[Finding]:
     ports = sorted(case.monitor.ports().values(), key=lambda port: port.name)
     twins = {port.uuid for same in _same_tunnels(case) for port in same}
     failed = [port for port in ports if port.state in ("failed", "gone")]
-    told = [port for port in failed if port.uuid not in twins]  # the others by tunnels_differ
-    for port in told[:MOST]:
+    shown = [port for port in failed if port.uuid not in twins]  # the others by tunnels_differ
+    for port in shown[:MOST]:
         kind = clean(kinds.get(port.uuid, "interface"))
         text = f"{kind} {clean(port.name)}: {clean(port.error or 'no reason given')}"
         show = f"`ovs-vsctl list Interface {shlex.quote(clean(port.name))}`"
@@ -184,7 +184,7 @@ def ports_failed(case: Context) -> Iterator[Finding]:
             remedy = "remove this cause, and the switch will open the port"
         subject = "failed port" if port.state == "failed" else "gone port"
         yield Finding("wrong", subject, text, f"{remedy}; {show} shows all of it")
-    if (more := len(told) - MOST) > 0:
+    if (more := len(shown) - MOST) > 0:
         yield Finding("wrong", "failed port", f"and {more} more")
     if not failed:
         yield Finding("fine", "ports", "none has failed")

@@ -416,7 +416,7 @@ async def _conflicts(args: argparse.Namespace, fleet: Fleet, terminal: Terminal)
         if args.json:
             _write_json(terminal, **conflict._asdict())
         else:
-            terminal.write(f"{conflict.kind} {clean(conflict.what)} {clean(conflict.words, 1000)}")
+            terminal.write(f"{conflict.kind} {clean(conflict.what)} {clean(conflict.text, 1000)}")
     if not args.json:
         count = counted(len(found), "conflict")
         terminal.write(count if found else "there is no conflict")

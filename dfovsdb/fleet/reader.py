@@ -63,7 +63,7 @@ class Conflict(NamedTuple):
 
     kind: str  #: `vif`, `mac` or `host`
     what: str  #: the iface-id, the MAC address or the host
-    words: str  #: what is wrong, in one line
+    text: str  #: what is wrong, in one line
 
 
 class LogItem(NamedTuple):
@@ -383,21 +383,21 @@ def _has_vif(port: Port) -> bool:
     return installed == "true" if installed is not None else status != "inactive"
 
 
-def _shared(kind: str, words: str, of: str, found: Mapping[str, set[str]]) -> Iterator[Conflict]:
+def _shared(kind: str, text: str, of: str, found: Mapping[str, set[str]]) -> Iterator[Conflict]:
     for what, names in sorted(found.items()):
         if len(names) > 1:
-            yield Conflict(kind, what, f"{words} {len(names)} {of}: {', '.join(sorted(names))}")
+            yield Conflict(kind, what, f"{text} {len(names)} {of}: {', '.join(sorted(names))}")
 
 
 def _never_synced(host: Host) -> Conflict | None:
     if host.heartbeat is None or host.heartbeat.epoch == host.synced:
         return None
-    words = (
+    text = (
         "has an agent that has never synced"
         if host.synced is None
         else "has an agent that has not synced since it was started, or two agents of this name"
     )
-    return Conflict("host", host.name, words)
+    return Conflict("host", host.name, text)
 
 
 def undecided(claims: Sequence[Claim]) -> list[str]:

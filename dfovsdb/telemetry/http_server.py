@@ -75,7 +75,7 @@ class Server:
     :param listen: HOST:PORT, [V6]:PORT, or a PORT of the loopback address.
     :param routes: of Starlette.
     :param hosts: further names by which clients may ask for this host.
-    :param there: what a client that asks for something else is told.
+    :param there: what a client that asks for something else receives.
     :raises ConfigurationError: it cannot be listened there.
     """
 

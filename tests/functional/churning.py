@@ -82,6 +82,6 @@ def ports_of(box: Sandbox) -> dict[str, Port]:
 
 
 def wait_for_the_same(box: Sandbox, ports: Any) -> None:
-    """Wait until `ports()` of somebody who was told are those that `ovs.db.idl` sees."""
+    """Wait until `ports()` of a receiver are those that `ovs.db.idl` sees."""
     theirs = ports_of(box)
     wait_until(lambda: differences(ports(), theirs) == [])

@@ -109,8 +109,8 @@ class Chassis:
             "ovn-encap-ip": f"127.0.0.{self._number}",
             "ovn-bridge-datapath-type": "dummy",
         }
-        words = [f'external_ids:{key}="{value}"' for key, value in settings.items()]
-        self.switch.vsctl("set", "Open_vSwitch", ".", *words)
+        message = [f'external_ids:{key}="{value}"' for key, value in settings.items()]
+        self.switch.vsctl("set", "Open_vSwitch", ".", *message)
         self._ovn.spawn(
             *(self.name, "ovn-controller", self.switch.connection),
             rundir=self.switch.directory,

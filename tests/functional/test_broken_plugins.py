@@ -174,20 +174,20 @@ def test_a_classifier_that_fails_is_named_and_loses_nobodys_event(
 ) -> None:
     file = tmp_path / "broken_plugin.py"
     broken = made(classifier(CLASSIFIERS[name]), file)()
-    told = CaptureSink()
+    delivered = CaptureSink()
     ovsdb_sandbox.add_bridge("br-int")
     with (
         Monitor(
             ovsdb_sandbox.connection,
             classifiers=[broken, *default_classifiers()],
-            sinks={"good": told},
+            sinks={"good": delivered},
         ) as monitor,
         Churn(ovsdb_sandbox) as churn,
     ):
         churn.wait_for_rounds(20)
         churn.end()
         wait_for_the_same(ovsdb_sandbox, monitor.ports)
-        wait_until(lambda: told.ports == monitor.ports())
+        wait_until(lambda: delivered.ports == monitor.ports())
         assert monitor.status().classifier_errors["broken"] > 0
     first = next(r for r in caplog.records if "classifier broken failed" in r.getMessage())
     assert first.levelno == logging.ERROR
@@ -200,16 +200,16 @@ def test_a_sink_that_fails_is_named_and_loses_nobodys_event(
     name: str, ovsdb_sandbox: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken: Sink = made(SINKS[name], tmp_path / "broken_plugin.py")()
-    told = CaptureSink()
+    delivered = CaptureSink()
     ovsdb_sandbox.add_bridge("br-int")
     monitor = Monitor(
-        ovsdb_sandbox.connection, sinks={"broken": broken, "good": told}, stop_timeout=0.5
+        ovsdb_sandbox.connection, sinks={"broken": broken, "good": delivered}, stop_timeout=0.5
     )
     with monitor, Churn(ovsdb_sandbox) as churn:
         churn.wait_for_rounds(20)
         churn.end()
         wait_for_the_same(ovsdb_sandbox, monitor.ports)
-        wait_until(lambda: told.ports == monitor.ports())
+        wait_until(lambda: delivered.ports == monitor.ports())
     wait_until(lambda: "sink broken" in caplog.text, DEADLINE)
     assert "sink good" not in caplog.text
     type(broken).emit.__globals__["RELEASE"].set()

@@ -189,10 +189,10 @@ def test_an_agent_whose_log_nobody_reads_goes_on_and_ends(switch: Sandbox, tmp_p
     try:
         fcntl.fcntl(agent.stderr, fcntl.F_SETPIPE_SZ, 4096)
 
-        def is_told(name: str) -> bool:
+        def is_delivered(name: str) -> bool:
             return file.exists() and f'"{name}"' in file.read_text()
 
-        wait_until(lambda: is_told("br-int"))
+        wait_until(lambda: is_delivered("br-int"))
         for round_ in range(3):
             switch.vsctl(
                 *[
@@ -204,11 +204,11 @@ def test_an_agent_whose_log_nobody_reads_goes_on_and_ends(switch: Sandbox, tmp_p
                     )
                 ]
             )
-            wait_until(functools.partial(is_told, f"tap{round_}x29"))
+            wait_until(functools.partial(is_delivered, f"tap{round_}x29"))
             switch.stop_database()
             switch.start_database()
         switch.vsctl("add-port", "br-int", "last", "--", "set", "interface", "last", *VM)
-        wait_until(lambda: is_told("last"))
+        wait_until(lambda: is_delivered("last"))
         agent.send_signal(signal.SIGTERM)
         assert agent.wait(DEADLINE) == 0
     finally:
@@ -279,13 +279,13 @@ def test_a_configuration_that_cannot_be_read_is_one_line(
 ) -> None:
     latin = tmp_path / "latin.conf"
     latin.write_bytes(b"[dfovsdb]\nhost = caf\xe9\n")
-    for file, words in (
+    for file, message in (
         (latin, "it is not UTF-8"),
         (tmp_path, "it is a folder; use --config-dir"),
     ):
         done = run("--config-file", str(file), command_name)
         assert done.returncode == 2
-        assert words in done.stderr
+        assert message in done.stderr
         assert done.stderr.count("\n") == 1
 
 
@@ -484,13 +484,13 @@ def test_watch_live_draws_what_happens_and_gives_the_terminal_back(
     os.close(follower)
     shown = bytearray()
 
-    def shows(words: bytes) -> bool:
+    def shows(message: bytes) -> bool:
         while select.select([leader], [], [], 0)[0]:
             try:
                 shown.extend(os.read(leader, 65536))
             except OSError:  # the other end is closed
                 break
-        return words in shown
+        return message in shown
 
     try:
         wait_until(lambda: shows(b"synced") and shows(b"br-int"))
@@ -619,7 +619,7 @@ def test_ports_without_a_server_does_not_wait_for_one(tmp_path: Path) -> None:
     assert line.startswith("dfovsdb: cannot connect to unix:")
 
 
-def test_ports_waits_for_a_server_that_has_taken_the_connection_as_long_as_it_was_told(
+def test_ports_waits_for_a_server_that_has_taken_the_connection_as_long_as_it_was_asked_to(
     ovsdb_sandbox: Sandbox,
 ) -> None:
     ovsdb_sandbox.pause_database()
@@ -670,7 +670,7 @@ def test_a_kind_is_known_where_the_configuration_makes_it(switch: Sandbox, tmp_p
         (("new-plugin", "edge", "--debug"), "dfovsdb --debug new-plugin"),
     ],
 )
-def test_an_option_of_the_program_after_the_command_is_told_its_place(
+def test_an_option_of_the_program_after_the_command_is_answered_with_its_place(
     args: tuple[str, ...], use: str
 ) -> None:
     done = run(*args)
@@ -777,7 +777,7 @@ def test_plugins_says_what_would_stop_the_start_and_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("[ovsdb]\nconnection = tcp:127.0.0.1", "'tcp:127.0.0.1' cannot be read: use tcp:HOST"),
         ("[ovsdb]\nmonitor = fast", "fast"),
@@ -797,13 +797,15 @@ def test_plugins_says_what_would_stop_the_start_and_why(tmp_path: Path) -> None:
         ("nonsense", "nonsense"),
     ],
 )
-def test_bad_configuration_is_one_line_and_status_2(tmp_path: Path, text: str, words: str) -> None:
+def test_bad_configuration_is_one_line_and_status_2(
+    tmp_path: Path, text: str, message: str
+) -> None:
     file = tmp_path / "dfovsdb.conf"
     file.write_text(text + "\n")
     done = run("--config-file", str(file), "run")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert words in line
+    assert message in line
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,9 @@ def box(ovsdb_sandbox: Sandbox) -> Sandbox:
 
 
 @pytest.mark.parametrize("resync", ["replay", "diff"])
-def test_a_killed_server_that_comes_back_changed_is_told_whole(box: Sandbox, resync: Any) -> None:
+def test_a_killed_server_that_comes_back_changed_is_delivered_whole(
+    box: Sandbox, resync: Any
+) -> None:
     sink = CaptureSink()
     with Monitor(box.tcp_connection, sinks=[sink], resync=resync):
         box.transact(*insert("stays", 1, **vm("a")), *insert("leaves", 2, **vm("b")))
@@ -65,11 +67,11 @@ def test_a_killed_server_that_comes_back_changed_is_told_whole(box: Sandbox, res
         started, *events, finished = sink.items[before:]
         assert (started.action, finished.action) == ("sync_started", "sync_finished")
         assert {item.origin for item in sink.items[before:]} == {"resync"}
-        told = [(e.action, e.port.name) for e in events]  # type: ignore[union-attr]  # no marker is among them
-        assert told[0] == ("offline", "leaves")
-        online = {name for action, name in told[1:] if action == "online"}
+        delivered = [(e.action, e.port.name) for e in events]  # type: ignore[union-attr]  # no marker is among them
+        assert delivered[0] == ("offline", "leaves")
+        online = {name for action, name in delivered[1:] if action == "online"}
         assert online == ({"comes", "stays", "br-int"} if resync == "replay" else {"comes"})
-        assert len(told) == len(online) + 1
+        assert len(delivered) == len(online) + 1
 
 
 def test_with_diff_a_restart_of_the_database_alone_makes_no_event(ovs_sandbox: Sandbox) -> None:

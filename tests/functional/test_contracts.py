@@ -51,11 +51,11 @@ class Returns(CaptureSink):
 
 
 @pytest.mark.parametrize(
-    ("sink", "words"),
+    ("sink", "message"),
     [(Coroutine, "emit\\(\\) is a coroutine"), (Generator, "emit_many\\(\\) is a")],
 )
-def test_a_sink_whose_calls_would_do_nothing_is_refused(sink: type[Sink], words: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"{words}.*test_contracts.py:"):
+def test_a_sink_whose_calls_would_do_nothing_is_refused(sink: type[Sink], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{message}.*test_contracts.py:"):
         Monitor("unix:/nobody", sinks=[sink()])
 
 
@@ -66,11 +66,11 @@ def test_what_is_neither_a_sink_nor_a_function_is_refused(sink: Any) -> None:
 
 
 def test_a_coroutine_function_as_a_sink_is_refused() -> None:
-    async def told(event: PortEvent) -> None:
+    async def came(event: PortEvent) -> None:
         """Nobody awaits this."""
 
     with pytest.raises(ConfigurationError, match="use a plain function"):
-        Monitor("unix:/nobody", sinks=[told])
+        Monitor("unix:/nobody", sinks=[came])
 
 
 def test_what_a_generator_returned_was_not_delivered(box: Sandbox) -> None:
@@ -81,10 +81,10 @@ def test_what_a_generator_returned_was_not_delivered(box: Sandbox) -> None:
 
 
 def test_a_function_is_a_sink(box: Sandbox) -> None:
-    told: list[str] = []
-    with Monitor(box.connection, sinks=[lambda event: told.append(event.port.name)]):
+    came: list[str] = []
+    with Monitor(box.connection, sinks=[lambda event: came.append(event.port.name)]):
         box.transact(*insert("tap0", **VM))
-        wait_until(lambda: "tap0" in told)
+        wait_until(lambda: "tap0" in came)
 
 
 class Exits(Classifier):
@@ -191,7 +191,7 @@ def test_a_sink_may_say_when_to_try_again(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"clasifiers": []}, "there is no option clasifiers; did you mean classifiers"),
         ({"inactivity_probe": "five"}, "inactivity_probe: 'five' is not a number of seconds"),
@@ -216,20 +216,20 @@ def test_a_sink_may_say_when_to_try_again(box: Sandbox) -> None:
     ],
 )
 def test_every_wrong_option_is_one_error_that_names_it(
-    options: dict[str, Any], words: str
+    options: dict[str, Any], message: str
 ) -> None:
     for make in (Monitor, aio.Monitor, watch):
         if make is watch and "state_dir" in options:
             continue
         with pytest.raises(ConfigurationError) as raised:
             make("unix:/nobody", **options)
-        assert words in str(raised.value)
+        assert message in str(raised.value)
 
 
 # The end.
 
 
-def test_after_stop_everybody_is_told(box: Sandbox) -> None:
+def test_after_stop_everybody_hears_of_it(box: Sandbox) -> None:
     with Monitor(box.connection) as monitor:
         assert monitor.wait_synced(DEADLINE)
         errors: list[Exception] = []

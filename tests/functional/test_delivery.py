@@ -91,7 +91,7 @@ class SlowSink(CaptureSink):
 
 
 class FailingSink(CaptureSink):
-    """Its destination is away while it is told so."""
+    """Its destination is away while it is asked to be."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -236,7 +236,7 @@ class Agent:
             stderr=subprocess.DEVNULL,
         )
 
-    def told(self) -> list[dict[str, Any]]:
+    def delivered(self) -> list[dict[str, Any]]:
         if not self.events.exists():
             return []
         lines = self.events.read_text().splitlines(keepends=True)
@@ -244,12 +244,13 @@ class Agent:
 
     def story(self, begin: int = 0) -> list[tuple[str, str]]:
         return [
-            (item["action"], item.get("port", {}).get("name", "")) for item in self.told()[begin:]
+            (item["action"], item.get("port", {}).get("name", ""))
+            for item in self.delivered()[begin:]
         ]
 
 
 @pytest.mark.parametrize("resync", ["replay", "diff"])
-def test_departures_while_a_killed_agent_is_down_are_told_when_it_is_back(
+def test_departures_while_a_killed_agent_is_down_are_reported_when_it_is_back(
     box: Sandbox, database: Database, tmp_path: Path, resync: str
 ) -> None:
     agent = Agent(box, tmp_path, resync)
@@ -260,7 +261,7 @@ def test_departures_while_a_killed_agent_is_down_are_told_when_it_is_back(
     wait_until(lambda: ("offline", "left") in agent.story())
     process.kill()
     process.wait()
-    begin = len(agent.told())
+    begin = len(agent.delivered())
     box.vsctl("del-port", "leaves1", "--", "del-port", "leaves2")
     process = agent.start()
     wait_until(lambda: ("sync_finished", "") in agent.story(begin))
@@ -274,7 +275,7 @@ def test_departures_while_a_killed_agent_is_down_are_told_when_it_is_back(
     assert set(story[3:-1]) - {("offline", "left")} == (back if resync == "replay" else set())
 
 
-def test_a_replay_that_one_sink_asks_for_is_told_to_it_alone(box: Sandbox) -> None:
+def test_a_replay_that_one_sink_asks_for_is_delivered_to_it_alone(box: Sandbox) -> None:
     one, other = CaptureSink(), CaptureSink()
     with Monitor(box.connection, sinks=[one, other]) as monitor:
         for sink in (one, other):

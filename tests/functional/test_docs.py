@@ -121,8 +121,8 @@ def test_the_sink_of_the_guide_waits_for_its_server(
             thread = threading.Thread(target=server.serve_forever)
             thread.start()
             try:
-                told = {"action": "online", "port": "br-int"}
-                wait_until(lambda: told in _Receiver.bodies)
+                expected = {"action": "online", "port": "br-int"}
+                wait_until(lambda: expected in _Receiver.bodies)
             finally:
                 server.shutdown()
                 thread.join()
@@ -222,8 +222,8 @@ def test_folders_and_make_targets_that_the_docs_name_are_there(file: Path) -> No
 
 def test_the_project_speaks_of_itself_alone() -> None:
     """No path of a machine on which it was made, no name of a package host."""
-    words = "|".join(("/wo" + "rk/", "/ro" + "ot/", r"deb\.deb" + "ian", r"pypi\.o" + "rg"))
+    expected = "|".join(("/wo" + "rk/", "/ro" + "ot/", r"deb\.deb" + "ian", r"pypi\.o" + "rg"))
     done = subprocess.run(
-        ["git", "grep", "-nIE", words], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "grep", "-nIE", expected], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.stdout == ""

@@ -65,7 +65,7 @@ def test_a_switch_that_is_well_has_nothing_wrong_and_status_0(ovs_sandbox: Sandb
     assert lines[-1] == "nothing is wrong"
     assert not [line for line in lines[:-1] if not line.startswith("fine")]
     me = pwd.getpwuid(os.geteuid()).pw_name
-    for words in (
+    for message in (
         f"exists and may be opened by {me}, the user who runs this",
         "log can be built; it was not opened",
         "bridge: 1",
@@ -73,14 +73,14 @@ def test_a_switch_that_is_well_has_nothing_wrong_and_status_0(ovs_sandbox: Sandb
         "tunnel: 0",
         "2 interfaces are equal to what ovs.db.idl reads",
     ):
-        assert words in done.stdout
+        assert message in done.stdout
 
 
 def test_tcp_is_examined_too(ovs_sandbox: Sandbox) -> None:
     ovs_sandbox.add_bridge("br-int")
     found = findings(ovs_sandbox.tcp_connection, verify=True)
     assert {finding.level for finding in found} == {"fine"}
-    assert "1 interface is equal" in found[-1].words
+    assert "1 interface is equal" in found[-1].text
 
 
 def test_a_socket_that_is_not_there_ends_the_examination(tmp_path: Path) -> None:
@@ -91,16 +91,16 @@ def test_a_socket_that_is_not_there_ends_the_examination(tmp_path: Path) -> None
     assert "->" in done.stdout
 
 
-def test_a_file_that_is_no_socket_and_a_socket_without_a_server_are_told_apart(
+def test_a_file_that_is_no_socket_and_a_socket_without_a_server_are_distinguished(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "file"
     file.touch()
-    assert "is not a socket" in findings(f"unix:{file}")[0].words
+    assert "is not a socket" in findings(f"unix:{file}")[0].text
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "left"))
     (found,) = findings(f"unix:{tmp_path}/left")
-    assert "Connection refused" in found.words
+    assert "Connection refused" in found.text
 
 
 @otheruser.needs_root
@@ -130,17 +130,17 @@ print(*examine(case), sep="\\n")
     assert "(every user of this host may then change the database)" in done.stdout
 
 
-def test_a_refused_connection_is_told_with_what_makes_a_server_listen() -> None:
+def test_a_refused_connection_is_reported_with_what_makes_a_server_listen() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     (found,) = findings(f"tcp:127.0.0.1:{port}")
-    assert found.words.startswith(f"cannot connect to tcp:127.0.0.1:{port} (Connection refused)")
-    assert "`ovs-vsctl set-manager ptcp:6640:127.0.0.1`" in found.words
-    assert "every user of this host may then change the database" in found.words
+    assert found.text.startswith(f"cannot connect to tcp:127.0.0.1:{port} (Connection refused)")
+    assert "`ovs-vsctl set-manager ptcp:6640:127.0.0.1`" in found.text
+    assert "every user of this host may then change the database" in found.text
     assert found.remedy == ""
 
 
-def test_a_server_that_does_not_answer_is_told(ovsdb_sandbox: Sandbox) -> None:
+def test_a_server_that_does_not_answer_is_reported(ovsdb_sandbox: Sandbox) -> None:
     ovsdb_sandbox.pause_database()
     try:
         found = findings(ovsdb_sandbox.connection, timeout=2)
@@ -149,7 +149,7 @@ def test_a_server_that_does_not_answer_is_told(ovsdb_sandbox: Sandbox) -> None:
     assert found[-1][:3] == ("wrong", "server", "no answer within 2 s")
 
 
-def test_a_database_of_another_program_is_told(tmp_path: Path) -> None:
+def test_a_database_of_another_program_is_reported(tmp_path: Path) -> None:
     schema = json.loads(find_schema().read_text())
     del schema["tables"]["Interface"]["columns"]["ofport"]
     file = tmp_path / "schema"
@@ -170,7 +170,9 @@ def test_columns_that_an_old_schema_lacks_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kill", [True, False])
-def test_a_dead_vswitchd_is_told_with_what_waits_for_it(ovs_sandbox: Sandbox, kill: bool) -> None:
+def test_a_dead_vswitchd_is_reported_with_what_waits_for_it(
+    ovs_sandbox: Sandbox, kill: bool
+) -> None:
     ovs_sandbox.add_bridge("br-int")
     ovs_sandbox.stop_vswitchd(kill=kill)
     assert of(findings(ovs_sandbox.connection), "ovs-vswitchd")[0].level == "wrong"
@@ -180,7 +182,7 @@ def test_a_dead_vswitchd_is_told_with_what_waits_for_it(ovs_sandbox: Sandbox, ki
     assert waits[:3] == ("wrong", "ovs-vswitchd", "1 interface waits for it: tap0")
 
 
-def test_a_vswitchd_that_is_stopped_is_told_before_anything_waits_for_it(
+def test_a_vswitchd_that_is_stopped_is_reported_before_anything_waits_for_it(
     ovs_sandbox: Sandbox,
 ) -> None:
     ovs_sandbox.add_bridge("br-int")
@@ -193,7 +195,7 @@ def test_a_vswitchd_that_is_stopped_is_told_before_anything_waits_for_it(
     finally:
         os.kill(pid, signal.SIGCONT)
     assert found.level == "wrong"
-    assert found.words.startswith("its process is stopped")
+    assert found.text.startswith("its process is stopped")
     assert "kill -CONT" in found.remedy
 
 
@@ -241,7 +243,7 @@ def test_rows_that_nobody_claims_say_what_they_lack(ovs_sandbox: Sandbox) -> Non
     add(ovs_sandbox, "tap0", "type=internal")
     add(ovs_sandbox, "qr-1", "type=dummy", "external_ids:iface-id=v1")
     found = {
-        finding.words: finding for finding in of(findings(ovs_sandbox.connection), "unclaimed")
+        finding.text: finding for finding in of(findings(ovs_sandbox.connection), "unclaimed")
     }
     tap, router = (
         found["no classifier claims tap0 (type internal)"],
@@ -260,7 +262,7 @@ def test_failed_ports_and_iface_ids_on_two_rows_are_wrong(ovs_sandbox: Sandbox) 
     found = findings(ovs_sandbox.connection)
     (failed,) = of(found, "failed port")
     assert failed.level == "wrong"
-    assert "vm eth9: could not open network device eth9" in failed.words
+    assert "vm eth9: could not open network device eth9" in failed.text
     assert failed.remedy.startswith(
         "create a device of this name, or delete the port; `ovs-vsctl list Interface eth9`"
     )
@@ -279,7 +281,7 @@ def test_rows_that_nobody_claims_are_grouped_by_what_they_look_like(
     rows = [helpers.insert(name, number, ofport=-1) for number, name in enumerate([*names, "odd"])]
     ovsdb_sandbox.transact(*(operation for row in rows for operation in row))
     found = of(findings(ovsdb_sandbox.connection, timeout=2), "unclaimed")
-    assert [finding.words for finding in found] == [
+    assert [finding.text for finding in found] == [
         "no classifier claims 30 interfaces like v* (type system): v00, v01, v02 and 27 more",
         "no classifier claims 2 interfaces like lx* (type system): lxc3f9ab07c1, lxcbe0d77a2",
         "no classifier claims odd (type system)",
@@ -295,7 +297,7 @@ def test_interfaces_of_many_looks_are_counted_and_not_all_named(ovsdb_sandbox: S
     ovsdb_sandbox.transact(*(operation for row in rows for operation in row))
     found = of(findings(ovsdb_sandbox.connection, timeout=2), "unclaimed")
     assert len(found) == 11
-    assert found[-1].words == "and 10 more that look otherwise"
+    assert found[-1].text == "and 10 more that look otherwise"
 
 
 def test_two_tunnels_that_the_switch_cannot_tell_apart_are_one_fault(ovs_sandbox: Sandbox) -> None:
@@ -316,7 +318,7 @@ def test_two_tunnels_that_the_switch_cannot_tell_apart_are_one_fault(ovs_sandbox
     )
     (wrong,) = [finding for finding in examine(case) if finding.level == "wrong"]
     assert wrong.subject == "tunnel"
-    assert wrong.words == (
+    assert wrong.text == (
         "vx1 of br-a and vx2 of br-b are the same vxlan tunnel to 10.0.0.2: the switch opens only "
         "one of them"
     )
@@ -348,10 +350,10 @@ def test_verify_tells_what_differs(
     monkeypatch.setattr("dfovsdb.doctor.reference.Reference.ports", lambda _self: {})
     found = of(findings(ovsdb_sandbox.connection, verify=True, timeout=2), "verify")
     assert [finding.level for finding in found] == ["wrong", "wrong"]
-    assert "only here" in found[1].words
+    assert "only here" in found[1].text
 
 
-def test_a_reference_that_is_not_served_is_told(
+def test_a_reference_that_is_not_served_is_reported(
     ovsdb_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ovsdb_sandbox.add_bridge("br-int")
@@ -364,9 +366,7 @@ def test_a_reference_that_is_not_served_is_told(
     assert found[:3] == ("wrong", "verify", "not served")
 
 
-def test_a_slip_of_the_pen_in_the_configuration_is_told(
-    ovs_sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_a_typo_in_the_configuration_is_reported(ovs_sandbox: Sandbox, tmp_path: Path) -> None:
     ovs_sandbox.add_bridge("br-int")
     file = tmp_path / "dfovsdb.conf"
     file.write_text(
@@ -413,7 +413,7 @@ def start_points(*settings: str, tmp_path: Path) -> list[Finding]:
     return list(config_checks.examine(config.load([str(file)])))
 
 
-def test_what_the_start_would_refuse_is_told_before_it(tmp_path: Path) -> None:
+def test_what_the_start_would_refuse_is_reported_before_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         found = start_points(
@@ -433,9 +433,9 @@ def test_what_the_start_would_refuse_is_told_before_it(tmp_path: Path) -> None:
         ("wrong", "http"),
     ]
     _, sinks, state, metrics = found
-    assert f"mkdir -p {tmp_path}/out" in sinks.words
-    assert f"mkdir -p {tmp_path}/state" in state.words
-    assert f"listen = {port}: Address already in use; run `ss -ltnp" in metrics.words
+    assert f"mkdir -p {tmp_path}/out" in sinks.text
+    assert f"mkdir -p {tmp_path}/state" in state.text
+    assert f"listen = {port}: Address already in use; run `ss -ltnp" in metrics.text
 
 
 def test_what_the_start_would_take_is_fine_and_nothing_is_made(tmp_path: Path) -> None:
@@ -462,7 +462,7 @@ def test_what_the_start_would_take_is_fine_and_nothing_is_made(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("settings", "subject", "words"),
+    ("settings", "subject", "message"),
     [
         ("[ovsdb]\nconnection = /run/db.sock", "ovsdb", "use tcp:HOST:PORT"),
         ("[ovsdb]\ntables = Interface, Prt", "ovsdb", "no table 'Prt'"),
@@ -483,18 +483,18 @@ def test_what_the_start_would_take_is_fine_and_nothing_is_made(tmp_path: Path) -
     ],
 )
 def test_each_mistake_in_a_configuration_is_found_without_a_start(
-    settings: str, subject: str, words: str, tmp_path: Path
+    settings: str, subject: str, message: str, tmp_path: Path
 ) -> None:
     found = start_points(settings.replace("TMP", str(tmp_path)), tmp_path=tmp_path)
     (wrong,) = (finding for finding in found if finding.level == "wrong")
     assert wrong.subject == subject
-    assert words.replace("TMP", str(tmp_path)) in wrong.words
+    assert message.replace("TMP", str(tmp_path)) in wrong.text
 
 
 def test_an_option_that_is_set_twice_is_noted(tmp_path: Path) -> None:
     (first, *_) = start_points("[dfovsdb]", "resync = diff", "resync = replay", tmp_path=tmp_path)
     assert (first.level, first.subject) == ("note", "options")
-    assert first.words.endswith("[dfovsdb] resync is set 2 times; the last one applies")
+    assert first.text.endswith("[dfovsdb] resync is set 2 times; the last one applies")
 
 
 def test_the_port_of_the_agent_that_runs_is_not_wrong(tmp_path: Path) -> None:
@@ -502,7 +502,7 @@ def test_the_port_of_the_agent_that_runs_is_not_wrong(tmp_path: Path) -> None:
         listen = web.url.rpartition(":")[2]
         metrics = start_points("[http]", f"listen = {listen}", tmp_path=tmp_path)[-1]
     assert metrics.level == "fine"
-    assert metrics.words.endswith("dfovsdb already listens there: probably the running agent")
+    assert metrics.text.endswith("dfovsdb already listens there: probably the running agent")
 
 
 class Broken(Classifier):
@@ -532,11 +532,11 @@ def test_a_classifier_that_cannot_say_what_a_row_lacks_ends_no_examination(
     assert of(found, "iface-id")  # the last check
 
 
-def test_a_classifier_that_fails_is_told_with_the_number_of_rows(ovs_sandbox: Sandbox) -> None:
+def test_a_classifier_that_fails_is_reported_with_the_number_of_rows(ovs_sandbox: Sandbox) -> None:
     ovs_sandbox.add_bridge("br-int")
     case = Context(ovs_sandbox.connection, [Broken()], {})
     claims, failed = of(list(examine(case)), "classifier")
-    assert claims.words == "broken: 0"
+    assert claims.text == "broken: 0"
     assert failed[:3] == ("wrong", "classifier", "broken failed on 1 row")
 
 
@@ -572,12 +572,12 @@ def test_a_failed_row_is_wrong_whoever_claims_it(ovs_sandbox: Sandbox) -> None:
         "options:peer=nobody",
     )
     found = {
-        finding.words: finding for finding in of(findings(ovs_sandbox.connection), "failed port")
+        finding.text: finding for finding in of(findings(ovs_sandbox.connection), "failed port")
     }
     assert any(text.startswith("uplink eth7: could not open") for text in found)
     assert any(text.startswith("interface veth7: could not open") for text in found)
     (patch,) = [finding for text, finding in found.items() if text.startswith("patch alone: ")]
-    assert "there is no patch port 'nobody'" in patch.words
+    assert "there is no patch port 'nobody'" in patch.text
     assert "create the other patch port" in patch.remedy
 
 

@@ -61,8 +61,8 @@ def wait_for_up(switch: Sandbox, *names: str) -> None:
         switch.vsctl("wait-until", "interface", name, "link_state=up")
 
 
-class Told:
-    """What a controller in process was told of one name."""
+class Received:
+    """What a controller in process heard of one name."""
 
     def __init__(self, controller: Controller) -> None:
         self.controller = controller
@@ -86,13 +86,13 @@ class Told:
 
 
 @pytest.fixture
-def told(switch: Sandbox) -> Iterator[Told]:
+def received(switch: Sandbox) -> Iterator[Received]:
     controller = Controller()
     with Monitor(
         switch.connection, sinks=[DragonflowSink(callback=controller.db_change_callback)]
     ):
         wait_until(lambda: "switch_sync_finished" in controller.actions)
-        yield Told(controller)
+        yield Received(controller)
 
 
 # In process.
@@ -151,42 +151,46 @@ def test_the_values_of_a_real_switch_are_those_of_the_contract_byte_for_byte(
         assert sent[uuid] == value % (uuid, mac, number)
 
 
-def test_a_vm_is_created_set_and_deleted_as_last_known(switch: Sandbox, told: Told) -> None:
+def test_a_vm_is_created_set_and_deleted_as_last_known(
+    switch: Sandbox, received: Received
+) -> None:
     add_port(switch, "tap0", *VM)
-    told.wait_for_number("tap0")
+    received.wait_for_number("tap0")
     wait_for_up(switch, "tap0")
     switch.vsctl("set", "interface", "tap0", 'external_ids:attached-mac="fa:16:3e:00:00:02"')
-    wait_until(lambda: told.values("tap0")[-1][1]["attached_mac"] == "fa:16:3e:00:00:02")
+    wait_until(lambda: received.values("tap0")[-1][1]["attached_mac"] == "fa:16:3e:00:00:02")
     switch.vsctl("del-port", "tap0")
-    wait_until(lambda: told.life("tap0") == ["create", "delete"])
-    *_, (action, last), (_, deleted) = told.values("tap0")
+    wait_until(lambda: received.life("tap0") == ["create", "delete"])
+    *_, (action, last), (_, deleted) = received.values("tap0")
     assert (action, last["attached_mac"]) == ("set", "fa:16:3e:00:00:02")
     assert deleted == last
 
 
-def test_a_port_number_that_becomes_invalid_is_told(switch: Sandbox, told: Told) -> None:
+def test_a_port_number_that_becomes_invalid_is_reported(
+    switch: Sandbox, received: Received
+) -> None:
     add_port(switch, "tap0", *VM)
-    told.wait_for_number("tap0")
+    received.wait_for_number("tap0")
     switch.vsctl("--no-wait", "set", "interface", "tap0", "type=system")  # no such device
-    wait_until(lambda: told.values("tap0")[-1][1].get("port_num") == -1)
-    assert told.values("tap0")[-1][0] == "set"
+    wait_until(lambda: received.values("tap0")[-1][1].get("port_num") == -1)
+    assert received.values("tap0")[-1][0] == "set"
 
 
 # What loses events in the controller's own client.
 
 
 def test_an_iface_id_that_is_removed_before_its_row_deletes_the_port_once(
-    switch: Sandbox, told: Told
+    switch: Sandbox, received: Received
 ) -> None:
     add_port(switch, "tap0", *VM)
-    told.wait_for_number("tap0")
+    received.wait_for_number("tap0")
     switch.vsctl("remove", "interface", "tap0", "external_ids", "iface-id")
-    wait_until(lambda: told.life("tap0") == ["create", "delete"])
-    assert told.values("tap0")[-1][1]["lport"] == IFACE_ID
+    wait_until(lambda: received.life("tap0") == ["create", "delete"])
+    assert received.values("tap0")[-1][1]["lport"] == IFACE_ID
     switch.vsctl("del-port", "tap0")
-    add_port(switch, "tap1", *VM)  # what comes later is told after it
-    wait_until(lambda: told.life("tap1"))
-    assert told.life("tap0") == ["create", "delete"]
+    add_port(switch, "tap1", *VM)  # what comes later arrives after it
+    wait_until(lambda: received.life("tap1"))
+    assert received.life("tap0") == ["create", "delete"]
 
 
 def test_a_port_that_is_deleted_during_a_reconnect_is_deleted_between_the_markers(
@@ -215,7 +219,7 @@ def test_a_port_that_is_deleted_during_a_reconnect_is_deleted_between_the_marker
 
 
 def test_a_malformed_neighbour_of_the_same_transaction_costs_nobody_an_event(
-    switch: Sandbox, told: Told, caplog: pytest.LogCaptureFixture
+    switch: Sandbox, received: Received, caplog: pytest.LogCaptureFixture
 ) -> None:
     commands: list[str] = []
     for name, mac in (("tap0", MAC), ("tap1", "not-a-mac"), ("tap2", MAC)):
@@ -234,8 +238,8 @@ def test_a_malformed_neighbour_of_the_same_transaction_costs_nobody_an_event(
         ]
     switch.vsctl(*commands)
     for number in range(3):
-        told.wait_for_number(f"tap{number}")
-    macs = [told.values(f"tap{n}")[-1][1].get("attached_mac") for n in range(3)]
+        received.wait_for_number(f"tap{number}")
+    macs = [received.values(f"tap{n}")[-1][1].get("attached_mac") for n in range(3)]
     assert macs == [MAC, None, MAC]
     assert caplog.text.count("not-a-mac") == 1
 
@@ -313,7 +317,7 @@ class OldSubscriber:
 
     @property
     def names(self) -> set[str]:
-        """Of the ports that a controller has which does as it is told."""
+        """Of the ports that a controller has which obeys."""
         ports: dict[str, str] = {}
         for message in self.messages:
             if message["action"] in ("create", "set"):
@@ -466,7 +470,7 @@ def test_the_sample_configuration_tells_of_the_metadata_interface_over_tcp(
         assert names_of(subscriber, "compute", "bridge") == {"tap0", "br-int"}
 
 
-def test_a_controller_that_outlives_an_agent_is_told_of_what_vanished_meanwhile(
+def test_a_controller_that_outlives_an_agent_hears_of_what_vanished_meanwhile(
     switch: Sandbox,
     tmp_path: Path,
     endpoint: str,
@@ -539,7 +543,7 @@ def guide(language: str, word: str = "", *changes: tuple[str, str]) -> str:
     return block
 
 
-def test_the_callback_of_the_guide_is_told(
+def test_the_callback_of_the_guide_is_called(
     switch: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_port(switch, "tap-metadata", "type=internal")

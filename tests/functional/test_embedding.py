@@ -157,15 +157,15 @@ def test_a_change_is_awaited(switch: Sandbox) -> None:
 
 def test_a_task_that_is_cancelled_leaves_no_thread(switch: Sandbox) -> None:
     async def main() -> None:
-        told = asyncio.Event()
+        came = asyncio.Event()
 
         async def listen() -> None:
             async for event in aio.watch(switch.connection):
                 assert isinstance(event, PortEvent)
-                told.set()
+                came.set()
 
         task = asyncio.create_task(listen())
-        await asyncio.wait_for(told.wait(), 30)
+        await asyncio.wait_for(came.wait(), 30)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

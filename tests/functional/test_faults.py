@@ -1,4 +1,4 @@
-"""Networks and servers that fail, and a host that does: what is told in the end is the table.
+"""Networks and servers that fail, and a host that does: what is delivered in the end is the table.
 
 Faults that no ovsdb-server makes come from a proxy before a real one (faultproxy.py).
 """
@@ -63,7 +63,7 @@ def names(box: Sandbox) -> set[str]:
     return {row["name"] for row in result["rows"]}
 
 
-def told(sink: CaptureSink) -> set[str]:
+def delivered(sink: CaptureSink) -> set[str]:
     return {port.name for port in sink.ports.values()}
 
 
@@ -101,7 +101,7 @@ FAULTS: list[tuple[type[Fault], str | None]] = [
 
 
 @pytest.mark.parametrize(("fault", "reason"), FAULTS, ids=[f.__name__ for f, _ in FAULTS])
-def test_whatever_the_network_does_the_table_is_told_in_the_end(
+def test_whatever_the_network_does_the_table_is_delivered_in_the_end(
     box: Sandbox, proxy: FaultProxy, fault: type[Fault], reason: str | None
 ) -> None:
     proxy.fault = fault
@@ -116,13 +116,13 @@ def test_whatever_the_network_does_the_table_is_told_in_the_end(
         wait_until(lambda: monitor.wait_synced(0) or losses(monitor))
         churn(box, 0, 6)
         if reason is None:
-            wait_until(lambda: told(sink) == names(box))
+            wait_until(lambda: delivered(sink) == names(box))
             assert losses(monitor) == {}
         else:
             wait_until(lambda: losses(monitor).get(reason))
         proxy.heal()
         churn(box, 6, 4)
-        wait_until(lambda: told(sink) == names(box) and not monitor.trouble)
+        wait_until(lambda: delivered(sink) == names(box) and not monitor.trouble)
         assert {p.name: p.ofport for p in sink.ports.values() if p.kind == "vm"} == {
             f"tap{n}": n + 1 for n in range(10) if n % 3
         }
@@ -173,7 +173,7 @@ def test_what_cannot_be_right_is_dropped_counted_and_read_again(
         box.transact(*insert("tap0", **vm("a")))
         sink.wait_for_sync(2)
         assert losses(monitor) == {"protocol": 1}
-        wait_until(lambda: told(sink) == {"br-int", "tap0"})  # and no port named a
+        wait_until(lambda: delivered(sink) == {"br-int", "tap0"})  # and no port named a
 
 
 def test_a_canceled_monitor_is_asked_for_again(box: Sandbox, proxy: FaultProxy) -> None:
@@ -233,7 +233,7 @@ def test_an_error_of_our_own_is_counted_said_once_and_followed_by_a_resync(
             sink.wait_for_sync(number + 1)
             box.transact(*insert(f"tap{number}", **vm("a")))
         sink.wait_for_sync(3)
-        wait_until(lambda: told(sink) == {"br-int", "tap0", "tap1"})
+        wait_until(lambda: delivered(sink) == {"br-int", "tap0", "tap1"})
         assert losses(monitor) == {"internal": 2}
     (said,) = [r for r in caplog.records if "internal error" in r.message]
     assert said.exc_info  # with its traceback
@@ -371,7 +371,7 @@ def test_a_server_stopped_for_longer_than_the_probes_is_given_up_and_found_again
         finally:
             box.resume_database()
         box.transact(*insert("tap0", **vm("a")))
-        wait_until(lambda: told(sink) == {"br-int", "tap0"} and not monitor.trouble)
+        wait_until(lambda: delivered(sink) == {"br-int", "tap0"} and not monitor.trouble)
 
 
 def test_a_server_stopped_for_less_than_the_probes_costs_nothing(box: Sandbox) -> None:
@@ -405,7 +405,7 @@ def test_system_time_that_is_set_moves_nothing(
             monkeypatch.setattr(f"dfovsdb.delivery.{module}.datetime", Shifted, raising=False)
         box.transact(*insert("tap0", **vm("a")))
         (event,) = sink.wait_for_actions("tap0", ["online"])
-        assert abs(event.time.timestamp() - time.time()) < 600  # the new time is told
+        assert abs(event.time.timestamp() - time.time()) < 600  # with the new time
         box.stop_database(kill=True)
         wait_until(lambda: monitor.trouble)
         box.start_database()
@@ -534,12 +534,14 @@ def test_a_start_with_50000_interfaces_while_they_change_ends_with_the_table(
 
 
 @pytest.mark.parametrize("replacement", ["empty", "different"])
-def test_a_database_that_is_replaced_is_told_as_it_is_then(box: Sandbox, replacement: str) -> None:
+def test_a_database_that_is_replaced_is_delivered_as_it_is_then(
+    box: Sandbox, replacement: str
+) -> None:
     box.transact(*insert("tap0", 0, **vm("a")), *insert("tap1", 1, **vm("b")))
     sink = CaptureSink()
     with Monitor(box.connection, sinks=[sink]) as monitor:
         sink.wait_for_sync()
-        assert told(sink) == {"br-int", "tap0", "tap1"}
+        assert delivered(sink) == {"br-int", "tap0", "tap1"}
         box.stop_database(kill=True)
         box.database.unlink()
         with Sandbox(vswitchd=False) as other:
@@ -551,7 +553,7 @@ def test_a_database_that_is_replaced_is_told_as_it_is_then(box: Sandbox, replace
             box.database.write_bytes(other.database.read_bytes())
         box.start_database()
         sink.wait_for_sync(2)
-        wait_until(lambda: told(sink) == expected)
+        wait_until(lambda: delivered(sink) == expected)
         assert {port.name for port in monitor.ports().values()} == expected
         assert sink.actions("tap0") == ["online", "offline"]
 

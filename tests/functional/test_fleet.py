@@ -52,7 +52,7 @@ def fleet(server: NatsServer) -> Iterator[Fleet]:
 
 
 class Agent:
-    """The real sink of a host, told by hand; a context manager."""
+    """The real sink of a host, fed by hand; a context manager."""
 
     def __init__(self, server: NatsServer, host: str, **options: Any) -> None:
         self.host = host
@@ -74,14 +74,14 @@ class Agent:
         known: dict[str, Any] = {"host": self.host, "seq": self.seq}
         if now is None:
             assert uuid is not None
-            told = event(self.had.pop(uuid), action="offline", **known)
+            delivered = event(self.had.pop(uuid), action="offline", **known)
         else:
             previous = self.had.get(now.uuid)
             action = "updated" if previous else "online"
-            told = event(now, action=action, previous=previous, **known)
+            delivered = event(now, action=action, previous=previous, **known)
             self.had[now.uuid] = now
-        self.sink.emit(told)
-        return told
+        self.sink.emit(delivered)
+        return delivered
 
     def sync(self, *ports: Port) -> None:
         self.seq += 1
@@ -100,7 +100,7 @@ def vif(iface_id: str, uuid: str = "u-1", status: str | None = "active", **facts
     return port(**(known | facts))
 
 
-# Live migration: what each host is told, in its own order; None is the end of the port there.
+# Live migration: what each host receives, in its own order; None is the end of the port there.
 
 Story = Sequence[str | None]
 FINISHED: Sequence[tuple[Story, Story]] = [
@@ -366,20 +366,20 @@ def test_fleet_watch_prints_the_events_of_all_hosts_as_they_happen(server: NatsS
                 return bool(watch.out)
 
             watch.wait_for(is_seen)
-            told = [one.tell(None, "u-1"), other.tell(port(uuid="u-2", name="tap2"))]
+            delivered = [one.tell(None, "u-1"), other.tell(port(uuid="u-2", name="tap2"))]
             watch.wait_for(lambda: len(watch.out) >= 2 and '"tap2"' in watch.out[-1])
-            assert watch.out[-2:] == [to_json(one).decode() for one in told]
+            assert watch.out[-2:] == [to_json(one).decode() for one in delivered]
             assert "before" not in "".join(watch.out)
             assert watch.end(signal.SIGINT) == 0
 
 
 def test_what_a_message_says_of_its_host_or_its_time_harms_nobody(server: NatsServer) -> None:
     with Agent(server, "a") as one, Fleet([server.url]) as fleet:
-        told = one.tell(port(uuid="u-1", name="tap1"))
+        delivered = one.tell(port(uuid="u-1", name="tap1"))
         forged = [
-            replace(told, host="of-somebody-else", seq=11),
-            replace(told, time=datetime(1, 1, 1, tzinfo=UTC), seq=12),
-            replace(told, time=datetime(9999, 12, 31, 23, 59, tzinfo=UTC), seq=13),
+            replace(delivered, host="of-somebody-else", seq=11),
+            replace(delivered, time=datetime(1, 1, 1, tzinfo=UTC), seq=12),
+            replace(delivered, time=datetime(9999, 12, 31, 23, 59, tzinfo=UTC), seq=13),
         ]
         bucket = fleet.streams.hosts_bucket
         beats = [
@@ -582,7 +582,7 @@ def test_the_servers_of_the_command_are_those_of_the_sinks_options(
 
 
 @pytest.mark.parametrize(
-    ("args", "status", "words"),
+    ("args", "status", "message"),
     [
         (("hosts",), 1, r"nats://127\.0\.0\.1:\d+: Connection refused"),
         (
@@ -594,10 +594,10 @@ def test_the_servers_of_the_command_are_those_of_the_sinks_options(
         ((), 2, r"the following arguments are required: COMMAND; see .*"),
     ],
 )
-def test_what_is_wrong_is_one_line(args: tuple[str, ...], status: int, words: str) -> None:
+def test_what_is_wrong_is_one_line(args: tuple[str, ...], status: int, message: str) -> None:
     done = run("fleet", "--servers", f"nats://127.0.0.1:{free_port()}", *args)
     assert done.returncode == status
-    assert re.fullmatch(rf"dfovsdb( fleet( watch)?)?: {words}\n", done.stderr), done.stderr
+    assert re.fullmatch(rf"dfovsdb( fleet( watch)?)?: {message}\n", done.stderr), done.stderr
 
 
 def test_without_nats_py_the_extra_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.fleet_soak import (
     check_order,
     churn,
     hosts,
-    is_told,
+    is_delivered,
     leader,
     lies,
     truth,
@@ -30,7 +30,7 @@ def test_log_and_buckets_are_true_after_leaders_were_killed_one_after_the_other(
 ) -> None:
     with NatsCluster(tmp_path) as cluster, hosts(tmp_path, cluster) as made:
         with Fleet(cluster.urls, timeout=60) as fleet:
-            wait_for(lambda: is_told(fleet, made), "every host being heard of")
+            wait_for(lambda: is_delivered(fleet, made), "every host being heard of")
         with churn(made) as done:
             for stream in ("dfovsdb", "KV_dfovsdb-ports"):
                 aim = done[0] + CHANGES * HOSTS

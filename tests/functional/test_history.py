@@ -67,7 +67,7 @@ def configured(folder: Path, file: Path) -> list[str]:
     return ["--config-file", str(conf), "history"]
 
 
-def words(text: str) -> list[list[str]]:
+def message(text: str) -> list[list[str]]:
     return [one.split()[2:5:2] for one in text.splitlines()]
 
 
@@ -77,7 +77,7 @@ def test_the_files_of_the_configuration_are_read_the_newest_event_first(
     done = history(*configured(tmp_path, file))
     assert (done.returncode, done.stderr) == (0, "")
     *events, last = done.stdout.splitlines()
-    assert words("\n".join(events)) == [
+    assert message("\n".join(events)) == [
         ["offline", "tap0"],
         ["online", "tap1"],
         ["updated", "tap0"],

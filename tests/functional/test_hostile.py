@@ -122,14 +122,14 @@ def test_the_agent_forges_no_log_line_and_its_json_has_every_character(
         assert len(line) < 2000
         assert not unprintable(line)
         assert not line.startswith(FORGED)
-    events_told = [line.partition(" dfovsdb.events [-] ")[2] for line in lines]
-    assert sum(line.startswith("online vm ") for line in events_told) == len(HOSTILE)
-    told = [json.loads(line) for line in events.read_bytes().split(b"\n")[:-1]]
-    assert {e["port"]["name"] for e in told if e["action"] == "online"} == {
+    events_delivered = [line.partition(" dfovsdb.events [-] ")[2] for line in lines]
+    assert sum(line.startswith("online vm ") for line in events_delivered) == len(HOSTILE)
+    delivered = [json.loads(line) for line in events.read_bytes().split(b"\n")[:-1]]
+    assert {e["port"]["name"] for e in delivered if e["action"] == "online"} == {
         *HOSTILE.values(),
         "br-int",
     }
-    for event in told:
+    for event in delivered:
         if event["action"] == "online" and event["port"]["kind"] == "vm":
             port = event["port"]
             attributes = port["attributes"]
@@ -139,7 +139,7 @@ def test_the_agent_forges_no_log_line_and_its_json_has_every_character(
                 attributes["iface_id"],
                 attributes["attached_mac"],
             } == {port["name"]}
-    changed = [e["changed"]["error"] for e in told if e["action"] == "updated"]
+    changed = [e["changed"]["error"] for e in delivered if e["action"] == "updated"]
     assert sorted(changed) == sorted([text, f"{text}!"] for text in HOSTILE.values())
 
 
@@ -317,7 +317,7 @@ def test_what_the_server_says_of_an_error_forges_no_line_of_a_command(
     assert_nothing_is_forged(done.stderr)
 
 
-def test_a_nul_which_no_ovsdb_server_stores_is_told_like_any_other(box: Sandbox) -> None:
+def test_a_nul_which_no_ovsdb_server_stores_is_delivered_like_any_other(box: Sandbox) -> None:
     uuid = "11111111-2222-3333-4444-555555555555"
     row = {"name": "nul\0name", "external_ids": ["map", [["iface-id", "a\0b"]]]}
     message = {

@@ -31,10 +31,10 @@ def unit() -> configparser.SectionProxy:
     return parser["Service"]
 
 
-def command(words: str, *, nth: int = 0) -> str:
+def command(message: str, *, nth: int = 0) -> str:
     """The command of the page that has these words, without its comment."""
     joined = PAGE.replace("\\\n", " ")
-    lines = [line.strip() for line in joined.splitlines() if words in line]
+    lines = [line.strip() for line in joined.splitlines() if message in line]
     return lines[nth].partition("    #")[0]
 
 
@@ -73,10 +73,10 @@ def test_the_doctor_of_the_page_looks_as_the_service_does(
     service = unit()
     line = command("systemd-run --pipe")
     assert line in (ROOT / "docs" / "operating.md").read_text().replace("\\\n", " ")
-    words = shlex.split(line)
-    assert {f"--uid={service['User']}", f"--gid={service['Group']}"} <= set(words)
-    assert f"EnvironmentFile={service['EnvironmentFile']}" in words
-    *doctor, what = words[words.index("/opt/dfovsdb/bin/dfovsdb") :]
+    message = shlex.split(line)
+    assert {f"--uid={service['User']}", f"--gid={service['Group']}"} <= set(message)
+    assert f"EnvironmentFile={service['EnvironmentFile']}" in message
+    *doctor, what = message[message.index("/opt/dfovsdb/bin/dfovsdb") :]
     assert [*doctor, "run"] == service["ExecStart"].split()
     file = configured(tmp_path, ovs_sandbox.connection)
     options = [str(file) if word.endswith(".conf") else word for word in doctor[1:]]

@@ -45,7 +45,7 @@ def add_port(switch: Sandbox, name: str, *settings: str, bridge: str = "br-int")
     switch.vsctl("add-port", bridge, name, "--", "set", "interface", name, *settings)
 
 
-def test_ports_that_are_there_are_told_once_between_the_markers(switch: Sandbox) -> None:
+def test_ports_that_are_there_are_delivered_once_between_the_markers(switch: Sandbox) -> None:
     add_port(switch, "tap0", *VM)
     add_port(switch, "vxlan0", "type=vxlan", "options:remote_ip=10.10.10.10")
     items = list(watch(switch.connection, once=True, timeout=DEADLINE, markers=True))
@@ -83,8 +83,8 @@ def test_a_vm_comes_online_is_updated_with_its_ofport_and_goes_offline_as_last_k
     }
     switch.vsctl("del-port", "tap0")
     sink.wait_until(lambda: sink.actions("tap0")[-1] == "offline")
-    *_, last_told, offline = sink.of("tap0")
-    assert offline.port == last_told.port
+    *_, last_delivered, offline = sink.of("tap0")
+    assert offline.port == last_delivered.port
     assert {event.origin for event in sink.of("tap0")} == {"update"}
 
 

@@ -34,7 +34,7 @@ DASHBOARD = ROOT / "contrib" / "grafana-dashboard.json"
 
 
 class Moody(Sink):
-    """Takes what it is told but where it is down, or held."""
+    """Takes what it receives but where it is down, or held."""
 
     def __init__(self) -> None:
         self.down = False
@@ -569,8 +569,8 @@ def test_readiness_says_the_last_cause_since_when_and_when_it_is_tried_again(
         wait_until(lambda: "(Connection refused)" in watched.get("/readyz")[1])
         silent.listen()
         wait_until(lambda: "waiting for the table" in watched.get("/readyz")[1])
-        words = watched.get("/readyz")[1]
-    assert re.match(r"waiting for the table for \d+ s; before: .*Connection refused", words)
+        message = watched.get("/readyz")[1]
+    assert re.match(r"waiting for the table for \d+ s; before: .*Connection refused", message)
     (ovs_sandbox.directory / "db.sock").unlink()
     ovs_sandbox.start_database()
     wait_until(lambda: watched.get("/readyz") == (200, "ok\n"))

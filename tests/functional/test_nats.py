@@ -107,7 +107,7 @@ def test_a_vif_that_changes_hands_or_loses_its_name_leaves_no_key(server: NatsSe
         assert fleet.vifs() == {f"A.{HOST}.u-0", f"a.{HOST}.u-1"}
 
 
-def test_an_update_told_by_another_run_still_removes_the_old_key(server: NatsServer) -> None:
+def test_an_update_delivered_by_another_run_still_removes_the_old_key(server: NatsServer) -> None:
     """With a state_dir and `resync = diff` a new process hears of the change alone."""
     sink = NatsSink([server.url])
     sink.open(CONTEXT)
@@ -138,8 +138,8 @@ def test_a_host_that_was_reinstalled_cleans_up_after_itself(server: NatsServer) 
         assert set(fleet.ports("host-2")) == {"u-9"}
 
 
-def test_differences_alone_remove_nothing_that_was_told_before(server: NatsServer) -> None:
-    """A sync that is not told the whole table says nothing of the rest of it."""
+def test_differences_alone_remove_nothing_that_was_delivered_before(server: NatsServer) -> None:
+    """A sync that does not deliver the whole table says nothing of the rest of it."""
     sink = NatsSink([server.url])
     sink.open(CONTEXT)
     for number in (0, 1):
@@ -185,11 +185,11 @@ def test_a_heartbeat_says_how_the_host_is_and_goes_stale_when_it_stops(
     with Fleet([server.url]) as fleet:
         states.append("synced")
 
-        def told() -> bool:
+        def delivered() -> bool:
             sink.poll()
             return bool(beat(fleet).connection == "synced")
 
-        wait_until(told)
+        wait_until(delivered)
         assert beat(fleet).ports == 1
         assert beat(fleet).epoch == "epoch"
         sink.close()
@@ -202,7 +202,7 @@ def beat(fleet: Fleet) -> Any:
 
 
 def test_a_host_that_is_busy_beats_too(server: NatsServer) -> None:
-    """It is never polled, as something is told all the time."""
+    """It is never polled, as something is delivered all the time."""
     sink = NatsSink([server.url], heartbeat=0.2, time_to_live=5)
     sink.open(CONTEXT)
     beats: set[datetime] = set()
@@ -280,11 +280,11 @@ def test_beyond_the_duplicate_window_readers_drop_what_is_there_twice(
         sink.emit(event(vm(0), seq=1))
         assert len(fleet.stored()) == 2
 
-        def told_again() -> bool:
+        def delivered_again() -> bool:
             sink.emit(event(vm(0), seq=1))
             return len(fleet.stored()) > 2
 
-        wait_until(told_again)
+        wait_until(delivered_again)
         assert [item.seq for item in fleet.events()] == [1, 2]
     sink.close()
 
@@ -355,21 +355,21 @@ def test_a_server_without_jetstream_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "expected"),
     [
         ({"max_msgs_per_subject": 5}, "bucket dfovsdb-hosts has max_msgs_per_subject 5, but 1 is"),
         ({"max_age": 600.0}, "bucket dfovsdb-hosts has max_age 600, but 30 is configured"),
     ],
 )
 def test_a_bucket_with_other_settings_stops_the_start_and_is_left_alone(
-    server: NatsServer, changed: dict[str, Any], words: str
+    server: NatsServer, changed: dict[str, Any], expected: str
 ) -> None:
     with Fleet([server.url]) as fleet:
         config = Streams().configs()[3].evolve(**changed)
         fleet.run(fleet.link.create(config))
         with pytest.raises(ConfigurationError) as caught:
             NatsSink([server.url]).open(CONTEXT)
-        assert str(caught.value).startswith(words)
+        assert str(caught.value).startswith(expected)
         assert len(str(caught.value).splitlines()) == 1
         info = fleet.run(fleet.link.stream("KV_dfovsdb-hosts"))
         assert info is not None
@@ -496,7 +496,7 @@ def test_a_full_jetstream_is_one_line_and_retried(
             assert fleet.ports(HOST) == dict(agent.ports())
 
 
-def test_a_server_that_wants_a_password_says_so_and_no_secret_is_told(
+def test_a_server_that_wants_a_password_says_so_and_no_secret_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     users = 'authorization { user: "agent", password: "s3cret-word" }'
@@ -521,7 +521,7 @@ def test_a_token_is_shown_to_a_server_that_wants_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "expected"),
     [
         ({"servers": []}, "option servers is empty"),
         (
@@ -544,10 +544,10 @@ def test_a_token_is_shown_to_a_server_that_wants_one(tmp_path: Path) -> None:
         ({"ports_bucket": "b", "vifs_bucket": "b"}, "need different names"),
     ],
 )
-def test_options_that_cannot_be_used_say_so(options: dict[str, Any], words: str) -> None:
+def test_options_that_cannot_be_used_say_so(options: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         NatsSink(**options)
-    assert words in str(caught.value)
+    assert expected in str(caught.value)
     assert "s3cret" not in str(caught.value)
 
 

@@ -136,7 +136,7 @@ def _encoded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def test_a_credentials_file_is_shown_and_its_content_never_told(
+def test_a_credentials_file_is_shown_and_its_content_never_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     operator = Key(nkeys.PREFIX_BYTE_OPERATOR)

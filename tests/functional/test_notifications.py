@@ -117,7 +117,7 @@ class Queue:
                     self.messages.append(json.loads(body["oslo.message"]))
         return self.messages
 
-    def words(self) -> list[str]:
+    def text(self) -> list[str]:
         """Its events."""
         items = [from_json(json.dumps(message["payload"])) for message in self.read()]
         return [event_word(item) for item in items if isinstance(item, PortEvent)]
@@ -138,12 +138,12 @@ def test_a_notification_has_publisher_type_and_json_version_1(
             "tap0",
             "external_ids:iface-id=v0",
         )
-        wait_until(lambda: "online tap0" in queue.words())
+        wait_until(lambda: "online tap0" in queue.text())
         box.vsctl("set", "interface", "tap0", "ofport=7")
-        wait_until(lambda: "updated tap0" in queue.words())
+        wait_until(lambda: "updated tap0" in queue.text())
         monitor.reopen()  # which is no reason for a replay
         box.vsctl("del-port", "tap0")
-        wait_until(lambda: "offline tap0" in queue.words())
+        wait_until(lambda: "offline tap0" in queue.text())
     assert {message["publisher_id"] for message in queue.messages} == {"dfovsdb.cmp-1"}
     assert {message["priority"] for message in queue.messages} == {"INFO"}
     types = [message["event_type"] for message in queue.messages]
@@ -161,7 +161,7 @@ def test_each_topic_has_each_notification(box: Sandbox, broker: RabbitMQ, topic:
     queues = [Queue(broker, topic), Queue(broker, topic + "b")]
     with Monitor(box.connection, sinks=[sink]):
         for queue in queues:
-            wait_until(lambda q=queue: "online br-int" in q.words())  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            wait_until(lambda q=queue: "online br-int" in q.text())  # type: ignore[misc]  # mypy cannot infer a lambda with a default
 
 
 @pytest.mark.parametrize(("query", "kill"), [("", False), (DURABLE, True)])
@@ -190,7 +190,7 @@ def test_a_broker_restarted_under_load_is_an_outage_after_which_the_reader_has_e
     assert PASSWORD not in caplog.text
 
 
-def test_what_an_idle_broker_loses_is_told_again_when_it_is_back(
+def test_what_an_idle_broker_loses_is_reported_again_when_it_is_back(
     box: Sandbox, broker: RabbitMQ, topic: str
 ) -> None:
     """Nobody reads, the queue is not durable, and nothing changes while it restarts."""
@@ -202,7 +202,7 @@ def test_what_an_idle_broker_loses_is_told_again_when_it_is_back(
         wait_until(lambda: "dfovsdb.sync.finished" in {m["event_type"] for m in queue.read()})
     origins = [message["payload"]["origin"] for message in queue.messages]
     assert set(origins) == {"replay"}  # the first sync is lost
-    assert "online br-int" in queue.words()
+    assert "online br-int" in queue.text()
 
 
 def test_without_replay_what_is_lost_is_lost_until_one_is_asked_for(
@@ -302,14 +302,14 @@ def agent(folder: Path, box: Sandbox, *lines: str) -> list[str]:
 def test_the_password_is_in_no_log_no_error_and_not_in_plugins(
     box: Sandbox, broker: RabbitMQ, topic: str, tmp_path: Path, user: str
 ) -> None:
-    """With --debug: told, cut off, told again; and refused."""
+    """With --debug: delivered, cut off, delivered again; and refused."""
     errors = tmp_path / "stderr"
     with FaultProxy(broker.port) as proxy, errors.open("wb") as stderr:
         url = f"rabbit://{user}:{PASSWORD}@{proxy.connection.removeprefix('tcp:')}/"
         command = agent(tmp_path, box, f"transport_url = {url}", f"topics = {topic}")
         process = subprocess.Popen([*command, "run"], stderr=stderr)
         if user == USER:
-            wait_until(lambda: "online br-int" in Queue(broker, topic).words())
+            wait_until(lambda: "online br-int" in Queue(broker, topic).text())
             proxy.fault = Closed
             proxy.cut()
             box.vsctl("add-br", "br-ex")
@@ -384,7 +384,7 @@ class TestConformance(SinkConformance):
         return OsloMessagingSink(f"rabbit://{USER}:{PASSWORD}@{where}/", [self.topic], timeout=2)
 
     def arrived(self, sink: Sink) -> Sequence[str]:
-        return self.queue.words()
+        return self.queue.text()
 
     @contextlib.contextmanager
     def outage(self, sink: Sink, after: int) -> Iterator[None]:
@@ -423,7 +423,7 @@ def test_the_reader_of_the_guide_runs_as_a_program(
         "listening.start()",
         "listening.start()\n    from dfovsdb.testing import wait_until\n"
         "    wait_until(lambda: listening.dispatcher.endpoints[0].hosts)\n"
-        "    print('told', flush=True)",
+        "    print('delivered', flush=True)",
     )
     (tmp_path / "reader.py").write_text(code)
     program = subprocess.Popen(
@@ -434,7 +434,7 @@ def test_the_reader_of_the_guide_runs_as_a_program(
     )
     assert program.stdout
     with Monitor(box.connection, sinks=[sink_to(broker, topic)]):
-        assert program.stdout.readline() == "told\n"
+        assert program.stdout.readline() == "delivered\n"
     program.kill()
     program.wait()
     program.stdout.close()

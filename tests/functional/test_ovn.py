@@ -27,7 +27,9 @@ def ovn(tmp_path: Path) -> Iterator[Ovn]:
         yield ovn
 
 
-def test_a_vif_is_told_when_ovn_has_installed_it_and_a_tunnel_with_its_chassis(ovn: Ovn) -> None:
+def test_a_vif_is_reported_when_ovn_has_installed_it_and_a_tunnel_with_its_chassis(
+    ovn: Ovn,
+) -> None:
     ovn.nbctl("lsp-add", "net", "v1", "--", "lsp-set-addresses", "v1", "fa:16:3e:00:00:01")
     with Chassis(ovn, "cmp-1", 1) as one, Chassis(ovn, "cmp-2", 2):
         sink = CaptureSink()

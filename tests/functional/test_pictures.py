@@ -16,7 +16,7 @@ from tests.waiting import DEADLINE
 ROOT = Path(__file__).parents[2]
 
 
-def words(picture: Path) -> str:
+def text(picture: Path) -> str:
     return html.unescape(re.sub(r"<[^>]*>", " ", picture.read_text())).replace("\xa0", " ")
 
 
@@ -37,7 +37,7 @@ def test_the_pictures_are_of_real_output(tmp_path: Path) -> None:
         check=True,
         timeout=DEADLINE,
     )
-    shown = {picture.stem: words(picture) for picture in tmp_path.glob("*.svg")}
+    shown = {picture.stem: text(picture) for picture in tmp_path.glob("*.svg")}
     assert shown.keys() == {file.stem for file in (ROOT / "docs" / "pictures").glob("*.svg")}
     assert "9 ports: bridge 2, patch 1, service 1, tunnel 2, vm 3" in shown["ports"]
     assert "9 interfaces are equal to what ovs.db.idl reads" in shown["doctor"]

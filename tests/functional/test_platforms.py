@@ -128,7 +128,7 @@ def identity(port: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("name", PLATFORMS)
-def test_the_doctor_names_the_classifier_and_with_it_every_workload_is_told(
+def test_the_doctor_names_the_classifier_and_with_it_every_workload_is_reported(
     name: str, ovsdb_sandbox: Sandbox, tmp_path: Path
 ) -> None:
     rows, workloads, left_out = PLATFORMS[name]
@@ -143,8 +143,8 @@ def test_the_doctor_names_the_classifier_and_with_it_every_workload_is_told(
     conf = tmp_path / "dfovsdb.conf"
     conf.write_text(f"[dfovsdb]\n{configured}\n")
     ports = lines("--config-file", str(conf), "ports", connection)
-    told = {p["name"]: identity(p) for p in ports if p["kind"] in ("pod", "vm")}
-    assert told == workloads
+    reported = {p["name"]: identity(p) for p in ports if p["kind"] in ("pod", "vm")}
+    assert reported == workloads
     every = lines("--config-file", str(conf), "ports", connection, "--all")
     assert {port["name"] for port in every if port["kind"] == "other"} == left_out
     assert "platform" not in {
@@ -156,7 +156,7 @@ def test_the_doctor_names_the_classifier_and_with_it_every_workload_is_told(
 def test_each_recipe_claims_its_row_of_a_real_server(
     recipe: str, ovsdb_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """Its columns too, of whichever table, are read and told."""
+    """Its columns too, of whichever table, are read and delivered."""
     (name,) = re.findall(r"(\w+)=match", recipe)
     row = dict(ROWS[name])
     columns = row.pop("columns", {})

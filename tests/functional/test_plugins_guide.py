@@ -243,8 +243,8 @@ def test_a_generated_configuration_has_a_place_for_the_connection(
 ) -> None:
     text = (generated.folder / "edge.conf").read_text()
     assert text.count("\n#connection = unix:") == 1
-    told = re.sub(r"#connection = .*", f"connection = {switch.connection}", text)
-    (generated.folder / "here.conf").write_text(told)
+    configured = re.sub(r"#connection = .*", f"connection = {switch.connection}", text)
+    (generated.folder / "here.conf").write_text(configured)
     said = generated.run("dfovsdb", "--config-file", "here.conf", "watch", "--once")
     assert re.search(r"online +edge +edge0 .*iface_id=p1", said)
 

@@ -59,7 +59,7 @@ def watched() -> list[str]:
 
 
 def run_agent(box: Sandbox, folder: Path, connection: str, command: list[str]) -> None:
-    """Run it with a log, a jsonl sink and a state_dir until a change is told."""
+    """Run it with a log, a jsonl sink and a state_dir until a change is delivered."""
     (folder / "home").mkdir()
     configuration = folder / "dfovsdb.conf"
     configuration.write_text(
@@ -157,6 +157,6 @@ def test_options_that_hold_a_secret_are_marked_so() -> None:
     """None does today: keys are files. A new one must not be logged."""
     for group, options in unknown_options.list_opts():
         for option in options:
-            words = option.name.replace("-", "_").split("_")
-            if words[-1] != "file" and {"password", "secret", "token", "key"} & set(words):
+            message = option.name.replace("-", "_").split("_")
+            if message[-1] != "file" and {"password", "secret", "token", "key"} & set(message):
                 assert option.secret, f"[{group}] {option.name}"

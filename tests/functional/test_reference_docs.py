@@ -51,20 +51,20 @@ def text(page: Path) -> str:
 
 
 def test_every_option_is_in_the_reference(site: Path) -> None:
-    words = text(site / "reference" / "configuration.html")
+    message = text(site / "reference" / "configuration.html")
     for group, options in unknown_options.list_opts():
-        assert group in words
+        assert group in message
         for option in options:
-            assert option.dest in words, f"[{group}] {option.name}"
-            assert " ".join((option.help or "").split())[:40] in " ".join(words.split())
+            assert option.dest in message, f"[{group}] {option.name}"
+            assert " ".join((option.help or "").split())[:40] in " ".join(message.split())
 
 
 def test_every_command_is_in_the_reference_with_its_help(site: Path) -> None:
-    words = text(site / "reference" / "commands.html")
+    message = text(site / "reference" / "commands.html")
     commands = re.findall(r"^    ([\w-]+) ", _parser().format_help(), re.MULTILINE)
     assert {"run", "watch", "replay", "new-plugin"} <= set(commands)
     for command in commands:
-        assert f"usage: dfovsdb {command} " in words
+        assert f"usage: dfovsdb {command} " in message
 
 
 def test_every_public_name_is_in_the_reference(site: Path) -> None:

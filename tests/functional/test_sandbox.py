@@ -25,11 +25,11 @@ def test_any_number_of_sandboxes_stand_side_by_side() -> None:
         boxes = [stack.enter_context(Sandbox()) for _ in range(4)]
         for number, box in enumerate(boxes):
             box.add_bridge(f"br-{number}")
-        told = [
+        bridges = [
             [event.port.name for event in watch(box.tcp_connection, once=True, timeout=DEADLINE)]
             for box in boxes
         ]
-    assert told == [["br-0"], ["br-1"], ["br-2"], ["br-3"]]
+    assert bridges == [["br-0"], ["br-1"], ["br-2"], ["br-3"]]
 
 
 def test_nothing_is_left_behind() -> None:
@@ -123,7 +123,7 @@ def test_the_fixtures_are_found_without_an_import(pytester: pytest.Pytester) -> 
         from testtools.assertions import assert_that
         from dfovsdb.testing import EndsAs, IsOnline
 
-        def test_a_bridge_is_told(ovs_sandbox, ovs_monitor, capture_sink, make_interface):
+        def test_a_bridge_is_reported(ovs_sandbox, ovs_monitor, capture_sink, make_interface):
             ovs_sandbox.add_bridge("br-int")
             capture_sink.wait_until(lambda: capture_sink.of("br-int"))
             assert_that(capture_sink.of("br-int")[0], IsOnline(kind="bridge"))

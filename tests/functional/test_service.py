@@ -41,8 +41,8 @@ class Service:
             [sys.executable, "-m", "dfovsdb", "run"], env=environment, stderr=subprocess.DEVNULL
         )
 
-    def told(self, enough: Callable[[list[str]], object]) -> list[str]:
-        """What the manager is told until it is enough."""
+    def states(self, enough: Callable[[list[str]], object]) -> list[str]:
+        """What the manager receives until it is enough."""
         said: list[str] = []
         while not enough(said):
             said += self.manager.recv(4096).decode().splitlines()
@@ -74,15 +74,15 @@ def test_it_is_ready_and_fed_while_open_vswitch_is_not_there_yet(
     ovsdb_sandbox.add_bridge("br-int")
     ovsdb_sandbox.stop_database()
     agent = service(ovsdb_sandbox.connection)
-    said = agent.told(lambda said: said.count("WATCHDOG=1") >= 3 and len(said[-2]) > 60)
+    said = agent.states(lambda said: said.count("WATCHDOG=1") >= 3 and len(said[-2]) > 60)
     assert said[0] == "READY=1"
     assert "STATUS=0 ports; waiting for the server" in said[-2]
     assert "is ovsdb-server running?" in said[-2] or "connect to unix:" in said[-2]
     ovsdb_sandbox.start_database()
-    agent.told(lambda said: "STATUS=1 port" in said)
+    agent.states(lambda said: "STATUS=1 port" in said)
     wait_until(lambda: "br-int" in (agent.folder / "events").read_text())
     agent.process.send_signal(signal.SIGTERM)
-    agent.told(lambda said: "STOPPING=1" in said)
+    agent.states(lambda said: "STOPPING=1" in said)
     assert agent.process.wait(DEADLINE) == 0
 
 

@@ -39,7 +39,7 @@ def example() -> type[Any]:
 
 
 class Server:
-    """Reads a request for each connection and answers as it is told; keeps what it has taken."""
+    """Reads a request for each connection and answers as asked; keeps what it has taken."""
 
     def __init__(self) -> None:
         self.taken: list[str] = []
@@ -77,8 +77,8 @@ class Server:
         if self.answer is not None:
             self.answer(client)
             return
-        told = json.loads(body)
-        self.taken.append(f"{told['action']} {told['port']}")
+        posted = json.loads(body)
+        self.taken.append(f"{posted['action']} {posted['port']}")
         client.sendall(OK)
 
 

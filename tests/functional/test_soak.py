@@ -8,6 +8,7 @@ import pytest
 
 from tests.damage import rounds
 from tests.soak import Soak
+from tests.stopped_agents import stops
 from tests.waiting import DEADLINE
 
 
@@ -27,3 +28,9 @@ def test_a_damaged_byte_is_noticed_or_harmless() -> None:
     found = list(rounds(seed=1, number=12, seconds=DEADLINE))
     assert len(found) == 12
     assert any(item.after is not None for item in found)
+
+
+@pytest.mark.slow
+def test_an_agent_that_was_stopped_goes_on_and_is_right(tmp_path: Path) -> None:
+    found = list(stops(1, tmp_path, number=8, agents=4, longest=6))
+    assert [item.stops for item in found] == [2, 2, 2, 2]

@@ -1,4 +1,4 @@
-"""Where a port is: trunks, patch pairs, VLANs, bonds and bridges, each change told once."""
+"""Where a port is: trunks, patch pairs, VLANs, bonds and bridges, each change delivered once."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def test_a_trunk_is_found_by_the_ids_of_its_parent_and_of_each_subport(
             chance.shuffle(rows)
             for name, where, iface_id, settings in rows:
                 full = f"{name}{number}" if name == "tap" else name
-                words = ["--", "set", "interface", full, *settings.split()]
+                message = ["--", "set", "interface", full, *settings.split()]
                 ovs_sandbox.vsctl(
-                    "add-port", where, full, *words, f"external_ids:iface-id={iface_id}"
+                    "add-port", where, full, *message, f"external_ids:iface-id={iface_id}"
                 )
             parent, *subports = [wait.result(DEADLINE) for wait in waits]
             assert parent.attributes["iface_id"] == ids[0]
@@ -120,7 +120,7 @@ def test_a_peer_that_leaves_and_returns_is_two_events_whatever_else_happens(
 
 
 @pytest.fixture
-def told(ovsdb_sandbox: Sandbox) -> Iterator[tuple[Sandbox, CaptureSink]]:
+def delivered(ovsdb_sandbox: Sandbox) -> Iterator[tuple[Sandbox, CaptureSink]]:
     """A port of a bridge, with its number, on a database that no switch writes to."""
     for bridge in ("br-int", "br-ex"):
         ovsdb_sandbox.vsctl("add-br", bridge)
@@ -138,8 +138,8 @@ def changed(sink: CaptureSink, name: str) -> dict[str, Any]:
     return dict(sink.of(name)[1].changed)
 
 
-def test_a_vlan_that_changes_is_one_event(told: tuple[Sandbox, CaptureSink]) -> None:
-    box, sink = told
+def test_a_vlan_that_changes_is_one_event(delivered: tuple[Sandbox, CaptureSink]) -> None:
+    box, sink = delivered
     box.vsctl("set", "port", "tap1", "tag=4095")
     assert changed(sink, "tap1") == {"tag": (None, 4095)}
     box.vsctl("set", "port", "tap1", "tag=5")
@@ -148,9 +148,9 @@ def test_a_vlan_that_changes_is_one_event(told: tuple[Sandbox, CaptureSink]) -> 
 
 
 def test_a_port_that_moves_to_another_bridge_is_one_event(
-    told: tuple[Sandbox, CaptureSink],
+    delivered: tuple[Sandbox, CaptureSink],
 ) -> None:
-    box, sink = told
+    box, sink = delivered
     (found,) = box.transact(
         {
             "op": "select",
@@ -175,9 +175,9 @@ def test_a_port_that_moves_to_another_bridge_is_one_event(
 
 
 def test_a_bond_that_is_made_and_broken_is_one_event_each(
-    told: tuple[Sandbox, CaptureSink],
+    delivered: tuple[Sandbox, CaptureSink],
 ) -> None:
-    box, sink = told
+    box, sink = delivered
     second = {"op": "insert", "table": "Interface", "uuid-name": "i", "row": {"name": "tap2"}}
     port = {"op": "mutate", "table": "Port", "where": [["name", "==", "tap1"]]}
     results = box.transact(
@@ -190,9 +190,9 @@ def test_a_bond_that_is_made_and_broken_is_one_event_each(
 
 
 def test_a_bridge_whose_device_is_taken_has_failed_and_is_not_offline(
-    told: tuple[Sandbox, CaptureSink],
+    delivered: tuple[Sandbox, CaptureSink],
 ) -> None:
-    box, sink = told
+    box, sink = delivered
     box.transact(
         {
             "op": "update",

@@ -327,17 +327,17 @@ ILL: dict[str, tuple[Callable[[Sandbox], object], str, str, Callable[[Sandbox], 
 def test_the_first_line_names_what_is_wrong_and_a_remedy_that_cures_it(
     name: str, ovs_sandbox: Sandbox
 ) -> None:
-    ail, words, remedy, cure = ILL[name]
+    ail, text, remedy, cure = ILL[name]
     ovs_sandbox.add_bridge("br-int")
     add(ovs_sandbox, "br-int", "tap0", "type=dummy", "external_ids:iface-id=v0")
     ail(ovs_sandbox)
     try:
         status, found = examined("doctor", ovs_sandbox.connection, "--timeout", "2")
         assert status == 1
-        assert words in found[0]["words"]
+        assert text in found[0]["text"]
         assert remedy in found[0]["remedy"]
         wrong = [finding for finding in found if finding["level"] == "wrong"]
-        assert len(wrong) == 1, "a fault is told once"
+        assert len(wrong) == 1, "a fault is named once"
     finally:
         cure(ovs_sandbox)
     wait_until(lambda: examined("doctor", ovs_sandbox.connection)[0] == 0, DEADLINE)

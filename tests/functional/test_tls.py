@@ -96,7 +96,7 @@ def options(ca: Pki, pair: Pair | None = None, **more: Any) -> dict[str, Any]:
 
 
 def trouble(connection: str, **how: Any) -> str:
-    """The one line that the log is told of a connection that cannot be made."""
+    """The one line in the log about a connection that cannot be made."""
     with Monitor(connection, **how) as monitor:
         deadline = time.monotonic() + DEADLINE
         while not monitor.trouble:
@@ -363,7 +363,7 @@ def files(pki: Pki, client_pair: Pair, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "phrase"),
     [
         ({"key": "key"}, "ssl_key_file is set without ssl_cert_file"),
         ({"cert": "cert"}, "ssl_cert_file is set without ssl_key_file"),
@@ -380,12 +380,12 @@ def files(pki: Pki, client_pair: Pair, tmp_path: Path) -> dict[str, str]:
     ],
 )
 def test_files_that_cannot_be_used_stop_the_start_with_one_line_and_status_2(
-    files: dict[str, str], given: dict[str, str], words: str, tmp_path: Path
+    files: dict[str, str], given: dict[str, str], phrase: str, tmp_path: Path
 ) -> None:
     how: dict[str, Any] = {f"ssl_{option}_file": files[word] for option, word in given.items()}
     with pytest.raises(DfovsdbError) as error:
         Monitor("ssl:127.0.0.1:1", **how)
-    assert words.format(**files) in str(error.value)
+    assert phrase.format(**files) in str(error.value)
     configuration = tmp_path / "dfovsdb.conf"
     lines = [f"{option} = {path}" for option, path in how.items()]
     configuration.write_text("\n".join(["[ovsdb]", "connection = ssl:127.0.0.1:1", *lines]))

@@ -157,7 +157,7 @@ def test_retry_after_is_waited_for_and_ended_by_reopen(box: Sandbox, receiver: R
         wait_for_the_same(box, receiver.ports)
 
 
-def test_one_bad_event_of_a_batch_is_refused_alone_and_told_later(
+def test_one_bad_event_of_a_batch_is_refused_alone_and_reported_later(
     box: Sandbox, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     def chokes_on_tap7(handler: Handler, body: bytes) -> bool:
@@ -290,7 +290,7 @@ def server_context(pki: Pki, name: str, host: str, *, clients: str = "") -> ssl.
         (None, "ours", "TLS failed: "),
     ],
 )
-def test_a_receiver_with_a_wrong_certificate_is_told_nothing_until_it_has_the_right_one(
+def test_a_receiver_with_a_wrong_certificate_receives_nothing_until_it_has_the_right_one(
     box: Sandbox,
     tmp_path: Path,
     pki: Pki,

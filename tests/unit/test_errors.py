@@ -30,7 +30,7 @@ def test_a_protocol_error_ends_a_connection() -> None:
 
 
 @pytest.mark.parametrize("kind", [ConfigurationError, ConnectionLost, SinkUnavailable])
-def test_the_others_are_told_apart(kind: type[DfovsdbError]) -> None:
+def test_the_others_are_distinguished(kind: type[DfovsdbError]) -> None:
     assert kind.__base__ is DfovsdbError
 
 

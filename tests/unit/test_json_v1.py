@@ -122,7 +122,7 @@ def test_unknown_keys_are_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "text"),
     [
         (b"", "not an event"),
         (b"nonsense", "not an event"),
@@ -138,8 +138,8 @@ def test_unknown_keys_are_ignored() -> None:
         (b'{"v":1,"action":"online","x":' + b"[" * 100_000, "not an event"),
     ],
 )
-def test_what_is_no_event_of_version_1_is_a_value_error(line: bytes, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_what_is_no_event_of_version_1_is_a_value_error(line: bytes, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
         from_json(line)
 
 

@@ -407,9 +407,10 @@ def test_a_secret_is_in_no_error(
     assert shown in str(raised.value)
     assert "hunter2" not in "".join(traceback.format_exception(raised.value))
     assert "hunter2" not in "\n".join(SINKS.table(["far"], conf))
-    words = refusal("far", conf=configured("[sink_far]\npin = hunter2\n"))
+    message = refusal("far", conf=configured("[sink_far]\npin = hunter2\n"))
     assert (
-        words == "[sink_far] pin: this value is not allowed (it is secret and therefore not shown)"
+        message
+        == "[sink_far] pin: this value is not allowed (it is secret and therefore not shown)"
     )
 
 

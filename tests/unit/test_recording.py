@@ -1,4 +1,4 @@
-"""Recordings: what a server sent, told again without it; and the golden transcript."""
+"""Recordings: what a server sent, played without it; and the golden transcript."""
 
 from __future__ import annotations
 
@@ -101,19 +101,19 @@ def test_bytes_that_were_cut_within_a_character_are_whole_again(tmp_path: Path, 
     assert names(file) == ["tap-😀"]
 
 
-def test_a_lost_connection_is_told_as_a_resync(tmp_path: Path) -> None:
+def test_a_lost_connection_is_reported_as_a_resync(tmp_path: Path) -> None:
     file = tmp_path / "r"
     session = recorded(file, [reply(u1={"name": "tap1"})])
     session.lost(ConnectionLost("gone"), 110.0)
     session.connecting(111.0)
     session.begin(111.0)
     list(session.received(reply(u2={"name": "tap2"}), 112.0))
-    told = [
+    delivered = [
         f"{item.origin} {item.action}"
         + (f" {item.port.name}" if isinstance(item, PortEvent) else "")
         for item in replay(file, classifiers=[MatchClassifier("any")])
     ]
-    assert told == [
+    assert delivered == [
         "initial sync_started",
         "initial online tap1",
         "initial sync_finished",

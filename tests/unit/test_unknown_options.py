@@ -16,16 +16,18 @@ pytestmark = pytest.mark.usefixtures("nobody_is_home")
 def said(file: Path, text: str) -> list[str]:
     file.write_text(text)
     names = unread(config.load([str(file)]), environment={})
-    return [words.removeprefix(f"{file}: ") for words, _ in names]
+    return [message.removeprefix(f"{file}: ") for message, _ in names]
 
 
 def said_of(*variables: str, text: str = "", file: Path) -> list[str]:
     file.write_text(text)
-    return [words for words, _ in unread(config.load([str(file)]), dict.fromkeys(variables, "x"))]
+    return [
+        message for message, _ in unread(config.load([str(file)]), dict.fromkeys(variables, "x"))
+    ]
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         (
             "[ovsdb]\nconection = x",
@@ -51,10 +53,10 @@ def said_of(*variables: str, text: str = "", file: Path) -> list[str]:
         ("[sink_log]\nlevl = x", "there is no option [sink_log] levl; did you mean level?"),
     ],
 )
-def test_a_name_that_is_no_option_is_told_with_the_nearest(
-    file: Path, text: str, words: str
+def test_a_name_that_is_no_option_is_reported_with_the_nearest(
+    file: Path, text: str, message: str
 ) -> None:
-    assert said(file, text + "\n") == [words]
+    assert said(file, text + "\n") == [message]
 
 
 @pytest.mark.parametrize(
@@ -68,11 +70,11 @@ def test_a_name_that_is_no_option_is_told_with_the_nearest(
         "[dfovsdb]\nclassifiers = d=match\n[classifier_d]\nkind = d\n",
     ],
 )
-def test_names_that_are_read_are_not_told(file: Path, text: str) -> None:
+def test_names_that_are_read_are_not_reported(file: Path, text: str) -> None:
     assert said(file, text + "\n") == []
 
 
-def test_of_the_sample_configuration_nothing_is_told(file: Path) -> None:
+def test_of_the_sample_configuration_nothing_is_reported(file: Path) -> None:
     """It has the sections of plugins that are not enabled, with every option commented out."""
     sample = Path(__file__).parents[2] / "docs" / "dfovsdb.conf.sample"
     assert said(file, sample.read_text()) == []
@@ -112,10 +114,10 @@ def test_the_files_of_folders_are_looked_at_too(file: Path, tmp_path: Path) -> N
     (folder / "ignored").write_text("[ovsdb]\nc_c = 1\n")
     conf = config.load([str(file)], [str(folder)])
     assert config.files(conf) == [str(file), str(folder / "late.conf")]
-    assert [words.partition(": ")[0] for words, _ in unread(conf, {})] == config.files(conf)
+    assert [message.partition(": ")[0] for message, _ in unread(conf, {})] == config.files(conf)
 
 
-def test_a_variable_that_is_no_option_is_told_with_the_nearest(file: Path) -> None:
+def test_a_variable_that_is_no_option_is_reported_with_the_nearest(file: Path) -> None:
     assert said_of(
         "OS_OVSDB__CONECTION",
         "OS_OVSBD__CONNECTION",
@@ -130,7 +132,7 @@ def test_a_variable_that_is_no_option_is_told_with_the_nearest(file: Path) -> No
     ]
 
 
-def test_a_variable_with_one_underscore_between_group_and_option_is_told(file: Path) -> None:
+def test_a_variable_with_one_underscore_between_group_and_option_is_reported(file: Path) -> None:
     assert said_of(
         "OS_OVSDB_CONNECTION",
         "OS_DFOVSDB_STATEDIR",
@@ -144,7 +146,7 @@ def test_a_variable_with_one_underscore_between_group_and_option_is_told(file: P
     ]
 
 
-def test_variables_that_are_read_and_those_of_other_programs_are_not_told(file: Path) -> None:
+def test_variables_that_are_read_and_those_of_other_programs_are_not_reported(file: Path) -> None:
     assert (
         said_of(
             "OS_USERNAME",

@@ -26,7 +26,7 @@ def row(name: str, **columns: Any) -> dict[str, Any]:
 
 
 class Server:
-    """Answers the monitor request of each connection with its rows, and sends what it is told."""
+    """Answers the monitor request of each connection with its rows, and sends what it receives."""
 
     def __init__(self) -> None:
         self.rows = {"u1": row("tap1"), "u2": row("tap2", ofport=2)}
@@ -102,7 +102,7 @@ def ended(events: Generator[Any, None, None]) -> None:
     eventually(lambda: not running())
 
 
-def test_what_is_there_is_told_online_and_then_what_changes(server: Server) -> None:
+def test_what_is_there_is_reported_online_and_then_what_changes(server: Server) -> None:
     events = watch(server.connection)
     assert {shown(next(events)) for _ in range(2)} == {
         "online tap1 initial",
@@ -128,12 +128,15 @@ def test_an_empty_table_is_a_first_sync_too(server: Server) -> None:
     assert list(watch(server.connection, once=True)) == []
 
 
-def test_markers_are_told_where_they_are_asked_for(server: Server) -> None:
-    told = list(watch(server.connection, once=True, markers=True))
-    assert [shown(told[0]), shown(told[-1])] == ["sync_started initial", "sync_finished initial"]
-    assert len(told) == 4
-    assert isinstance(told[-1], SyncMarker)
-    assert told[-1].ports == 2
+def test_markers_are_delivered_where_they_are_asked_for(server: Server) -> None:
+    delivered = list(watch(server.connection, once=True, markers=True))
+    assert [shown(delivered[0]), shown(delivered[-1])] == [
+        "sync_started initial",
+        "sync_finished initial",
+    ]
+    assert len(delivered) == 4
+    assert isinstance(delivered[-1], SyncMarker)
+    assert delivered[-1].ports == 2
 
 
 def test_classifiers_and_the_options_of_a_monitor_are_taken(server: Server) -> None:
@@ -155,7 +158,7 @@ def test_a_timeout_says_what_the_trouble_is(tmp_path: Path) -> None:
     eventually(lambda: not running())
 
 
-def test_the_timeout_is_over_once_the_first_sync_is_told(
+def test_the_timeout_is_over_once_the_first_sync_is_reported(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SimpleNamespace(now=0.0)
@@ -192,7 +195,7 @@ def test_a_body_that_is_far_behind_can_still_leave(server: Server) -> None:
     ended(events)
 
 
-def test_a_body_that_is_slow_is_told_the_latest_state(server: Server) -> None:
+def test_a_body_that_is_slow_receives_the_latest_state(server: Server) -> None:
     events = watch(server.connection, queue_limit=5)
     assert {shown(next(events)) for _ in range(2)} == {
         "online tap1 initial",

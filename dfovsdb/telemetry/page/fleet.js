@@ -91,7 +91,7 @@ async function where(event) {
 async function conflicts() {
   let items;
   try {
-    items = (await get("conflicts")).map((one) => element("li", { class: "state-failed" }, `${one.kind} ${clean(one.what, 80)} ${clean(one.words, 500)}`));
+    items = (await get("conflicts")).map((one) => element("li", { class: "state-failed" }, `${one.kind} ${clean(one.what, 80)} ${clean(one.text, 500)}`));
     if (!items.length) items = [element("li", { class: "quiet" }, "There is none.")];
   } catch (error) {
     items = [element("li", { class: "state-failed" }, clean(error.message, 500))];

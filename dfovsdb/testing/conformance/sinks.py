@@ -99,7 +99,7 @@ class SinkConformance:
             driven.publish(*(port.uuid for port in ports))
         self._check(driven)
 
-    def test_it_changes_nothing_that_it_is_told(self) -> None:
+    def test_it_changes_nothing_that_it_receives(self) -> None:
         with self._driven() as (_sink, driven):
             driven.sync(scenario.every_port())
         assert not driven.changed, f"an event was changed: {driven.changed[0]:.300}"
@@ -249,7 +249,7 @@ class SinkConformance:
         files = _files() - before[0]
         assert not files, f"after close() these files are still open: {sorted(files)}"
 
-    def test_it_may_be_closed_before_it_was_told_anything(self) -> None:
+    def test_it_may_be_closed_before_it_received_anything(self) -> None:
         with self._driven() as (_sink, driven):
             pass
         self._check(driven)

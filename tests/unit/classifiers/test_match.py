@@ -138,7 +138,7 @@ def test_what_the_rules_need_is_declared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "text"),
     [
         ({"external_ids": ("!",)}, "'!' is not a rule"),
         ({"external_ids": ("=x",)}, "'=x' is not a rule"),
@@ -152,10 +152,10 @@ def test_what_the_rules_need_is_declared() -> None:
         ({"attributes": ("a", "a:options:b")}, "a occurs twice"),
     ],
 )
-def test_a_rule_that_cannot_be_meant_is_refused(options: dict[str, Any], words: str) -> None:
+def test_a_rule_that_cannot_be_meant_is_refused(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         MatchClassifier(kind="x", **options)
-    assert words in str(raised.value)
+    assert text in str(raised.value)
 
 
 def test_attributes_are_lifted_under_names_with_underscores() -> None:
@@ -171,7 +171,7 @@ def test_a_kind_is_required() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "words"),
+    ("facts", "text"),
     [
         ({"type": "internal"}, "it has no external_ids:owner"),
         ({"external_ids": {"owner": "x"}}, "its type is not among types"),
@@ -179,7 +179,7 @@ def test_a_kind_is_required() -> None:
     ],
 )
 def test_it_says_what_a_row_lacks_where_that_is_one_thing(
-    facts: dict[str, Any], words: str | None
+    facts: dict[str, Any], text: str | None
 ) -> None:
     classifier = MatchClassifier("mine", types=["internal"], external_ids=["owner"])
-    assert classifier.nearly(interface(**facts)) == words
+    assert classifier.nearly(interface(**facts)) == text

@@ -45,7 +45,7 @@ def test_the_mac_has_two_spellings(key: str) -> None:
     assert attributes["attached_mac"] == "fa:16:3e:00:00:01"
 
 
-def test_whether_a_vhost_user_vm_is_connected_is_told_where_it_is_asked_for() -> None:
+def test_whether_a_vhost_user_vm_is_connected_is_reported_where_it_is_asked_for() -> None:
     assert VmClassifier().columns == frozenset()
     asking = VmClassifier(status=True)
     assert asking.columns == {"status"}
@@ -125,12 +125,12 @@ def test_names_are_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "words"),
+    ("facts", "text"),
     [
         ({"name": "tap0"}, "it has no external_ids:iface-id"),
         ({"name": "p0", "type": "geneve"}, None),
         ({"name": "qr-1", "external_ids": {"iface-id": "v"}}, "its name is among exclude_names"),
     ],
 )
-def test_it_says_what_a_row_lacks(facts: dict[str, Any], words: str | None) -> None:
-    assert VmClassifier().nearly(interface(**facts)) == words
+def test_it_says_what_a_row_lacks(facts: dict[str, Any], text: str | None) -> None:
+    assert VmClassifier().nearly(interface(**facts)) == text

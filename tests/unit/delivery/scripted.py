@@ -21,7 +21,7 @@ from dfovsdb.model import Interface, Port, PortEvent, SyncMarker, port_of
 from dfovsdb.sinks.base import Sink, SinkContext
 from tests.waiting import DEADLINE
 
-Told = PortEvent | SyncMarker
+Item = PortEvent | SyncMarker
 
 
 def port(uuid: str, *, kind: str = "vm", ofport: int | None = 5) -> Port:
@@ -90,9 +90,9 @@ class ScriptedSink(Sink):
         self.script = deque(script)
         self.context: SinkContext | None = None
         self.calls: list[str] = []
-        self.offered: list[Told] = []  #: again and again, where it was
-        self.accepted: list[Told] = []
-        self.refused: list[Told] = []
+        self.offered: list[Item] = []  #: again and again, where it was
+        self.accepted: list[Item] = []
+        self.refused: list[Item] = []
 
     def open(self, context: SinkContext) -> None:
         self.context = context
@@ -116,21 +116,21 @@ class ScriptedSink(Sink):
     def close(self) -> None:
         self.calls.append("close")
 
-    def _answer(self, told: Sequence[Told], *, batch: bool = False) -> None:
-        self.offered += told
+    def _answer(self, items: Sequence[Item], *, batch: bool = False) -> None:
+        self.offered += items
         step = self.script.popleft() if self.script else ACCEPT
         if step.meanwhile:
             step.meanwhile()
         if step.answer == "down":
-            if isinstance(told[0], PortEvent) and isinstance(step.delivered, int):
-                if 0 < step.delivered <= len(told):  # any other number cannot be right
-                    self.accepted += told[: step.delivered]
+            if isinstance(items[0], PortEvent) and isinstance(step.delivered, int):
+                if 0 < step.delivered <= len(items):  # any other number cannot be right
+                    self.accepted += items[: step.delivered]
             raise SinkUnavailable("nobody there", step.delivered)
         if step.answer in ("refuse", "exit"):
             if not batch:  # a refused batch is offered again, one by one
-                self.refused += told
+                self.refused += items
             raise SystemExit("a plugin says exit") if step.answer == "exit" else ValueError("no")
-        self.accepted += told
+        self.accepted += items
 
 
 class BatchSink(ScriptedSink):
@@ -204,13 +204,13 @@ class Delivery:
         self.dispatcher.stop(timeout=0)
 
 
-def story(told: Sequence[Told]) -> list[str]:
-    """What was told, in words: `online a`, `sync_started initial`."""
+def story(items: Sequence[Item]) -> list[str]:
+    """What was delivered, as text: `online a`, `sync_started initial`."""
     return [
         f"{one.action} {one.port.uuid}"
         if isinstance(one, PortEvent)
         else f"{one.action} {one.origin}"
-        for one in told
+        for one in items
     ]
 
 

@@ -52,7 +52,7 @@ def run() -> Iterator[Run]:
 
 
 def finished(sink: ScriptedSink) -> bool:
-    return any(told.action == "sync_finished" for told in list(sink.accepted))
+    return any(delivered.action == "sync_finished" for delivered in list(sink.accepted))
 
 
 # Publishing.
@@ -107,7 +107,7 @@ def test_no_wake_up_is_lost_however_the_threads_meet(run: Run) -> None:
     wait_until(settled)
 
 
-def test_a_sink_added_while_running_is_told_all_in_a_first_sync(run: Run) -> None:
+def test_a_sink_added_while_running_receives_all_in_a_first_sync(run: Run) -> None:
     running = run(ScriptedSink())
     running.start()
     running.publish_sync([fact("a")])
@@ -190,7 +190,7 @@ def test_the_start_does_not_wait_for_an_outage(run: Run, monkeypatch: pytest.Mon
     wait_until(lambda: finished(sink))
 
 
-def test_a_sink_that_opens_slower_than_the_start_waits_is_told_when_it_is_open(
+def test_a_sink_that_opens_slower_than_the_start_waits_receives_all_once_it_is_open(
     run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(dispatcher, "OPEN_TIMEOUT", 0.01)
@@ -317,7 +317,7 @@ def test_a_sink_that_fails_to_close_is_logged(run: Run, caplog: pytest.LogCaptur
     assert caplog.records[0].levelno == logging.ERROR
 
 
-# The told views of all.
+# The views of all sinks.
 
 
 def test_one_file_keeps_the_views_of_all_sinks_over_a_restart(run: Run, tmp_path: Path) -> None:

@@ -25,19 +25,19 @@ from tests.unit.delivery.scripted import (
 )
 
 
-def told_of(sink: ScriptedSink, *facts: Fact, **options: Any) -> Delivery:
+def reported(sink: ScriptedSink, *facts: Fact, **options: Any) -> Delivery:
     """A sink that knows these ports, and has a clean sheet."""
     delivery = Delivery(sink, **options)
     delivery.sync(*facts)
     delivery.run()
-    for told in (sink.offered, sink.accepted, sink.refused):
-        told.clear()
+    for delivered in (sink.offered, sink.accepted, sink.refused):
+        delivered.clear()
     return delivery
 
 
-def test_what_leaves_is_told_first_then_changes_then_new_kinds_then_arrivals() -> None:
+def test_what_leaves_is_reported_first_then_changes_then_new_kinds_then_arrivals() -> None:
     sink = ScriptedSink()
-    delivery = told_of(sink, fact("a"), fact("b"), fact("c"))
+    delivery = reported(sink, fact("a"), fact("b"), fact("c"))
     delivery.publish(fact("d"), fact("a", ofport=9), fact("b", kind="tunnel"), gone("c"))
     delivery.run()
     assert story(sink.accepted) == ["offline c", "offline b", "updated a", "online b", "online d"]
@@ -45,7 +45,7 @@ def test_what_leaves_is_told_first_then_changes_then_new_kinds_then_arrivals() -
 
 def test_the_same_order_holds_in_a_sync() -> None:
     sink = ScriptedSink()
-    delivery = told_of(sink, fact("a"), fact("b"), fact("c"), resync="diff")
+    delivery = reported(sink, fact("a"), fact("b"), fact("c"), resync="diff")
     delivery.sync(fact("d"), fact("a", ofport=9), fact("b", kind="tunnel"))
     delivery.run()
     assert story(sink.accepted)[1:-1] == [
@@ -57,9 +57,9 @@ def test_the_same_order_holds_in_a_sync() -> None:
     ]
 
 
-def test_a_port_that_is_equal_is_not_told() -> None:
+def test_a_port_that_is_equal_is_not_reported() -> None:
     sink = ScriptedSink()
-    delivery = told_of(sink, fact("a"))
+    delivery = reported(sink, fact("a"))
     delivery.publish(fact("a"))
     delivery.run()
     assert sink.offered == []
@@ -67,7 +67,7 @@ def test_a_port_that_is_equal_is_not_told() -> None:
 
 def test_a_destination_that_takes_batches_gets_each_port_once_in_a_batch() -> None:
     sink = BatchSink()
-    delivery = told_of(sink)
+    delivery = reported(sink)
     delivery.publish(fact("a"), fact("b"))
     delivery.publish(fact("c"))
     delivery.publish(fact("d"), fact("a", ofport=9))
@@ -78,7 +78,7 @@ def test_a_destination_that_takes_batches_gets_each_port_once_in_a_batch() -> No
 
 def test_a_change_of_kind_is_two_batches() -> None:
     sink = BatchSink()
-    delivery = told_of(sink, fact("a"))
+    delivery = reported(sink, fact("a"))
     sink.batches.clear()
     delivery.publish(fact("a", kind="tunnel"))
     delivery.run()
@@ -134,7 +134,7 @@ def test_an_event_that_is_offered_again_is_the_same_event() -> None:
     delivery.sync(fact("a"))
     delivery.run()
     assert sink.offered[1] is sink.offered[2] is sink.offered[3]
-    assert [told.seq for told in sink.accepted] == [1, 2, 3]
+    assert [delivered.seq for delivered in sink.accepted] == [1, 2, 3]
 
 
 def test_a_batch_that_is_refused_is_offered_one_by_one() -> None:
@@ -157,7 +157,7 @@ def test_a_batch_refused_after_an_outage_offers_only_the_rest_one_by_one() -> No
 @pytest.mark.parametrize("again", ["change", "sync", "replay", "catchup"])
 def test_a_refused_event_is_offered_again(again: str) -> None:
     sink = ScriptedSink()
-    delivery = told_of(sink, fact("a"), resync="diff", queue_limit=2)
+    delivery = reported(sink, fact("a"), resync="diff", queue_limit=2)
     sink.script.append(REFUSE)
     delivery.publish(fact("a", ofport=9))
     delivery.run()
@@ -178,9 +178,9 @@ def test_a_refused_event_is_offered_again(again: str) -> None:
     assert event.previous == port("a")  # what the sink knows
 
 
-def test_a_refused_offline_keeps_a_change_of_kind_from_being_told_half() -> None:
+def test_a_refused_offline_keeps_a_change_of_kind_from_being_delivered_half() -> None:
     sink = ScriptedSink()
-    delivery = told_of(sink, fact("a"))
+    delivery = reported(sink, fact("a"))
     sink.script.append(REFUSE)
     delivery.publish(fact("a", kind="tunnel"))
     delivery.run()
@@ -190,7 +190,7 @@ def test_a_refused_offline_keeps_a_change_of_kind_from_being_told_half() -> None
     assert story(sink.accepted) == ["offline a", "online a"]
 
 
-def test_a_refused_marker_is_counted_and_what_is_in_the_bracket_is_told() -> None:
+def test_a_refused_marker_is_counted_and_what_is_in_the_bracket_is_delivered() -> None:
     sink = ScriptedSink(REFUSE, ACCEPT, REFUSE)
     delivery = Delivery(sink)
     delivery.sync(fact("a"))
@@ -210,22 +210,22 @@ def test_markers_wait_for_an_outage_to_end() -> None:
 
 def test_what_a_port_was_last_known_to_be_is_not_forgotten_by_a_resync() -> None:
     sink = ScriptedSink()
-    delivery = told_of(sink, fact("a"), resync="diff")
+    delivery = reported(sink, fact("a"), resync="diff")
     delivery.sync(("a", msgspec.structs.replace(port("a"), admin_state=None, link_state=None)))
     delivery.run()
     assert story(sink.accepted) == ["sync_started resync", "sync_finished resync"]
 
 
 @pytest.mark.parametrize("bracket", [True, False])
-def test_a_port_in_doubt_is_told_again_but_online_only_in_a_bracket(bracket: bool) -> None:
+def test_a_port_in_doubt_is_reported_again_but_online_only_in_a_bracket(bracket: bool) -> None:
     sink = ScriptedSink()
-    delivery = told_of(sink, fact("a"), resync="diff")
+    delivery = reported(sink, fact("a"), resync="diff")
     delivery.worker._view.doubtful.add("a")  # as after a crash
     if bracket:
         delivery.sync(fact("a"))
     else:
         delivery.publish(fact("a"))
     delivery.run()
-    events = [told for told in sink.accepted if isinstance(told, PortEvent)]
+    events = [delivered for delivered in sink.accepted if isinstance(delivered, PortEvent)]
     assert story(events) == ["online a" if bracket else "updated a"]
     assert delivery.worker._view.doubtful == set()

@@ -23,7 +23,7 @@ OUTAGES = ("is unavailable", "is available again")
 
 
 def outages(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [line for line in caplog.messages if any(words in line for words in OUTAGES)]
+    return [line for line in caplog.messages if any(text in line for text in OUTAGES)]
 
 
 @pytest.mark.parametrize("kind", [ScriptedSink, BatchSink])
@@ -158,7 +158,7 @@ def cannot_reopen(sink: ScriptedSink, times: int) -> None:
     sink.reopen = reopen  # type: ignore[method-assign]  # it answers from a list
 
 
-def test_an_outage_seen_by_reopen_ends_with_it_though_nothing_is_to_be_told(
+def test_an_outage_seen_by_reopen_ends_with_it_though_nothing_is_to_be_delivered(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)

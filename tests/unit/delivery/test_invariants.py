@@ -46,7 +46,7 @@ class Judge:
     def __init__(self, resync: str) -> None:
         self.ports: dict[str, Port] = {}
         self.doubtful: set[str] = set()  # a crash interrupted the offer: may be repeated once
-        self.missed = False  # something was refused since everything was told last
+        self.missed = False  # something was refused since everything was last delivered
         self._resync = resync
         self._begin()
 
@@ -64,36 +64,36 @@ class Judge:
         self._begin()
 
     def look_at(self, sink: ScriptedSink) -> None:
-        for told in sink.offered[self._seen :]:
-            self._was_offered(told)
+        for item in sink.offered[self._seen :]:
+            self._was_offered(item)
         self._seen = len(sink.offered)
-        for told in sink.accepted[self._accepted :]:
-            if isinstance(told, PortEvent):
-                self._was_accepted(told)
+        for item in sink.accepted[self._accepted :]:
+            if isinstance(item, PortEvent):
+                self._was_accepted(item)
         self._accepted = len(sink.accepted)
         if sink.refused[self._refused :]:
             self.missed = True
         self._refused = len(sink.refused)
 
-    def _was_offered(self, told: PortEvent | SyncMarker) -> None:
-        if told.seq in self._offered:
-            assert told is self._offered[told.seq], "another event under the same seq"
+    def _was_offered(self, item: PortEvent | SyncMarker) -> None:
+        if item.seq in self._offered:
+            assert item is self._offered[item.seq], "another event under the same seq"
             return
-        assert told.seq == len(self._offered) + 1, "seq rises by one"
-        self._offered[told.seq] = told
-        if isinstance(told, SyncMarker):
-            if told.action == "sync_started":
+        assert item.seq == len(self._offered) + 1, "seq rises by one"
+        self._offered[item.seq] = item
+        if isinstance(item, SyncMarker):
+            if item.action == "sync_started":
                 assert self._bracket is None, "a bracket in a bracket"
-                self._bracket, self._arriving = told, False
+                self._bracket, self._arriving = item, False
                 self.missed = False
             else:
                 assert self._bracket is not None, "finished, but never started"
-                assert told.origin == self._bracket.origin
+                assert item.origin == self._bracket.origin
                 self._bracket = None
         elif self._bracket is None:
-            assert told.origin in ("update", "catchup")
+            assert item.origin in ("update", "catchup")
         else:
-            assert told.origin == self._bracket.origin
+            assert item.origin == self._bracket.origin
 
     def _was_accepted(self, event: PortEvent) -> None:
         uuid, known = event.port.uuid, self.ports.get(event.port.uuid)
@@ -108,7 +108,7 @@ class Judge:
                 assert known != event.port, "an update without news"
                 assert known.kind == event.port.kind
             else:
-                assert known == event.port, "offline is told of the port as last told"
+                assert known == event.port, "offline has the port as last delivered"
         self.doubtful.discard(uuid)
         if event.action == "offline":
             self.ports.pop(uuid, None)
@@ -122,7 +122,7 @@ class Judge:
 
 
 class Life:
-    """Two sinks, the table, and processes that come and go; one told view file for all."""
+    """Two sinks, the table, and processes that come and go; one view file for all."""
 
     def __init__(self, resync: str, queue_limit: int, *, keep: bool) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="dfovsdb-test-"))
@@ -256,7 +256,7 @@ class Life:
             if not judge.missed:
                 assert judge.ports == self.table
                 assert worker.undelivered() == 0
-        self.delivery.dispatcher.replay()  # refused events are told at the next replay
+        self.delivery.dispatcher.replay()  # refused events are delivered at the next replay
         self.run()
         for judge in self.judges:
             if self.synced:
@@ -423,9 +423,7 @@ def _live_until(step: int, resync: str, meanwhile: str) -> bool:
     return crashed
 
 
-def test_a_port_that_vanished_while_the_process_was_down_is_told_offline_in_the_first_sync() -> (
-    None
-):
+def test_a_port_that_vanished_while_the_process_was_down_is_offline_in_the_first_sync() -> None:
     life = Life("diff", 1000, keep=True)
     life.connect()
     life.change(fact("a"), fact("b"))
@@ -434,6 +432,6 @@ def test_a_port_that_vanished_while_the_process_was_down_is_told_offline_in_the_
     life.change(gone("a"))
     life.connect()
     life.run()
-    events = [told for told in life.sinks[0].accepted if isinstance(told, PortEvent)]
+    events = [item for item in life.sinks[0].accepted if isinstance(item, PortEvent)]
     assert [(e.action, e.port, e.origin) for e in events] == [("offline", port("a"), "initial")]
     life.end()

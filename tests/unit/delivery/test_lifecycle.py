@@ -21,7 +21,7 @@ OF_ANOTHER_KIND = port("tunnel", {"key": "7"})
 
 
 @pytest.mark.parametrize(
-    ("told", "now", "replaying", "telling"),
+    ("delivered", "now", "replaying", "following"),
     [
         (None, None, False, None),
         (None, None, True, None),
@@ -38,15 +38,15 @@ OF_ANOTHER_KIND = port("tunnel", {"key": "7"})
     ],
 )
 def test_each_line_of_the_table(
-    told: Port | None, now: Port | None, replaying: bool, telling: NextEvent | None
+    delivered: Port | None, now: Port | None, replaying: bool, following: NextEvent | None
 ) -> None:
-    assert next_event(told, now, replaying=replaying) == telling
+    assert next_event(delivered, now, replaying=replaying) == following
 
 
-def test_a_port_goes_offline_as_it_was_told() -> None:
-    telling = next_event(P, OF_ANOTHER_KIND, replaying=False)
-    assert telling is not None
-    assert telling.port is P
+def test_a_port_goes_offline_as_it_was_delivered() -> None:
+    following = next_event(P, OF_ANOTHER_KIND, replaying=False)
+    assert following is not None
+    assert following.port is P
 
 
 def test_what_became_unknown_is_no_news() -> None:
@@ -57,7 +57,7 @@ def test_what_became_unknown_is_no_news() -> None:
     assert (replayed.port.admin_state, replayed.port.link_state) == ("up", "up")
 
 
-def test_what_became_unknown_with_another_ofport_is_told() -> None:
+def test_what_became_unknown_with_another_ofport_is_reported() -> None:
     now = port(ofport=6, link_state=None)
     assert next_event(P, now, replaying=False) == NextEvent("updated", now, P)
 
@@ -75,7 +75,7 @@ def named(uuid: str, kind: str = "vm", **facts: object) -> Port:
     return port(kind, {}, uuid=uuid, name=uuid, **facts)
 
 
-TOLD = {uuid: named(uuid) for uuid in ("gone", "turned", "changed", "same")}
+DELIVERED = {uuid: named(uuid) for uuid in ("gone", "turned", "changed", "same")}
 
 
 def test_ports_leave_then_change_then_turn_or_arrive() -> None:
@@ -88,7 +88,7 @@ def test_ports_leave_then_change_then_turn_or_arrive() -> None:
         ("turned", turned),
         ("gone", None),
     ]
-    assert in_order(facts, TOLD.get) == [
+    assert in_order(facts, DELIVERED.get) == [
         ("gone", None),
         ("turned", None),
         ("changed", changed),
@@ -114,8 +114,8 @@ def test_ports_leave_then_change_then_turn_or_arrive() -> None:
 def test_one_fact_alone_makes_the_same_steps(
     fact: tuple[str, Port | None], order: list[tuple[str, Port | None]]
 ) -> None:
-    assert in_order([fact], TOLD.get) == order
-    assert [s for s in in_order([fact, ("none", None)], TOLD.get) if s[0] != "none"] == order
+    assert in_order([fact], DELIVERED.get) == order
+    assert [s for s in in_order([fact, ("none", None)], DELIVERED.get) if s[0] != "none"] == order
 
 
 def test_a_bridge_comes_before_the_ports_on_it_when_everything_is_sent_again() -> None:
@@ -126,10 +126,10 @@ def test_a_bridge_comes_before_the_ports_on_it_when_everything_is_sent_again() -
 
 
 def test_no_facts_make_no_steps() -> None:
-    assert in_order([], TOLD.get) == []
+    assert in_order([], DELIVERED.get) == []
 
 
-# Whatever is told.
+# Whatever is delivered.
 
 uuids = st.sampled_from(["u1", "u2", "u3", "u4"])
 ports = st.builds(
@@ -153,40 +153,44 @@ def tables(draw: st.DrawFn) -> dict[str, Port]:
     return {u: msgspec.structs.replace(drawn[u], uuid=u, name=u) for u in seen.values()}
 
 
-def tell(
-    told: dict[str, Port], facts: Sequence[tuple[str, Port | None]], *, replaying: bool
+def deliver(
+    delivered: dict[str, Port], facts: Sequence[tuple[str, Port | None]], *, replaying: bool
 ) -> list[NextEvent]:
-    """Tell facts to a view that accepts everything."""
-    tellings = []
-    for uuid, now in in_order(facts, told.get):
-        telling = next_event(told.get(uuid), now, replaying=replaying)
-        if telling is None:
+    """Deliver facts to a view that accepts everything."""
+    events = []
+    for uuid, now in in_order(facts, delivered.get):
+        following = next_event(delivered.get(uuid), now, replaying=replaying)
+        if following is None:
             continue
-        tellings.append(telling)
-        if telling.action == "offline":
-            del told[uuid]
+        events.append(following)
+        if following.action == "offline":
+            del delivered[uuid]
         else:
-            told[uuid] = telling.port
-    return tellings
+            delivered[uuid] = following.port
+    return events
 
 
 @given(tables(), tables(), st.booleans(), st.randoms(use_true_random=False))
 def test_telling_the_difference_always_ends_at_the_table(
     before: dict[str, Port], table: dict[str, Port], replaying: bool, random: object
 ) -> None:
-    told = dict(before)
-    facts: list[tuple[str, Port | None]] = [(uuid, None) for uuid in told if uuid not in table]
+    delivered = dict(before)
+    facts: list[tuple[str, Port | None]] = [
+        (uuid, None) for uuid in delivered if uuid not in table
+    ]
     facts += table.items()
     random.shuffle(facts)  # type: ignore[attr-defined]  # Hypothesis hands in a random.Random
-    tellings = tell(told, facts, replaying=replaying)
+    following = deliver(delivered, facts, replaying=replaying)
 
-    assert set(told) == set(table)
+    assert set(delivered) == set(table)
     for uuid, a_port in table.items():
-        assert told[uuid].kind == a_port.kind
-        assert told[uuid].ofport == a_port.ofport
-    assert tell(told, list(table.items()), replaying=False) == []  # and then nothing is left
+        assert delivered[uuid].kind == a_port.kind
+        assert delivered[uuid].ofport == a_port.ofport
+    assert (
+        deliver(delivered, list(table.items()), replaying=False) == []
+    )  # and then nothing is left
 
-    actions = [telling.action for telling in tellings]
+    actions = [following.action for following in following]
     first_other = next((i for i, a in enumerate(actions) if a != "offline"), len(actions))
     assert "offline" not in actions[first_other:]
     if replaying:
@@ -198,15 +202,15 @@ def test_an_identity_that_moves_is_never_online_twice(
     before: dict[str, Port], table: dict[str, Port]
 ) -> None:
     """Where a port arrives with it; two ports that swap theirs are two changes in a row."""
-    told = dict(before)
+    delivered = dict(before)
     facts: list[tuple[str, Port | None]] = [*table.items()]
-    facts += [(uuid, None) for uuid in told if uuid not in table]
-    owners = {uuid: a_port.attributes["iface_id"] for uuid, a_port in told.items()}
-    for telling in tell(told, facts, replaying=False):
-        owner, uuid = telling.port.attributes["iface_id"], telling.port.uuid
-        if telling.action == "online" and telling.previous is None and uuid not in before:
+    facts += [(uuid, None) for uuid in delivered if uuid not in table]
+    owners = {uuid: a_port.attributes["iface_id"] for uuid, a_port in delivered.items()}
+    for following in deliver(delivered, facts, replaying=False):
+        owner, uuid = following.port.attributes["iface_id"], following.port.uuid
+        if following.action == "online" and following.previous is None and uuid not in before:
             assert owner not in owners.values()
-        if telling.action == "offline":
+        if following.action == "offline":
             del owners[uuid]
         else:
             owners[uuid] = owner

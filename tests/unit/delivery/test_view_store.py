@@ -1,4 +1,4 @@
-"""The told view, and the file that keeps it: what a later process finds."""
+"""The view of a sink, and the file that keeps it: what a later process finds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dfovsdb.errors import ConfigurationError
 from dfovsdb.model import PortEvent
 from tests import otheruser
 from tests.unit.delivery.scripted import Delivery, ScriptedSink, fact, port, story
-from tests.unit.delivery.test_emitter import told_of
+from tests.unit.delivery.test_emitter import reported
 from tests.waiting import DEADLINE
 
 Open = Callable[..., ViewStore]
@@ -309,11 +309,11 @@ def free_the_disk(state: ViewStore) -> None:
 MANY = [f"port-{number}" for number in range(100)]
 
 
-def test_a_full_disk_is_one_warning_and_the_sink_is_told_all_the_same(
+def test_a_full_disk_is_one_warning_and_the_sink_receives_everything_all_the_same(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = ScriptedSink()
-    delivery = told_of(sink, state_dir=str(tmp_path))
+    delivery = reported(sink, state_dir=str(tmp_path))
     assert delivery.dispatcher._state
     fill_the_disk(delivery.dispatcher._state)
     for uuid in MANY:
@@ -363,7 +363,7 @@ def test_while_the_disk_is_full_it_is_not_tried_for_every_event(open_state: Open
 def test_the_last_word_of_a_worker_is_what_the_disk_refused_before(
     tmp_path: Path, open_state: Open
 ) -> None:
-    delivery = told_of(ScriptedSink(), state_dir=str(tmp_path))
+    delivery = reported(ScriptedSink(), state_dir=str(tmp_path))
     state = delivery.dispatcher._state
     assert state
     fill_the_disk(state)
@@ -380,7 +380,7 @@ def test_a_disk_that_has_room_again_is_written_without_waiting_for_an_event(
     tmp_path: Path, open_state: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(view_store, "_RETRY", 0.0)
-    delivery = told_of(ScriptedSink(), state_dir=str(tmp_path))
+    delivery = reported(ScriptedSink(), state_dir=str(tmp_path))
     state = delivery.dispatcher._state
     assert state
     fill_the_disk(state)
@@ -474,7 +474,7 @@ def test_a_sink_that_comes_back_after_the_end_is_not_kept_and_not_complained_abo
     state.close()
     view.accepted([event("online", "a")])
     assert caplog.messages == []
-    assert kept(open_state().view("log", "cmp-17")) == {"a": True}  # told again, not lost
+    assert kept(open_state().view("log", "cmp-17")) == {"a": True}  # delivered again, not lost
 
 
 def test_closing_does_not_wait_for_a_disk_that_hangs(open_state: Open) -> None:
@@ -499,10 +499,10 @@ def test_without_state_dir_nothing_is_written(
 
 
 @pytest.mark.parametrize("resync", ["replay", "diff"])
-def test_after_a_restart_vanished_ports_are_told_offline_inside_the_first_sync(
+def test_after_a_restart_vanished_ports_are_reported_offline_inside_the_first_sync(
     resync: str, tmp_path: Path
 ) -> None:
-    first = told_of(ScriptedSink(), fact("a"), fact("b"), state_dir=str(tmp_path))
+    first = reported(ScriptedSink(), fact("a"), fact("b"), state_dir=str(tmp_path))
     first.close()
     sink = ScriptedSink()
     second = Delivery(sink, resync=resync, state_dir=str(tmp_path))

@@ -18,7 +18,7 @@ from tests.unit.delivery.scripted import (
 
 
 def synced(sink: ScriptedSink, **options: object) -> Delivery:
-    """A sink that has been told of an empty table, and of nothing else."""
+    """A sink that has received an empty table, and nothing else."""
     delivery = Delivery(sink, **options)
     delivery.sync()
     delivery.run()
@@ -27,7 +27,7 @@ def synced(sink: ScriptedSink, **options: object) -> Delivery:
     return delivery
 
 
-def test_facts_that_wait_up_to_the_limit_are_told_one_by_one() -> None:
+def test_facts_that_wait_up_to_the_limit_are_delivered_one_by_one() -> None:
     sink = ScriptedSink()
     delivery = synced(sink, queue_limit=3)
     for ofport in (1, 2, 3):
@@ -44,7 +44,7 @@ def test_a_queue_past_its_limit_becomes_one_catch_up_without_a_bracket() -> None
     delivery.publish(fact("b"), fact("c"), gone("c"))
     delivery.run()
     assert story(sink.accepted) == ["online a", "online b"]
-    assert {told.origin for told in sink.accepted} == {"catchup"}
+    assert {item.origin for item in sink.accepted} == {"catchup"}
     assert delivery.worker.counters["catchups"] == 1
     delivery.publish(gone("b"))
     delivery.run()
@@ -56,7 +56,7 @@ def test_one_message_larger_than_the_limit_is_a_catch_up() -> None:
     delivery = synced(sink, queue_limit=2)
     delivery.publish(fact("a"), fact("b"), fact("c"))
     delivery.run()
-    assert [told.origin for told in sink.accepted] == ["catchup"] * 3
+    assert [item.origin for item in sink.accepted] == ["catchup"] * 3
 
 
 def test_a_limit_of_none_waiting_tells_every_change_as_a_catch_up() -> None:
@@ -64,10 +64,10 @@ def test_a_limit_of_none_waiting_tells_every_change_as_a_catch_up() -> None:
     delivery = synced(sink, queue_limit=0)
     delivery.publish(fact("a"))
     delivery.run()
-    assert [told.origin for told in sink.accepted] == ["catchup"]
+    assert [item.origin for item in sink.accepted] == ["catchup"]
 
 
-def test_a_batch_in_hand_is_told_although_the_queue_behind_it_is_dropped() -> None:
+def test_a_batch_in_hand_is_reported_although_the_queue_behind_it_is_dropped() -> None:
     sink = ScriptedSink()
     delivery = synced(sink, queue_limit=2)
 
@@ -78,7 +78,7 @@ def test_a_batch_in_hand_is_told_although_the_queue_behind_it_is_dropped() -> No
     delivery.publish(fact("a"), fact("b"))
     delivery.run()
     assert story(sink.accepted) == ["online a", "online b", "offline a", "updated b", "online c"]
-    assert [told.origin for told in sink.accepted] == ["update"] * 2 + ["catchup"] * 3
+    assert [item.origin for item in sink.accepted] == ["update"] * 2 + ["catchup"] * 3
 
 
 def test_a_bracket_that_has_begun_is_completed_although_the_queue_overflows() -> None:
@@ -111,7 +111,7 @@ def test_a_sync_takes_the_place_of_the_facts_and_of_the_catch_up_before_it() -> 
     ]
 
 
-def test_a_first_sync_that_nobody_was_told_of_stays_the_first_after_a_reconnect() -> None:
+def test_a_first_sync_that_nobody_heard_of_stays_the_first_after_a_reconnect() -> None:
     sink = ScriptedSink()
     delivery = Delivery(sink)
     delivery.sync(fact("a"))
@@ -130,7 +130,7 @@ def test_requests_to_replay_are_merged() -> None:
     assert story(sink.accepted) == ["sync_started replay", "online a", "sync_finished replay"]
 
 
-def test_a_replay_asked_for_while_one_is_told_is_told_after_it() -> None:
+def test_a_replay_asked_for_while_one_is_delivered_follows_it() -> None:
     sink = ScriptedSink(
         ACCEPT, ACCEPT, ACCEPT, Step(meanwhile=lambda: delivery.dispatcher.replay())
     )
@@ -155,11 +155,11 @@ def test_a_replay_asked_for_before_the_first_sync_is_served_by_what_tells_everyt
     assert sink.offered == []  # there is nothing to tell yet
     delivery.sync(fact("a"))
     delivery.run()
-    started = [told for told in sink.accepted if isinstance(told, SyncMarker) and not told.ports]
+    started = [item for item in sink.accepted if isinstance(item, SyncMarker) and not item.ports]
     assert [marker.origin for marker in started] == brackets
 
 
-def test_a_replay_tells_every_port_online_again_with_what_was_told_before() -> None:
+def test_a_replay_delivers_every_port_online_again_with_what_was_delivered_before() -> None:
     sink = ScriptedSink()
     delivery = synced(sink, resync="diff")
     delivery.publish(fact("a"), fact("b"))
@@ -198,7 +198,7 @@ def test_a_sink_that_asks_for_a_replay_is_the_only_one_to_get_it() -> None:
 
 
 @pytest.mark.parametrize("resync", ["replay", "diff"])
-def test_after_a_reconnect_vanished_ports_are_offline_and_resync_says_what_else_is_told(
+def test_after_a_reconnect_vanished_ports_are_offline_and_resync_says_what_else_is_delivered(
     resync: str,
 ) -> None:
     sink = ScriptedSink()
@@ -208,10 +208,10 @@ def test_after_a_reconnect_vanished_ports_are_offline_and_resync_says_what_else_
     sink.accepted.clear()
     delivery.sync(fact("b"), fact("c", ofport=9))
     delivery.run()
-    told = {"replay": ["online b", "online c"], "diff": ["updated c"]}[resync]
+    item = {"replay": ["online b", "online c"], "diff": ["updated c"]}[resync]
     assert story(sink.accepted) == [
         "sync_started resync",
         "offline a",
-        *told,
+        *item,
         "sync_finished resync",
     ]

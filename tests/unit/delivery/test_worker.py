@@ -175,7 +175,7 @@ def test_a_refused_port_counts_as_undelivered() -> None:
     assert delivery.worker.undelivered() == 1
 
 
-def test_a_replay_that_is_not_told_to_its_end_counts_whole() -> None:
+def test_a_replay_that_is_not_delivered_to_its_end_counts_whole() -> None:
     sink = ScriptedSink()
     delivery = Delivery(sink, resync="diff")
     delivery.sync(fact("a"), fact("b"))
@@ -196,12 +196,12 @@ def test_without_a_first_sync_nothing_counts_as_undelivered() -> None:
     assert delivery.worker.undelivered() == 0
 
 
-def test_an_error_of_our_own_is_logged_and_everything_is_told_again(
+def test_an_error_of_our_own_is_logged_and_everything_is_delivered_again(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sink = ScriptedSink()
     delivery = Delivery(sink)
-    told = delivery.worker._view
+    delivered = delivery.worker._view
 
     def fail_once(_: object) -> None:
         monkeypatch.undo()
@@ -209,7 +209,7 @@ def test_an_error_of_our_own_is_logged_and_everything_is_told_again(
 
     delivery.sync()
     delivery.run()
-    monkeypatch.setattr(told, "offering", fail_once)
+    monkeypatch.setattr(delivered, "offering", fail_once)
     delivery.publish(fact("a"))
     delivery.run()
     assert "internal error" in caplog.text

@@ -172,7 +172,7 @@ def test_a_server_without_a_required_column_is_given_up_with_its_name(missing: s
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "text"),
     [
         ({"error": {"error": "unknown database"}}, "no database Open_vSwitch .unknown database"),
         ({"error": "unknown database"}, "no database Open_vSwitch .unknown database"),
@@ -183,11 +183,11 @@ def test_a_server_without_a_required_column_is_given_up_with_its_name(missing: s
     ],
 )
 def test_a_server_that_is_no_open_vswitch_is_given_up_with_the_reason(
-    answer: dict[str, Any], words: str
+    answer: dict[str, Any], text: str
 ) -> None:
     session = connected()
     reply(session, sent(session)[0], **NO_SUCH_COLUMN)
-    with pytest.raises(ProtocolError, match=words):
+    with pytest.raises(ProtocolError, match=text):
         reply(session, sent(session)[0], **answer)
 
 

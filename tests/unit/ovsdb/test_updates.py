@@ -212,7 +212,7 @@ def test_update_inserts_changes_and_deletes_whole_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("update", "words"),
+    ("update", "phrase"),
     [
         ({"new": FULL}, "that we hold is inserted"),
         ({}, "says nothing of its row"),
@@ -225,25 +225,25 @@ def test_update_inserts_changes_and_deletes_whole_rows() -> None:
     ],
 )
 def test_update_of_a_held_row_that_does_not_fit_is_a_protocol_error(
-    update: Any, words: str
+    update: Any, phrase: str
 ) -> None:
     table = table_of(FULL, method="monitor")
-    with pytest.raises(ProtocolError, match=words):
+    with pytest.raises(ProtocolError, match=phrase):
         table.apply(one(update))
     assert table.rows == {UUID: FULL_ROW}
 
 
 @pytest.mark.parametrize(
-    ("update", "words"),
+    ("update", "phrase"),
     [
         ({"old": {"ofport": 1}, "new": FULL}, "do not hold is changed"),
         ({"old": FULL}, "do not hold is deleted"),
         ({}, "says nothing of its row"),
     ],
 )
-def test_update_of_a_row_that_is_not_held_is_a_protocol_error(update: Any, words: str) -> None:
+def test_update_of_a_row_that_is_not_held_is_a_protocol_error(update: Any, phrase: str) -> None:
     table = table_of(FULL, method="monitor")
-    with pytest.raises(ProtocolError, match=words):
+    with pytest.raises(ProtocolError, match=phrase):
         table.apply(one(update, uuid=OTHER_UUID))
     assert table.rows == {UUID: FULL_ROW}
 
@@ -287,7 +287,7 @@ def test_an_empty_difference_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("update", "words"),
+    ("update", "phrase"),
     [
         ({"insert": FULL}, "that we hold is inserted"),
         ({"initial": FULL}, "that we hold is inserted"),
@@ -304,16 +304,16 @@ def test_an_empty_difference_changes_nothing() -> None:
     ],
 )
 def test_update2_of_a_held_row_that_does_not_fit_is_a_protocol_error(
-    update: Any, words: str
+    update: Any, phrase: str
 ) -> None:
     table = table_of(FULL)
-    with pytest.raises(ProtocolError, match=words):
+    with pytest.raises(ProtocolError, match=phrase):
         table.apply(one(update))
     assert table.rows == {UUID: FULL_ROW}
 
 
 @pytest.mark.parametrize(
-    ("update", "words"),
+    ("update", "phrase"),
     [
         ({"modify": {"ofport": 1}}, "do not hold is changed"),
         ({"modify": {}}, "do not hold is changed"),
@@ -321,9 +321,9 @@ def test_update2_of_a_held_row_that_does_not_fit_is_a_protocol_error(
         ({}, "says nothing"),
     ],
 )
-def test_update2_of_a_row_that_is_not_held_is_a_protocol_error(update: Any, words: str) -> None:
+def test_update2_of_a_row_that_is_not_held_is_a_protocol_error(update: Any, phrase: str) -> None:
     table = table_of(FULL)
-    with pytest.raises(ProtocolError, match=words):
+    with pytest.raises(ProtocolError, match=phrase):
         table.apply(one(update, uuid=OTHER_UUID))
     assert table.rows == {UUID: FULL_ROW}
 
@@ -663,8 +663,8 @@ def known(held: dict[str, Interface], rows: dict[str, Interface]) -> dict[str, I
     return kept
 
 
-words = texts | st.sampled_from(["up", "down"])
-small_maps = st.dictionaries(st.sampled_from("abc"), words, max_size=3)
+phrase = texts | st.sampled_from(["up", "down"])
+small_maps = st.dictionaries(st.sampled_from("abc"), phrase, max_size=3)
 uuids = st.sampled_from([UUID, OTHER_UUID, "c" * 36])
 
 
@@ -674,15 +674,15 @@ def sets(elements: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]
 
 rows = st.fixed_dictionaries(
     {
-        "name": words,
+        "name": phrase,
         "type": st.sampled_from(["", "internal", "vxlan"]),
         "options": small_maps,
         "external_ids": small_maps,
         "ofport": st.none() | st.integers(-1, 3),
-        "mac_in_use": st.none() | words,
-        "admin_state": st.none() | words,
-        "link_state": st.none() | words,
-        "error": st.none() | words,
+        "mac_in_use": st.none() | phrase,
+        "admin_state": st.none() | phrase,
+        "link_state": st.none() | phrase,
+        "error": st.none() | phrase,
         "mtu": st.none() | st.integers(0, 2),
         "ingress_policing_rate": st.integers(0, 2),
         "enabled": st.booleans(),

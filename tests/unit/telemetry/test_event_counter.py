@@ -15,7 +15,7 @@ READY = port(ofport=5)
 INSTALLED = port(attributes={"ovn_installed": "true"})
 
 
-def told(*steps: tuple[str, Port, float], **facts: Any) -> EventCounter:
+def counted(*steps: tuple[str, Port, float], **facts: Any) -> EventCounter:
     observer = EventCounter()
     for action, now, seconds in steps:
         time = TIME + timedelta(seconds=seconds)
@@ -31,12 +31,12 @@ def waits(waits: dict[str, Histogram]) -> dict[str, tuple[int, float]]:
 
 
 def test_events_are_counted_by_action_and_kind() -> None:
-    observer = told(("online", PENDING, 0), ("updated", READY, 1), ("updated", READY, 2))
+    observer = counted(("online", PENDING, 0), ("updated", READY, 1), ("updated", READY, 2))
     assert observer.events == {("online", "vm"): 1, ("updated", "vm"): 2}
 
 
 def test_a_wait_ends_when_the_switch_has_numbered_the_port() -> None:
-    observer = told(
+    observer = counted(
         ("online", PENDING, 0),
         ("updated", PENDING, 1),
         ("updated", READY, 2.5),
@@ -47,12 +47,12 @@ def test_a_wait_ends_when_the_switch_has_numbered_the_port() -> None:
 
 def test_a_port_that_fails_first_waits_until_it_is_ready() -> None:
     failed = port(ofport=-1)
-    observer = told(("online", PENDING, 0), ("updated", failed, 1), ("updated", READY, 60))
+    observer = counted(("online", PENDING, 0), ("updated", failed, 1), ("updated", READY, 60))
     assert waits(observer.to_ready) == {"vm": (1, 60.0)}
 
 
 def test_a_wait_ends_when_ovn_has_installed_the_port() -> None:
-    observer = told(("online", PENDING, 0), ("updated", READY, 1), ("updated", INSTALLED, 3))
+    observer = counted(("online", PENDING, 0), ("updated", READY, 1), ("updated", INSTALLED, 3))
     assert waits(observer.to_ovn_installed) == {"vm": (1, 3.0)}
 
 
@@ -66,7 +66,7 @@ def test_what_was_there_before_is_not_measured() -> None:
 
 def test_what_was_numbered_when_nobody_watched_is_not_measured() -> None:
     for origin, action in (("resync", "online"), ("catchup", "updated")):
-        observer = told(("online", PENDING, 0))
+        observer = counted(("online", PENDING, 0))
         observer.emit(event(INSTALLED, action=action, origin=origin, previous=PENDING))
         observer.emit(event(INSTALLED, action="updated"))
         assert not observer.to_ready
@@ -74,7 +74,7 @@ def test_what_was_numbered_when_nobody_watched_is_not_measured() -> None:
 
 
 def test_a_port_that_leaves_is_forgotten() -> None:
-    observer = told(("online", PENDING, 0), ("offline", PENDING, 1), ("updated", READY, 2))
+    observer = counted(("online", PENDING, 0), ("offline", PENDING, 1), ("updated", READY, 2))
     assert not observer.to_ready
 
 

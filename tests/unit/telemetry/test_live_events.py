@@ -20,7 +20,7 @@ def live() -> LiveEvents:
     return live
 
 
-def told(live: LiveEvents, last_id: str) -> list[int] | None:
+def resumed(live: LiveEvents, last_id: str) -> list[int] | None:
     later = live.since(last_id)
     return None if later is None else [one.seq for one in later]
 
@@ -42,7 +42,7 @@ def test_a_picture_and_what_comes_after_it_add_up(live: LiveEvents) -> None:
         else:
             ports[data["port"]["uuid"]] = data["port"]["name"]
     assert ports == {port.uuid: port.name for port in live.picture().ports}
-    assert told(live, "e:5") == []
+    assert resumed(live, "e:5") == []
 
 
 def test_what_is_not_remembered_is_a_picture(
@@ -51,14 +51,14 @@ def test_what_is_not_remembered_is_a_picture(
     monkeypatch.setattr(live_events, "MOST_EVENTS", 3)
     for seq in range(1, 11):
         live.emit(event(seq=seq))
-    assert told(live, "e:7") == [8, 9, 10]
+    assert resumed(live, "e:7") == [8, 9, 10]
     for last_id in ("e:6", "e:0", "e:11", "f:9", "", "e:", "e:-1", "e:\uff19", "e:" + "9" * 5000):
-        assert told(live, last_id) is None
+        assert resumed(live, last_id) is None
 
 
 def test_memory_is_bounded_by_bytes_too(live: LiveEvents, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_events, "MOST_BYTES", 5000)
     for seq in range(1, 11):
         live.emit(event(port(name="x" * 2000), seq=seq))
-    assert told(live, "e:10") == []
+    assert resumed(live, "e:10") == []
     assert live._size <= 5000

@@ -1,4 +1,4 @@
-"""The service manager is told over a real datagram socket."""
+"""The service manager hears of it over a real datagram socket."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def test_the_status_says_what_is_waited_for(manager: socket.socket) -> None:
     down = SinkStatus("events", False, 0, 0.0, {}, None)
     waits = {"connected": False, "synced": False, "trouble": "no\nREADY=1", "unsynced_for": 7.4}
     report(status(**waits, next_try=2.6, ports={}, sinks=(down,)))
-    words = manager.recv(4096).decode().splitlines()[0]
-    assert words == (
+    text = manager.recv(4096).decode().splitlines()[0]
+    assert text == (
         r"STATUS=0 ports; waiting for the server for 7 s, next try in 3 s: no\nREADY=1; "
         "sink events is unavailable"
     )

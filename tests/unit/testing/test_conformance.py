@@ -378,7 +378,7 @@ class RefusesRepetition(Remembers):
 
     def emit(self, event: PortEvent) -> None:
         if event.seq in self.seen:
-            raise ValueError("this was told before")
+            raise ValueError("this came before")
         self.seen.add(event.seq)
         super().emit(event)
 
@@ -441,7 +441,7 @@ class FailsWhenPolled(Remembers):
     poll_interval = 5
 
     def poll(self) -> None:
-        raise ValueError("nothing was told yet")
+        raise ValueError("nothing came yet")
 
 
 class LeavesAThread(Remembers):
@@ -506,11 +506,11 @@ SINKS: Sequence[tuple[type[Remembers], str, str]] = [
     (ConnectsWhenItIsBuilt, "test_it_is_built_without_touching_anything", "sqlite3.connect"),
     (WritesWhenItIsBuilt, "test_it_is_built_without_touching_anything", "open.*/dev/null"),
     (ChokesOnNone, "test_it_takes_every_port_that_a_switch_may_have", "emit.. raised TypeError"),
-    (ChangesEvents, "test_it_changes_nothing_that_it_is_told", "an event was changed"),
+    (ChangesEvents, "test_it_changes_nothing_that_it_receives", "an event was changed"),
     (Sorts, "test_events_arrive_in_order", "arrived: "),
     (IgnoresDepartures, "test_the_destination_ends_with_the_ports_of_the_switch", "to be present"),
     (BatchesAlone, "test_a_batch_may_come_again_one_by_one", "NotImplementedError"),
-    (RefusesRepetition, "test_what_is_offered_again_is_taken_again", "told before"),
+    (RefusesRepetition, "test_what_is_offered_again_is_taken_again", "came before"),
     (WantsEverySeq, "test_an_event_that_was_refused_harms_no_other", "seq is missing"),
     (RaisesItsOwn, "test_an_outage_is_raised_as_sink_unavailable", "ConnectionError"),
     (Swallows, "test_an_outage_is_raised_as_sink_unavailable", "nothing raised"),
@@ -519,14 +519,14 @@ SINKS: Sequence[tuple[type[Remembers], str, str]] = [
     (WantsOneBracket, "test_every_sync_is_taken_with_its_markers", "we had that"),
     (AsksForEver, "test_it_asks_for_no_replays_without_end", "resends without end"),
     (CannotReopen, "test_reopen_and_poll_may_come_at_any_time", "closed file"),
-    (FailsWhenPolled, "test_reopen_and_poll_may_come_at_any_time", "nothing was told"),
+    (FailsWhenPolled, "test_reopen_and_poll_may_come_at_any_time", "nothing came"),
     (
         LeavesAThread,
         "test_it_is_opened_and_closed_once_and_leaves_nothing_behind",
         "these threads",
     ),
     (LeavesAFile, "test_it_is_opened_and_closed_once_and_leaves_nothing_behind", "/dev/null"),
-    (ClosesWhatIsNotThere, "test_it_may_be_closed_before_it_was_told_anything", "IndexError"),
+    (ClosesWhatIsNotThere, "test_it_may_be_closed_before_it_received_anything", "IndexError"),
     (BelongsToItsThread, "test_it_works_on_a_thread_that_did_not_make_it", "ProgrammingError"),
     (StartsEmpty, "test_it_continues_after_a_restart", "to be present"),
     (
@@ -568,20 +568,20 @@ def ask(suite: Any, promise: str) -> None:
     getattr(suite, promise)(**arguments)
 
 
-def broken(plugin: type, promise: str, words: str) -> Any:
-    return pytest.param(plugin, promise, words, id=f"{plugin.__name__}-{promise}")
+def broken(plugin: type, promise: str, message: str) -> Any:
+    return pytest.param(plugin, promise, message, id=f"{plugin.__name__}-{promise}")
 
 
-@pytest.mark.parametrize(("plugin", "promise", "words"), [broken(*case) for case in CLASSIFIERS])
+@pytest.mark.parametrize(("plugin", "promise", "message"), [broken(*case) for case in CLASSIFIERS])
 def test_a_classifier_that_breaks_a_promise_is_caught(
-    plugin: type[Classifier], promise: str, words: str
+    plugin: type[Classifier], promise: str, message: str
 ) -> None:
     suite = type("Suite", (ClassifierConformance,), {"plugin": plugin})()
     if plugin in (WaitsForEver, LoopsForEver):
         suite.deadline = 0.1
     if plugin is OptionWithoutDefault:
         suite.make = lambda: OptionWithoutDefault("red")
-    with pytest.raises(AssertionError, match=words):
+    with pytest.raises(AssertionError, match=message):
         ask(suite, promise)
 
 
@@ -602,14 +602,14 @@ def leave() -> Iterator[threading.Event]:
 
 
 @pytest.mark.usefixtures("leave")
-@pytest.mark.parametrize(("plugin", "promise", "words"), [broken(*case) for case in SINKS])
+@pytest.mark.parametrize(("plugin", "promise", "message"), [broken(*case) for case in SINKS])
 def test_a_sink_that_breaks_a_promise_is_caught(
-    plugin: type[Remembers], promise: str, words: str, tmp_path: Path
+    plugin: type[Remembers], promise: str, message: str, tmp_path: Path
 ) -> None:
     suite = type("Suite", (OfRemembers,), {"plugin": plugin, "tmp_path": tmp_path})()
     if plugin is Hangs:
         suite.deadline = 0.3
-    with pytest.raises(AssertionError, match=words):
+    with pytest.raises(AssertionError, match=message):
         ask(suite, promise)
 
 

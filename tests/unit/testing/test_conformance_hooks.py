@@ -95,20 +95,20 @@ def ask(suite: Any, promise: str) -> None:
     getattr(suite, promise)(**({"after": 1} if "nothing_is_lost" in promise else {}))
 
 
-@pytest.mark.parametrize(("hook", "mistake", "promise", "words"), HOOKS)
+@pytest.mark.parametrize(("hook", "mistake", "promise", "text"), HOOKS)
 def test_a_mistake_in_a_hook_of_a_sinks_suite_is_said_to_be_there(
-    hook: str, mistake: Any, promise: str, words: str, tmp_path: Any
+    hook: str, mistake: Any, promise: str, text: str, tmp_path: Any
 ) -> None:
     suite = suite_of(OfRemembers, **{"plugin": Remembers, "tmp_path": tmp_path, hook: mistake})
     suite.deadline = 0.5 if mistake is never_ends else 20.0
-    with pytest.raises(AssertionError, match=words) as raised:
+    with pytest.raises(AssertionError, match=text) as raised:
         ask(suite, promise)
-    if "raised KeyError" in words:
+    if "raised KeyError" in text:
         assert isinstance(raised.value.__cause__, KeyError)  # its traceback has the line
 
 
 @pytest.mark.parametrize(
-    ("hook", "mistake", "words"),
+    ("hook", "mistake", "text"),
     [
         ("make", raises, r"your make\(\) raised KeyError\('away'\)"),
         ("make", answers(Remembers()), r"your make\(\) returned .*, not a Classifier"),
@@ -122,10 +122,10 @@ def test_a_mistake_in_a_hook_of_a_sinks_suite_is_said_to_be_there(
     ],
 )
 def test_a_mistake_in_a_hook_of_a_classifiers_suite_is_said_to_be_there(
-    hook: str, mistake: Any, words: str
+    hook: str, mistake: Any, text: str
 ) -> None:
     suite = suite_of(ClassifierConformance, **{"plugin": Good, hook: mistake})
-    with pytest.raises(AssertionError, match=words):
+    with pytest.raises(AssertionError, match=text):
         ask(suite, "test_it_answers_every_row")
 
 
@@ -185,14 +185,14 @@ class NeverTakes(Remembers):
 
 
 @pytest.mark.parametrize(
-    ("plugin", "words"),
+    ("plugin", "text"),
     [
         (NeverOpens, r"not in time: open\(\) still raises SinkUnavailable\('no folder /nowhere"),
         (NeverTakes, r"not in time: emit\(\) still raises SinkUnavailable\('nobody there"),
     ],
 )
 def test_a_sink_that_takes_nothing_costs_its_suite_the_time_of_one_test(
-    plugin: type[Remembers], words: str, tmp_path: Any
+    plugin: type[Remembers], text: str, tmp_path: Any
 ) -> None:
     made: list[Remembers] = []
 
@@ -201,8 +201,8 @@ def test_a_sink_that_takes_nothing_costs_its_suite_the_time_of_one_test(
         return made[-1]
 
     suite = suite_of(OfRemembers, make=make, tmp_path=tmp_path, deadline=0.3)
-    with pytest.raises(AssertionError, match=words) as first:
-        ask(suite, "test_it_changes_nothing_that_it_is_told")
+    with pytest.raises(AssertionError, match=text) as first:
+        ask(suite, "test_it_changes_nothing_that_it_receives")
     suite.deadline = 3600
     for promise in promises(SinkConformance):
         if promise not in (OPTIONS, "test_it_is_built_without_touching_anything"):

@@ -151,7 +151,7 @@ class TestLog(SinkConformance):
         logger.removeHandler(self.log)
 
     def arrived(self, sink: Sink) -> Sequence[str]:
-        events = [words for words in self.log.lines if not words[0].startswith("sync_")]
+        events = [text for text in self.log.lines if not text[0].startswith("sync_")]
         return [f"{action} {name}" for action, _kind, name, *_facts in events]
 
 
@@ -192,7 +192,7 @@ class _Controller:
     """Keeps what it is called with; it may be down."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.accepted: list[str] = []
         self.takes: int | None = None
 
     def __call__(
@@ -204,8 +204,8 @@ class _Controller:
             raise SinkUnavailable("the controller is busy")
         if self.takes is not None:
             self.takes -= 1
-        words = {"create": "online", "set": "updated", "delete": "offline"}
-        self.told.append(f"{words[action]} {json.loads(value).get('name', '')}")
+        text = {"create": "online", "set": "updated", "delete": "offline"}
+        self.accepted.append(f"{text[action]} {json.loads(value).get('name', '')}")
 
 
 class TestDragonflowInProcess(SinkConformance):
@@ -214,7 +214,7 @@ class TestDragonflowInProcess(SinkConformance):
         return DragonflowSink(callback=self.controller, filter="none")
 
     def arrived(self, sink: Sink) -> Sequence[str]:
-        return self.controller.told
+        return self.controller.accepted
 
     @contextlib.contextmanager
     def outage(self, sink: Sink, after: int) -> Iterator[None]:
@@ -235,7 +235,7 @@ class _Hook(http.server.ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _HookHandler)
-        self.told: list[str] = []
+        self.accepted: list[str] = []
         self.takes: int | None = None
 
 
@@ -250,7 +250,7 @@ class _HookHandler(http.server.BaseHTTPRequestHandler):
             self.send_response(503)
         else:
             self.server.takes = self.server.takes and self.server.takes - len(events)
-            self.server.told += map(event_word, events)
+            self.server.accepted += map(event_word, events)
             self.send_response(204)
         self.end_headers()
 
@@ -276,7 +276,7 @@ class TestWebhook(SinkConformance):
         return WebhookSink(f"http://127.0.0.1:{self.hook.server_port}/", batch_events=2)
 
     def arrived(self, sink: Sink) -> Sequence[str]:
-        return self.hook.told
+        return self.hook.accepted
 
     @contextlib.contextmanager
     def outage(self, sink: Sink, after: int) -> Iterator[None]:
@@ -293,11 +293,11 @@ class TestOsloMessaging(SinkConformance):
         from oslo_messaging.notify import _impl_test  # which the sink imports with care
 
         _impl_test.reset()
-        self.told = _impl_test.NOTIFICATIONS
+        self.accepted = _impl_test.NOTIFICATIONS
         return sink
 
     def arrived(self, sink: Sink) -> Sequence[str]:
-        items = [from_json(json.dumps(told[1]["payload"])) for told in self.told]
+        items = [from_json(json.dumps(accepted[1]["payload"])) for accepted in self.accepted]
         return [event_word(item) for item in items if isinstance(item, PortEvent)]
 
 

@@ -81,8 +81,8 @@ def test_an_event_is_online_with_the_facts_that_are_asked_for() -> None:
 
 
 def test_what_differs_is_said_with_the_event() -> None:
-    words = said(IsOnline("tap1", kind="bridge", peer="x"), event())
-    assert words == (
+    message = said(IsOnline("tap1", kind="bridge", peer="x"), event())
+    assert message == (
         "online vm tap0 ofport=5 iface_id=vif-1: name is 'tap0', not 'tap1', "
         "kind is 'vm', not 'bridge', peer is 'no such attribute', not 'x'"
     )
@@ -93,24 +93,24 @@ def test_what_differs_is_said_with_the_event() -> None:
 def test_events_end_as_the_ports_that_they_add_up_to() -> None:
     tap0, tap1 = port(), port(uuid="u1", name="tap1")
     later = msgspec.structs.replace(tap0, ofport=6)
-    told = [
+    delivered = [
         marker(),
         event(tap0),
         event(tap1),
         event(later, action="updated", previous=tap0),
         event(tap1, action="offline"),
     ]
-    assert_that(told, EndsAs([later]))
-    assert_that(told, EndsAs({later.uuid: later}))
+    assert_that(delivered, EndsAs([later]))
+    assert_that(delivered, EndsAs({later.uuid: later}))
     assert_that([], EndsAs([]))
-    words = said(EndsAs([tap0, port(uuid="u2", name="tap2")]), told)
-    assert words.splitlines()[:3] == [
+    message = said(EndsAs([tap0, port(uuid="u2", name="tap2")]), delivered)
+    assert message.splitlines()[:3] == [
         "tap0: ofport is 6, not 5",
         "tap2 is not reported",
         "what was received:",
     ]
-    assert "offline vm tap1" in words
-    assert said(EndsAs([]), told).startswith("tap0 is reported, but should not be present")
+    assert "offline vm tap1" in message
+    assert said(EndsAs([]), delivered).startswith("tap0 is reported, but should not be present")
 
 
 def test_a_capturing_sink_is_matched_as_it_is() -> None:

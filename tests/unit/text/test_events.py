@@ -119,12 +119,12 @@ def test_no_database_content_leaves_its_line(name: str, kind: str, value: str) -
     before = port(kind or "k", {value: value}, name=name)
     now = port(kind or "k", {value: name}, name=value, ofport=-1, error=value)
     for action in ("online", "updated", "offline"):
-        told = event(now, action=action, previous=before)
-        assert event_line(told).isprintable()
-        lines = terminal_lines(told, colour=False, width=60)
+        delivered = event(now, action=action, previous=before)
+        assert event_line(delivered).isprintable()
+        lines = terminal_lines(delivered, colour=False, width=60)
         assert all(line.isprintable() and len(line) <= 60 for line in lines)
         assert len(lines) <= 2
-        coloured = "".join(terminal_lines(told, colour=True, width=60))
+        coloured = "".join(terminal_lines(delivered, colour=True, width=60))
         assert ESCAPES.sub("", coloured).isprintable()
         assert len(ESCAPES.findall(coloured)) == 4
 

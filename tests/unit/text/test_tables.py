@@ -74,10 +74,10 @@ def test_what_is_no_duration(text: str) -> None:
 @pytest.mark.parametrize(("state", "colour"), [("ready", "32"), ("failed", "31"), ("gone", "31")])
 def test_a_port_that_has_failed_is_not_green(state: str, colour: str) -> None:
     ofport = {"ready": 5, "failed": -1, "gone": 5}[state]
-    told = event(
+    delivered = event(
         port(ofport=ofport)
         if state != "gone"
         else port(ofport=ofport, admin_state="down", link_state="down", mac_in_use=None)
     )
-    assert told.port.state == state
-    assert f"\x1b[{colour}monline" in terminal_lines(told, colour=True)[0]
+    assert delivered.port.state == state
+    assert f"\x1b[{colour}monline" in terminal_lines(delivered, colour=True)[0]

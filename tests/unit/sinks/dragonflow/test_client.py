@@ -64,7 +64,7 @@ def opened(endpoint: str) -> Iterator[Opened]:
 
 @pytest.fixture
 def publishing(endpoint: str) -> Iterator[Dispatcher]:
-    """A running sink that publishes on the endpoint; three ports were told to nobody."""
+    """A running sink that publishes on the endpoint; three ports were delivered to nobody."""
     with Running(DragonflowSink(endpoint=endpoint)) as dispatcher:
         dispatcher.publish_sync(ports(3))
         wait_for_delivered(dispatcher, 3)
@@ -138,7 +138,9 @@ def test_another_topic_is_in_the_frame_and_in_the_message(endpoint: str) -> None
 
 
 @pytest.mark.usefixtures("publishing")
-def test_whoever_subscribes_late_the_first_or_the_second_is_told_everything(endpoint: str) -> None:
+def test_whoever_subscribes_late_the_first_or_the_second_receives_everything(
+    endpoint: str,
+) -> None:
     with Subscriber(endpoint) as first:
         first.wait_for_syncs()
         assert first.actions == ["switch_sync_started", *["create"] * 3, "switch_sync_finished"]
@@ -165,7 +167,7 @@ def test_a_subscription_to_another_topic_is_no_reason_for_a_replay(
     assert opened.replays == 0
 
 
-def test_a_subscriber_that_walks_into_a_sync_is_told_no_end_of_it(
+def test_a_subscriber_that_walks_into_a_sync_receives_no_end_of_it(
     opened: Opened, endpoint: str
 ) -> None:
     sink = opened.sink
@@ -190,12 +192,12 @@ def test_a_subscriber_that_walks_into_a_sync_is_told_no_end_of_it(
 def test_an_event_or_a_marker_notices_a_subscriber_before_the_next_poll(
     opened: Opened, endpoint: str, call: str
 ) -> None:
-    told = event("online", vm()) if call == "emit" else marker("sync_started")
+    item = event("online", vm()) if call == "emit" else marker("sync_started")
     with Subscriber(endpoint):
-        wait_until(lambda: getattr(opened.sink, call)(told) or opened.replays == 1)
+        wait_until(lambda: getattr(opened.sink, call)(item) or opened.replays == 1)
 
 
-def test_a_delete_that_nobody_hears_is_told_to_the_next_subscriber(
+def test_a_delete_that_nobody_hears_is_reported_to_the_next_subscriber(
     publishing: Dispatcher, endpoint: str
 ) -> None:
     publishing.publish([("u1", None)])

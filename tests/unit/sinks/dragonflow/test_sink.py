@@ -1,4 +1,4 @@
-"""What a Dragonflow controller is told, to the byte and in which order."""
+"""What a Dragonflow controller receives, to the byte and in which order."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def port(row: Interface, **changes: Any) -> Port:
     return found
 
 
-def told(events: list[PortEvent], **options: Any) -> list[tuple[Any, ...]]:
-    """What a controller in process is told of these events."""
+def received(events: list[PortEvent], **options: Any) -> list[tuple[Any, ...]]:
+    """What a controller in process receives of these events."""
     controller = Controller()
     sink = DragonflowSink(callback=controller.db_change_callback, **options)
     for item in events:
@@ -84,7 +84,7 @@ def told(events: list[PortEvent], **options: Any) -> list[tuple[Any, ...]]:
 
 def value(row: Interface, **options: Any) -> str:
     """The value that is sent of a row."""
-    ((_table, _key, _action, sent),) = told([event("online", port(row))], **options)
+    ((_table, _key, _action, sent),) = received([event("online", port(row))], **options)
     assert isinstance(sent, str)
     return sent
 
@@ -115,7 +115,7 @@ def test_the_value_of_a_port_is_that_of_the_contract_byte_for_byte(line: str) ->
 def test_a_vm_is_created_set_and_deleted_as_last_known() -> None:
     first = port(VM)
     second = port(VM, ofport=2, admin_state="up", mac_in_use="aa:55:aa:55:00:10")
-    calls = told(
+    calls = received(
         [event("online", first), event("updated", second, first), event("offline", second)]
     )
     last = (
@@ -158,7 +158,7 @@ def test_the_metadata_interface_is_unknown_even_where_it_is_of_another_kind() ->
 
 def test_a_tunnel_that_a_match_classifier_claims_has_its_tunnel_type() -> None:
     claimed = port_of(TUNNEL, "tunnel", {})
-    ((*_, sent),) = told([event("online", claimed)])
+    ((*_, sent),) = received([event("online", claimed)])
     assert json.loads(sent)["tunnel_type"] == "geneve"
 
 
@@ -202,7 +202,7 @@ def test_what_is_left_out_is_warned_of_once_for_each_port(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     bad = [port(VM, uuid=f"u{n}", mac_in_use="fa:16", admin_state="testing") for n in range(2)]
-    calls = told(
+    calls = received(
         [
             event("online", bad[0]),
             event("updated", bad[0], bad[0]),
@@ -219,7 +219,7 @@ def test_what_is_left_out_is_warned_of_once_for_each_port(
 
 def test_a_value_that_goes_bad_later_is_warned_of_too(caplog: pytest.LogCaptureFixture) -> None:
     bad, worse = port(VM, mac_in_use="fa:16"), port(VM, mac_in_use="fa:17", admin_state="testing")
-    told([event("online", bad), event("updated", worse, bad)])
+    received([event("online", bad), event("updated", worse, bad)])
     assert len(caplog.messages) == 2
     assert "admin_state 'testing':" in caplog.messages[1]
 
@@ -246,35 +246,37 @@ def test_the_filter_is_by_kind_and_name_alone_and_none_tells_everything(
 ) -> None:
     now = port(row)
     events = [event("online", now), event("updated", now, now), event("offline", now)]
-    assert [call[2] for call in told(events)] == (["create", "set", "delete"] if passes else [])
-    assert [call[2] for call in told(events, filter="none")] == ["create", "set", "delete"]
+    assert [call[2] for call in received(events)] == (
+        ["create", "set", "delete"] if passes else []
+    )
+    assert [call[2] for call in received(events, filter="none")] == ["create", "set", "delete"]
 
 
-def test_a_port_number_that_becomes_invalid_is_told_as_a_set() -> None:
+def test_a_port_number_that_becomes_invalid_is_reported_as_a_set() -> None:
     good, bad = port(VM, ofport=5), port(VM, ofport=-1)
-    _, (*_, action, sent) = told([event("online", good), event("updated", bad, good)])
+    _, (*_, action, sent) = received([event("online", good), event("updated", bad, good)])
     assert (action, json.loads(sent)["port_num"]) == ("set", -1)
 
 
 def test_a_port_that_changes_its_name_across_the_filter_is_created_and_deleted() -> None:
     shown, hidden = port(VM), port(VM, name="qgtap")
-    calls = told(
+    calls = received(
         [
             event("online", hidden),
             event("updated", shown, hidden),
             event("updated", hidden, shown),
             event("offline", hidden),
             event("online", shown),
-            event("online", hidden, shown),  # told so in a replaying sync
+            event("online", hidden, shown),  # as in a replaying sync
         ]
     )
     assert [call[2] for call in calls] == ["create", "delete", "create", "delete"]
     assert {json.loads(call[3])["name"] for call in calls} == {VM.name}
 
 
-def test_a_port_that_is_told_again_is_created_again() -> None:
+def test_a_port_that_is_reported_again_is_created_again() -> None:
     now = port(VM, ofport=2)
-    assert [call[2] for call in told([event("online", now, port(VM))])] == ["create"]
+    assert [call[2] for call in received([event("online", now, port(VM))])] == ["create"]
 
 
 # In process, with a real worker.
@@ -298,7 +300,7 @@ def test_an_exception_of_the_callback_refuses_one_event_and_no_neighbour(
         assert sorted(call[1] for call in controller.calls[6:-1]) == ["u0", "u1", "u2"]
 
 
-def test_a_sync_whose_beginning_is_refused_is_told_no_end() -> None:
+def test_a_sync_whose_beginning_is_refused_has_no_end() -> None:
     controller = Controller()
     controller.choke_on = "switch_sync_started"
     with Running(DragonflowSink(callback=controller.db_change_callback)) as dispatcher:
@@ -316,8 +318,8 @@ def test_a_sync_whose_beginning_is_refused_is_told_no_end() -> None:
     ]
 
 
-def test_a_sync_of_mere_differences_is_told_no_end() -> None:
-    """At the end the controller deletes the flows of every port that it was not told within."""
+def test_a_sync_of_mere_differences_has_no_end() -> None:
+    """At the end the controller deletes the flows of every port that did not arrive within."""
     controller = Controller()
     sink = DragonflowSink(callback=controller.db_change_callback)
     with Running(sink, resync="diff") as dispatcher:

@@ -9,8 +9,10 @@ from dfovsdb.sinks.nats.key_index import PARTS, KeyIndex
 
 uuids = st.sampled_from([f"u-{number}" for number in range(6)])
 vifs = st.none() | st.sampled_from(["a", "b", "c"])
-#: A port that is told with a VIF; one that is gone; a telling that never arrives.
-steps = st.lists(st.tuples(st.sampled_from(["told", "gone", "cut"]), uuids, vifs), max_size=40)
+#: A port that is published with a VIF; one that is gone; a message that never arrives.
+steps = st.lists(
+    st.tuples(st.sampled_from(["published", "gone", "cut"]), uuids, vifs), max_size=40
+)
 
 
 def reborn(kept: dict[str, bytes]) -> KeyIndex:
