@@ -14,7 +14,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "doctor",
         help="find what usually goes wrong, and say what to do",
         description="Examines what usually goes wrong, and says for each point whether it is "
-        "fine or what to do. The exit status is 1 if something is wrong, and 0 otherwise.",
+        "fine or what to do. The exit status is 0 if nothing is wrong, 1 if something is, and 2 "
+        "if the command itself is wrong or its configuration cannot be read.",
     )
     arguments.add_connection(parser)
     parser.add_argument(

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import shlex
 import sqlite3
+import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -63,6 +65,18 @@ def check_folder(state_dir: str | os.PathLike[str]) -> None:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     except OSError as error:
         raise _unusable(folder, error) from None
+
+
+def held_by(state_dir: str | os.PathLike[str]) -> int | None:
+    """Return the process that has the views there in use, None if there is none."""
+    try:
+        with (Path(state_dir) / FILE_NAME).open("rb") as file:
+            # struct flock of fcntl(2), over the bytes that SQLite locks (its file os.h)
+            query = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0x40000000, 512, 0)
+            kind, _, _, _, pid = struct.unpack("hhqqi", fcntl.fcntl(file, fcntl.F_GETLK, query))
+    except OSError:
+        return None
+    return None if kind == fcntl.F_UNLCK else int(pid)
 
 
 class ViewStore:

@@ -15,6 +15,7 @@ from dfovsdb.delivery import view_store
 from dfovsdb.doctor.finding import Finding
 from dfovsdb.errors import DfovsdbError
 from dfovsdb.monitor import Monitor
+from dfovsdb.sinks.jsonl import JsonlSink
 from dfovsdb.telemetry.listen_address import is_held_by_us, web
 from dfovsdb.text.escape import clean
 
@@ -79,6 +80,14 @@ def sinks_can_be_built(conf: cfg.ConfigOpts) -> Iterator[Finding]:
         return
     for name in built:
         yield Finding("fine", "sink", f"{clean(name)} can be built; it was not opened")
+    to_stdout = [
+        clean(name)
+        for name, sink in built.items()
+        if isinstance(sink, JsonlSink) and sink.path == "-"
+    ]
+    if len(to_stdout) > 1:
+        text = f"{' and '.join(to_stdout)} all write to standard output"
+        yield Finding("note", "sinks", text, f"set [sink_{to_stdout[-1]}] path")
     if not built:
         yield Finding("note", "sinks", "none is enabled", "set [dfovsdb] sinks")
 
@@ -103,7 +112,10 @@ def state_dir_is_usable(state_dir: str) -> Finding:
         view_store.check_folder(state_dir)
     except DfovsdbError as error:
         return Finding("wrong", "state_dir", clean(str(error), 1000))
-    return Finding("fine", "state_dir", f"{clean(state_dir)} exists and may be written to")
+    text = f"{clean(state_dir)} exists and may be written to"
+    if (process := view_store.held_by(state_dir)) is not None:
+        text += f"; process {process} has it in use: probably the running agent"
+    return Finding("fine", "state_dir", text)
 
 
 def port_is_free(listen: str) -> Finding:

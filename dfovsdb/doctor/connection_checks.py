@@ -17,7 +17,7 @@ from dfovsdb.doctor.finding import Finding, StopExamination
 from dfovsdb.errors import ConnectionLost
 from dfovsdb.model import CORE_COLUMNS, REQUIRED_COLUMNS, TABLE
 from dfovsdb.ovsdb import connect_help
-from dfovsdb.ovsdb.connect_help import LISTEN, OPEN_TO_ALL
+from dfovsdb.ovsdb.connect_help import LISTEN, OPEN_TO_ALL, vsctl
 from dfovsdb.ovsdb.session import DATABASE
 from dfovsdb.text.escape import clean, counted
 
@@ -114,7 +114,9 @@ def table_is_read(case: Context) -> Iterator[Finding]:
     rows = len(case.rows())
     yield Finding("fine", "table", f"read: {counted(rows, 'interface')}")
     if not rows:
-        yield Finding("note", "table", "there is no interface yet", "`ovs-vsctl add-br br-int`")
+        yield Finding(
+            "note", "table", "there is no interface yet", f"`{vsctl(case.address)} add-br br-int`"
+        )
 
 
 def _user(uid: int) -> str:

@@ -14,6 +14,7 @@ from dfovsdb.classifiers.base import Classifier
 from dfovsdb.doctor.context import Context
 from dfovsdb.doctor.finding import MOST, Finding
 from dfovsdb.model import Interface, Port
+from dfovsdb.ovsdb.connect_help import vsctl
 from dfovsdb.text.escape import clean, counted
 
 Process = Literal["runs", "stopped", "gone"]
@@ -29,7 +30,7 @@ def switch_lives(case: Context) -> Iterator[Finding]:
         yield Finding("wrong", "ovs-vswitchd", "its process does not exist", remedy)
     elif process == "stopped":
         text = "its process is stopped (by SIGSTOP or a debugger)"
-        remedy = "let it continue: `kill -CONT PID`"
+        remedy = f"let it continue: `kill -CONT {_pid(_pid_files(case) / 'ovs-vswitchd.pid')}`"
         yield Finding("wrong", "ovs-vswitchd", text, remedy)
     at_fault = process in ("gone", "stopped")
     deadline = time.monotonic() + case.timeout
@@ -38,7 +39,8 @@ def switch_lives(case: Context) -> Iterator[Finding]:
             waiting = counted(len(pending), "interface waits", "interfaces wait")
             text = f"{waiting} for it: {_names(pending)}"
             if any(row.ofport is not None for row in case.rows()):  # it serves the others
-                remedy = "the log of ovs-vswitchd says why, as `ovs-vsctl show` may do"
+                show = f"`{vsctl(case.address)} show`"
+                remedy = f"the log of ovs-vswitchd says why, as {show} may do"
             yield Finding("wrong", "ovs-vswitchd", text, "" if at_fault else remedy)
             return
         time.sleep(_POLL)
@@ -82,7 +84,8 @@ def unclaimed_rows(case: Context) -> Iterator[Finding]:
                 f"no classifier claims {len(rows)} interfaces like {clean(pattern)} "
                 f"(type {clean(kind)}): {_names(rows, 3)}"
             )
-        yield Finding("note", "unclaimed", text, "; ".join(near))
+        remedy = "; ".join(near) or "a classifier `match` can claim such a row: docs/plugins.md"
+        yield Finding("note", "unclaimed", text, remedy)
     if rest := [row for _, rows in ordered[MOST:] for row in rows]:
         yield Finding("note", "unclaimed", f"and {len(rest)} more that look otherwise")
 
@@ -173,7 +176,7 @@ def ports_failed(case: Context) -> Iterator[Finding]:
     for port in shown[:MOST]:
         kind = clean(kinds.get(port.uuid, "interface"))
         text = f"{kind} {clean(port.name)}: {clean(port.error or 'no reason given')}"
-        show = f"`ovs-vsctl list Interface {shlex.quote(clean(port.name))}`"
+        show = f"`{vsctl(case.address)} list Interface {shlex.quote(clean(port.name))}`"
         if port.type == "patch":
             remedy = "create the other patch port, or correct options:peer of one of them"
         elif port.state == "gone":
@@ -202,9 +205,13 @@ def iface_ids_are_unique(case: Context) -> Iterator[Finding]:
         text = f"{clean(iface_id)} is on {_names(same)}"
         active = [row for row in same if row.external_ids.get("iface-status") != "inactive"]
         if len(active) > 1:
-            yield Finding(
-                "wrong", "iface-id", text, "remove it from the interfaces that are left over"
-            )
+            remove = f"{vsctl(case.address)} remove Interface"
+            commands = [
+                f"`{remove} {shlex.quote(clean(row.name))} external_ids iface-id`"
+                for row in active[:MOST]
+            ]
+            remedy = f"keep it on the one that its VM uses: {' or '.join(commands)}"
+            yield Finding("wrong", "iface-id", text, remedy)
         else:
             yield Finding("note", "iface-id", text, "one is active: perhaps a live migration")
     if not several:
@@ -215,16 +222,25 @@ def _vswitchd(case: Context) -> Process | None:
     """Return the state of the process according to its pid file; None if it is unknown."""
     if case.address.method != "unix":
         return None
-    folder = Path(case.address.host).parent
+    folder = _pid_files(case)
     if _process(folder / "ovsdb-server.pid", "ovsdb-server") == "gone":
         return None  # another layout, another pid namespace, or processes that are not to be seen
     return _process(folder / "ovs-vswitchd.pid", "ovs-vswitchd")
 
 
+def _pid_files(case: Context) -> Path:
+    """Return the folder where the daemons keep their pid files: that of the unix socket."""
+    return Path(case.address.host).parent
+
+
+def _pid(pid_file: Path) -> int:
+    return int(pid_file.read_text())
+
+
 def _process(pid_file: Path, name: str) -> Process:
     """Return the state of the process; one of another name has got the number since."""
     try:
-        facts = Path("/proc", str(int(pid_file.read_text())), "stat").read_text()
+        facts = Path("/proc", str(_pid(pid_file)), "stat").read_text()
     except (OSError, ValueError):
         return "gone"
     head, _, rest = facts.rpartition(")")  # proc(5); the name before it may contain anything

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from pathlib import Path
 
@@ -17,6 +18,14 @@ _SOCKETS = (
 #: The command that makes a server listen on tcp, and its consequence.
 LISTEN = "`ovs-vsctl set-manager ptcp:6640:127.0.0.1`"
 OPEN_TO_ALL = "every user of this host may then change the database"
+START = "on Debian and Ubuntu `systemctl start openvswitch-switch` starts it"
+
+
+def vsctl(address: Address) -> str:
+    """Return how `ovs-vsctl` is called for this server."""
+    if address.method == "unix" and address.host in _SOCKETS:
+        return "ovs-vsctl"
+    return f"ovs-vsctl --db={shlex.quote(str(address))}"
 
 
 def remedy(address: Address, code: int) -> str:
@@ -42,15 +51,15 @@ def remedy(address: Address, code: int) -> str:
         return f": is it listening there? `ovs-vsctl set-manager pssl:{address.port}` makes it"
     there = next((path for path in _SOCKETS if path != address.host and _is_socket(path)), None)
     if address.method == "unix":
-        return f": connect to unix:{there}" if there else ": is ovsdb-server running?"
+        return f": connect to unix:{there}" if there else f": is ovsdb-server running? {START}"
     if there:
         return (
             f": connect to unix:{there}, which is there, or make it listen with {LISTEN} "
             f"({OPEN_TO_ALL})"
         )
     return (
-        f": is ovsdb-server running? {LISTEN} makes it listen on tcp:127.0.0.1:6640 "
-        f"({OPEN_TO_ALL})"
+        f": is ovsdb-server running? {START}; then connect to its unix socket, or make it listen "
+        f"with {LISTEN} ({OPEN_TO_ALL})"
     )
 
 

@@ -69,7 +69,7 @@ class JsonlSink(Sink):
                 "option max_bytes is set, but standard output cannot be rotated: name a file in "
                 "option path"
             )
-        self._path = path
+        self.path = path  #: `-` for standard output
         self._max_bytes = max_bytes
         self._keep = keep
         self._fd = -1
@@ -79,16 +79,16 @@ class JsonlSink(Sink):
 
     def _check_path(self) -> None:
         """Check what can be checked without creating the file; open() finds the rest."""
-        if self._path == "-":
+        if self.path == "-":
             return
-        path = Path(self._path)
+        path = Path(self.path)
         if path.is_dir():
             raise ConfigurationError(f"{path} is a folder: name a file in it in option path")
         try:
             os.stat(path.parent)
             there = path if path.exists() else path.parent
             if not os.access(there, os.W_OK, effective_ids=True):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self._path)
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.path)
         except (FileNotFoundError, PermissionError) as error:
             raise ConfigurationError(self._text(error)) from None
         except OSError:
@@ -101,7 +101,7 @@ class JsonlSink(Sink):
             raise ConfigurationError(self._text(error)) from None
 
     def reopen(self) -> None:
-        if self._path == "-":
+        if self.path == "-":
             return
         self.close()
         try:
@@ -122,18 +122,18 @@ class JsonlSink(Sink):
         self._write([to_json(marker)])
 
     def close(self) -> None:
-        if self._path != "-" and self._fd >= 0:
+        if self.path != "-" and self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
             self._rest = b""
 
     def _open(self) -> None:
-        if self._path == "-":
+        if self.path == "-":
             self._fd = sys.stdout.fileno()
             return
-        _end_last_line(self._path)
+        _end_last_line(self.path)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._fd = os.open(self._path, flags, 0o640)
+        self._fd = os.open(self.path, flags, 0o640)
 
     def _write(self, lines: list[bytes]) -> None:
         delivered = 0
@@ -182,7 +182,7 @@ class JsonlSink(Sink):
             self._rest = b""
             if written > whole:
                 try:  # remove the incomplete line
-                    if self._path == "-":
+                    if self.path == "-":
                         raise OSError
                     os.ftruncate(self._fd, os.fstat(self._fd).st_size - (written - whole))
                 except OSError:  # a pipe, or a disk that fails: write its end later instead
@@ -215,13 +215,13 @@ class JsonlSink(Sink):
         try:
             for number in range(self._keep - 1, 0, -1):
                 with contextlib.suppress(FileNotFoundError):
-                    os.replace(f"{self._path}.{number}", f"{self._path}.{number + 1}")
-            os.replace(self._path, f"{self._path}.1")
+                    os.replace(f"{self.path}.{number}", f"{self.path}.{number + 1}")
+            os.replace(self.path, f"{self.path}.1")
         except OSError as error:
             if self._rotates:
                 LOG.warning(
                     "%s cannot be rotated (%s); writing goes on in the same file",
-                    self._path,
+                    self.path,
                     error.strerror,
                 )
             self._rotates = False
@@ -231,9 +231,9 @@ class JsonlSink(Sink):
 
     def _text(self, error: OSError) -> str:
         """Return what is wrong with the file, and what to do."""
-        text = f"{self._path}: {error.strerror}"
+        text = f"{self.path}: {error.strerror}"
         if error.errno == errno.ENOENT:
-            folder = shlex.quote(str(Path(self._path).parent))
+            folder = shlex.quote(str(Path(self.path).parent))
             text += f"; create its folder, writable for this user: mkdir -p {folder}"
         elif error.errno == errno.EACCES:
             text += f"; uid {os.geteuid()} needs permission to write there"

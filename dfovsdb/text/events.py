@@ -27,6 +27,8 @@ _LATE = {
     "initial": "found when the agent started",
     "resync": "found when the connection was back",
 }
+#: What the sync of an origin is called.
+_SYNCS = {"initial": "initial sync", "resync": "sync after a reconnect", "replay": "resend"}
 _RULE = 76  # columns of a rule
 _AMBIGUOUS = frozenset(' ="')
 
@@ -59,15 +61,15 @@ def terminal_lines(
     :param selected: how many ports of a complete sync were selected, None for all.
     :param width: columns of the terminal, at which a line ends with `…`; None cuts nothing.
     """
+    time = local(item.time, utc=utc).strftime("%H:%M:%S")
     if isinstance(item, SyncMarker):
         of = "" if selected is None else f"{selected:,} of "
         text = (
             "begins" if item.ports is None else f"is complete, {of}{counted(item.ports, 'port')}"
         )
-        title = f"── {item.origin} sync {text} "
+        title = f"{time}  ── {_SYNCS.get(item.origin, item.origin)} {text} "
         rule = min(width or _RULE, _RULE)
         return [painted(title + "─" * max(0, rule - len(title)), DIM, colour=colour)]
-    time = local(item.time, utc=utc).strftime("%H:%M:%S")
     indent = len(f"{time}  {item.action:<7}  ")
     first, *second = _folded(item, None if width is None else width - indent)
     head = f"{painted(time, DIM, colour=colour)}  {_action(item, colour=colour)}  "

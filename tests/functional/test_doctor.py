@@ -196,7 +196,7 @@ def test_a_vswitchd_that_is_stopped_is_reported_before_anything_waits_for_it(
         os.kill(pid, signal.SIGCONT)
     assert found.level == "wrong"
     assert found.text.startswith("its process is stopped")
-    assert "kill -CONT" in found.remedy
+    assert f"`kill -CONT {pid}`" in found.remedy
 
 
 @otheruser.needs_root
@@ -264,10 +264,13 @@ def test_failed_ports_and_iface_ids_on_two_rows_are_wrong(ovs_sandbox: Sandbox) 
     assert failed.level == "wrong"
     assert "vm eth9: could not open network device eth9" in failed.text
     assert failed.remedy.startswith(
-        "create a device of this name, or delete the port; `ovs-vsctl list Interface eth9`"
+        "create a device of this name, or delete the port; "
+        f"`ovs-vsctl --db={ovs_sandbox.connection} list Interface eth9`"
     )
     (twice,) = of(found, "iface-id")
     assert twice[:3] == ("wrong", "iface-id", "v0 is on tap0, tap1")
+    assert twice.remedy.count("`ovs-vsctl --db=") == 2
+    assert "remove Interface tap1 external_ids iface-id`" in twice.remedy
     ovs_sandbox.vsctl("set", "interface", "tap1", "external_ids:iface-status=inactive")
     (twice,) = of(findings(ovs_sandbox.connection), "iface-id")
     assert twice.level == "note"
@@ -495,6 +498,34 @@ def test_an_option_that_is_set_twice_is_noted(tmp_path: Path) -> None:
     (first, *_) = start_points("[dfovsdb]", "resync = diff", "resync = replay", tmp_path=tmp_path)
     assert (first.level, first.subject) == ("note", "options")
     assert first.text.endswith("[dfovsdb] resync is set 2 times; the last one applies")
+
+
+def test_two_sinks_of_standard_output_are_noted(tmp_path: Path) -> None:
+    found = start_points("[dfovsdb]", "sinks = jsonl, audit=jsonl", tmp_path=tmp_path)
+    (note,) = (finding for finding in found if finding.level == "note")
+    assert note.text == "jsonl and audit all write to standard output"
+    assert note.remedy == "set [sink_audit] path"
+
+
+def test_a_state_dir_that_an_agent_has_in_use_names_its_process(tmp_path: Path) -> None:
+    settings = ("[dfovsdb]", f"state_dir = {tmp_path}/state")
+    (tmp_path / "state").mkdir()
+    code = (
+        "import sys\nfrom dfovsdb import Monitor\n"
+        f"Monitor('unix:/nobody', sinks=[], state_dir={str(tmp_path / 'state')!r})\n"
+        "print('held', flush=True)\nsys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        state = start_points(*settings, tmp_path=tmp_path)[-1]
+        holder.kill()
+    assert state.level == "fine"
+    assert f"; process {holder.pid} has it in use: probably the running agent" in state.text
+    (again,) = of(start_points(*settings, tmp_path=tmp_path), "state_dir")
+    assert "in use" not in again.text
 
 
 def test_the_port_of_the_agent_that_runs_is_not_wrong(tmp_path: Path) -> None:

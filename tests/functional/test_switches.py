@@ -253,7 +253,7 @@ ILL: dict[str, tuple[Callable[[Sandbox], object], str, str, Callable[[Sandbox], 
     "a device of nobody that does not exist": (
         interface("veth7"),
         "interface veth7: could not open network device veth7",
-        "ovs-vsctl list Interface veth7",
+        " list Interface veth7",
         vsctl("del-port", "veth7"),
     ),
     "a VM without its device": (
@@ -311,7 +311,7 @@ ILL: dict[str, tuple[Callable[[Sandbox], object], str, str, Callable[[Sandbox], 
             interface("tap8", "type=dummy", "external_ids:iface-id=v7"),
         ),
         "v7 is on tap7, tap8",
-        "remove it from the interfaces that are left over",
+        "keep it on the one that its VM uses",
         vsctl("remove", "interface", "tap8", "external_ids", "iface-id"),
     ),
     "a device of DPDK where there is none": (

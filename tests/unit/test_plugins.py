@@ -232,7 +232,7 @@ def test_an_entry_point_may_have_several_instances_each_with_its_options(
     assert isinstance(plain, JsonlSink)
     assert isinstance(audit, JsonlSink)
     assert isinstance(log, LogSink)
-    assert (plain._path, audit._path) == (f"{tmp_path}/plain.jsonl", f"{tmp_path}/audit.jsonl")
+    assert (plain.path, audit.path) == (f"{tmp_path}/plain.jsonl", f"{tmp_path}/audit.jsonl")
 
 
 def test_classifiers_read_their_options_from_their_group(

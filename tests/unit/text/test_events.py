@@ -98,12 +98,14 @@ def test_a_change_that_is_too_long_goes_on_in_a_second_line() -> None:
 
 def test_a_sync_is_a_rule_as_wide_as_asked() -> None:
     (begins,) = terminal_lines(marker(), colour=False, width=60)
-    assert begins.startswith("── initial sync begins ─")
+    assert begins.startswith("13:00:00  ── initial sync begins ─")
     assert len(begins) == 60
     (complete,) = terminal_lines(marker(ports=7), colour=False, width=50)
-    assert complete.startswith("── initial sync is complete, 7 ports ─")
+    assert complete.startswith("13:00:00  ── initial sync is complete, 7 ports ─")
     assert len(complete) == 50
-    assert terminal_lines(marker(), colour=False, width=3) == ["── initial sync begins "]
+    assert terminal_lines(marker(), colour=False, width=3) == ["13:00:00  ── initial sync begins "]
+    (again,) = terminal_lines(marker(origin="resync", ports=7), colour=False, width=60)
+    assert again.startswith("13:00:00  ── sync after a reconnect is complete, 7 ports ─")
 
 
 anything = st.text(
