@@ -7,9 +7,8 @@ hosts, for a while that is in proportion to what it has cost.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -35,9 +34,11 @@ _SHARE = 10  # times what it has cost: so one part in ten of the time is spent o
 _LOOK = 2.0  # seconds between two looks at the heartbeat of a host that is looked at
 _RETRY = 2.0  # seconds after NATS could not be read
 _PAST = timedelta(hours=1)  # of the log that the page of a host begins with
-_MOST_PAST = 1000  # events of it
+_MOST_PAST = 1000  # events of it, and of all hosts together
 _AHEAD = 1000  # events that may wait for one client
-_THERE = "there are /, /hosts, /conflicts, /where?iface_id=, /host/NAME/ and /host/NAME/events"
+_THERE = (
+    "there are /, /hosts, /conflicts, /where?iface_id=, /events, /host/NAME/ and /host/NAME/events"
+)
 
 Connect = Callable[[], Fleet]
 
@@ -60,6 +61,7 @@ class FleetWeb:
             Route("/hosts", self._all_hosts),
             Route("/conflicts", self._all_conflicts),
             Route("/where", self._where),
+            Route("/events", self._events_of_all),
             Route("/host/{host:path}/events", self._events),
             Route("/host/{host:path}/past", self._past),
         ]
@@ -140,6 +142,13 @@ class FleetWeb:
         host = request.path_params["host"]
         return StreamingResponse(self._stream(host), media_type="text/event-stream")
 
+    async def _events_of_all(self, request: Request) -> Response:
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
+        last = request.headers.get("last-event-id", "")
+        after = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else None
+        return StreamingResponse(self._stream_of_all(after), media_type="text/event-stream")
+
     async def _past(self, request: Request) -> Response:
         async def read() -> bytes:
             since = datetime.now(UTC) - _PAST
@@ -162,6 +171,31 @@ class FleetWeb:
                 yield _status(host, str(error), synced=False)
                 await asyncio.sleep(_RETRY)
 
+    async def _stream_of_all(self, after: int | None) -> AsyncIterator[bytes]:
+        """Yield the events of all hosts as server-sent events, each with its place in the log.
+
+        :param after: the place after which it begins; None begins with the last ones.
+        """
+        while not self._server.stopping:
+            try:
+                async with self._connect() as fleet:
+                    newest = await fleet.position()
+                    if after is None or after > newest:  # the log was made again
+                        after = max(0, newest - _MOST_PAST)
+                    yield b'event: status\ndata: ""\n\n'
+                    async for item in self._arriving(fleet.log(after=after)):
+                        if item is None:
+                            yield b": still here\n\n"
+                            continue
+                        after = item.sequence
+                        for piece in pieces(
+                            b"id: %d\nevent: port\ndata: %s\n\n" % (after, item.line)
+                        ):
+                            yield piece
+            except DfovsdbError as error:
+                yield b"event: status\ndata: %s\n\n" % msgspec.json.encode(str(error))
+                await asyncio.sleep(_RETRY)
+
     async def _follow(self, fleet: Fleet, host: str) -> AsyncIterator[bytes]:
         """Yield all ports of a host, then what has happened to them since before that."""
         after = await fleet.position()
@@ -170,29 +204,38 @@ class FleetWeb:
         async for chunk in array(ports):
             yield chunk.replace(b"\n", b"")
         yield b"\n\n"
+        said, look_at, loop = b"", float("-inf"), asyncio.get_running_loop()
+        async for item in self._arriving(fleet.log(host=host, after=after)):
+            if loop.time() >= look_at:
+                look_at = loop.time() + _LOOK
+                status = await _condition(fleet, host)
+                yield status if status != said else b": still here\n\n"
+                said = status
+            if item is not None:
+                for piece in pieces(b"event: port\ndata: %s\n\n" % item.line):
+                    yield piece
+
+    async def _arriving(
+        self, log: AsyncGenerator[LogItem, None]
+    ) -> AsyncGenerator[LogItem | None, None]:
+        """Yield what arrives, and None at first and where nothing has arrived for a while."""
         news: asyncio.Queue[LogItem] = asyncio.Queue(_AHEAD)
 
         async def read() -> None:
-            async for item in fleet.log(host=host, after=after):
+            async for item in log:
                 await news.put(item)
 
         reader = asyncio.create_task(read())
         try:
-            said, look_at, loop = b"", float("-inf"), asyncio.get_running_loop()
+            yield None
             while not self._server.stopping:
-                if loop.time() >= look_at:
-                    look_at = loop.time() + _LOOK
-                    status = await _condition(fleet, host)
-                    yield status if status != said else b": still here\n\n"
-                    said = status
-                item: LogItem | None = None
-                with contextlib.suppress(TimeoutError):
+                try:
                     async with asyncio.timeout(_LOOK):
                         item = await news.get()
-                while item is not None:
-                    for piece in pieces(b"event: port\ndata: %s\n\n" % item.line):
-                        yield piece
-                    item = None if news.empty() else news.get_nowait()
+                except TimeoutError:
+                    yield None
+                else:
+                    yield item
                 if reader.done():
                     await reader
         finally:

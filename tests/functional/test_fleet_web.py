@@ -18,6 +18,7 @@ import pytest
 from dfovsdb.testing import wait_until
 from tests.freeports import free_port
 from tests.functional.test_fleet import Agent, vif
+from tests.functional.test_page import AXE, faults
 from tests.functional.test_page import browser as browser
 from tests.natsserver import NatsServer
 from tests.waiting import DEADLINE
@@ -95,6 +96,45 @@ def test_a_nats_server_that_is_gone_is_one_line_and_comes_back(server: NatsServe
         wait_until(lambda: served.get("/where?iface_id=v1")[0] == 200)
 
 
+def test_the_events_of_all_hosts_go_on_where_a_client_was(server: NatsServer) -> None:
+    with Agent(server, "cmp-1") as one, Agent(server, "cmp-2") as two, Served(server) as served:
+        one.sync(vif("v1"))
+        two.sync(vif("v2", "u-2"))
+
+        def until(name: str, last: str = "") -> list[tuple[str, str, str]]:
+            """The events up to one of this port: id, host and name."""
+            request = urllib.request.Request(served.url + "/events")
+            if last:
+                request.add_header("Last-Event-ID", last)
+            found: list[tuple[str, str, str]] = []
+            with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+                number = ""
+                for line in answer:
+                    field, _, value = line.decode().rstrip("\n").partition(": ")
+                    if field == "id":
+                        number = value
+                    elif field == "data" and "port" in (event := json.loads(value)):
+                        found.append((number, event["host"], event["port"]["name"]))
+                        if event["port"]["name"] == name:
+                            return found
+            raise AssertionError("the stream has ended")
+
+        first = until("tap-v2")
+        assert [(host, name) for _, host, name in first] == [
+            ("cmp-1", "tap-v1"),
+            ("cmp-2", "tap-v2"),
+        ]
+        one.tell(vif("v3", "u-3"))
+        two.tell(None, "u-2")
+        again = until("tap-v2", last=first[-1][0])
+        assert [(host, name) for _, host, name in again] == [
+            ("cmp-1", "tap-v3"),
+            ("cmp-2", "tap-v2"),
+        ]
+        # a place that is not in this log, as after it was made again: from the beginning
+        assert until("tap-v1", last="999999999999")[0][:1] == first[0][:1]
+
+
 def test_the_pages_show_the_cloud_and_a_host_live(server: NatsServer, browser: Browser) -> None:
     problems: list[str] = []
     page = browser.new_page()
@@ -118,6 +158,14 @@ def test_the_pages_show_the_cloud_and_a_host_live(server: NatsServer, browser: B
         do(two.sync, vif("v2", "u-2"), vif("v3", "u-3"))
         page.goto(served.url + "/")
         shows("#condition", "2 hosts, 2 fresh, 0 stale: 3 ports")
+        shows("#events", "tap-v3")
+        do(one.tell, vif("v5", "u-5"))
+        wait_until(lambda: "tap-v5" in (page.text_content("#events li") or ""))  # the newest first
+        assert (page.text_content("#events li") or "").startswith("cmp-1 ")
+        if AXE.exists():
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                assert faults(page) == []
         page.fill("#iface-id", "v3")
         page.press("#iface-id", "Enter")
         shows("#claims", "tap-v3")

@@ -7,10 +7,13 @@ const SHOWN = 200;
 
 export class Events {
   #list;
+  #line;
   #drawn = null; // the newest event that is drawn
 
-  constructor(list) {
+  /** @param before returns the elements before an event: which host it is of, on the page of all */
+  constructor(list, before = () => []) {
     this.#list = list;
+    this.#line = (event) => line(event, before(event));
   }
 
   update(events) {
@@ -20,21 +23,22 @@ export class Events {
     const fresh = (upTo < 0 ? events : events.slice(0, upTo)).slice(0, SHOWN);
     if (!fresh.length) return;
     if (upTo < 0 || fresh.length >= SHOWN) this.#list.replaceChildren();
-    this.#list.prepend(...fresh.map(line));
+    this.#list.prepend(...fresh.map(this.#line));
     while (this.#list.children.length > SHOWN) this.#list.lastChild.remove();
     this.#drawn = events[0];
   }
 }
 
-function line(event) {
+function line(event, before) {
   if (!event.port) {
     const text = event.action === "sync_started" ? "sync started" : `sync finished, ${event.ports} ports`;
-    return element("li", { class: "quiet" }, `${clock(event.time)} ${text} (${clean(event.origin, 20)})`);
+    return element("li", { class: "quiet" }, ...before, `${clock(event.time)} ${text} (${clean(event.origin, 20)})`);
   }
   const { port } = event;
   return element(
     "li",
     { class: `action-${word(event.action)} state-${word(port.state)}` },
+    ...before,
     `${clock(event.time)} ${event.action} ${clean(port.kind, 20)} `,
     element("bdi", {}, clean(port.name, 60)),
     ` ${event.action === "updated" ? changes(event) : identity(port)}${port.error ? ` ${clean(port.error, 200)}` : ""}`,

@@ -1,10 +1,12 @@
 // The hosts of a cloud, where a VIF is, and what cannot be true.
 
+import { Events } from "./events.js";
 import { clean, element, naturalKey, word } from "./text.js";
 
 const EVERY = 5000; // milliseconds between two looks at the hosts
 const SELDOM = 60000; // and at the conflicts, for which the servers read every VIF
 const MOST = 2000; // hosts that are drawn
+const MOST_EVENTS = 1000; // remembered by this page
 
 const find = (id) => document.getElementById(id);
 let hosts = [];
@@ -100,8 +102,39 @@ async function conflicts() {
   setTimeout(conflicts, SELDOM);
 }
 
+/** Follow the events of all hosts; after a lost connection the browser asks for what came since. */
+function follow() {
+  const list = new Events(find("events"), (event) => [link(event.host), " "]);
+  const known = [];
+  let fresh = [];
+  const drawn = () => {
+    known.unshift(...fresh.reverse());
+    known.length = Math.min(known.length, MOST_EVENTS);
+    fresh = [];
+    list.update(known);
+  };
+  const say = (text) => {
+    if (find("events-condition").textContent !== text) find("events-condition").textContent = text;
+  };
+  const source = new EventSource("events");
+  source.addEventListener("port", (message) => {
+    if (!fresh.length) requestAnimationFrame(drawn);
+    fresh.push(JSON.parse(message.data));
+    if (fresh.length > MOST_EVENTS) fresh.shift();
+  });
+  source.addEventListener("status", (message) => {
+    const problem = JSON.parse(message.data);
+    say(problem ? `The log cannot be read now: ${clean(problem, 500)}` : "");
+  });
+  source.addEventListener("error", () => {
+    say("dfovsdb fleet web cannot be reached: what is shown is the last that it said.");
+    if (source.readyState === EventSource.CLOSED) setTimeout(follow, 2000); // the browser has given up
+  });
+}
+
 find("where").addEventListener("submit", where);
 find("filter").addEventListener("submit", (event) => event.preventDefault());
 find("filter-text").addEventListener("input", draw);
 look();
 conflicts();
+follow();
