@@ -97,18 +97,10 @@ class Watched:
         return found
 
     def shown(self) -> dict[str, tuple[str, str]]:
-        """The rows of the table that are drawn: name to kind and state."""
-        rows = self.page.evaluate(
-            "[...document.querySelectorAll('.body .row')].filter(r => !r.hidden)"
-            ".map(r => [...r.children].map(c => c.textContent))"
-        )
-        return {row[0]: (row[1], row[2]) for row in rows}
+        return shown(self.page)
 
     def chips(self) -> list[str]:
-        names: list[str] = self.page.evaluate(
-            "[...document.querySelectorAll('.chip .name')].map(c => c.textContent)"
-        )
-        return sorted(names)
+        return chips(self.page)
 
     def equals_the_agent(self) -> bool:
         ports = self.ports()
@@ -117,6 +109,23 @@ class Watched:
 
     def text(self, selector: str) -> str:
         return self.page.text_content(selector) or ""
+
+
+def shown(page: Page) -> dict[str, tuple[str, str]]:
+    """The rows of the table that are drawn: name to kind and state."""
+    rows = page.evaluate(
+        "[...document.querySelectorAll('.body .row')].filter(r => !r.hidden)"
+        ".map(r => [...r.children].map(c => c.textContent))"
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def chips(page: Page) -> list[str]:
+    """The names of the ports in the picture."""
+    names: list[str] = page.evaluate(
+        "[...document.querySelectorAll('.chip .name')].map(c => c.textContent)"
+    )
+    return sorted(names)
 
 
 class FakeSwitch:
@@ -238,6 +247,44 @@ def test_the_page_follows_the_switch(ovs_sandbox: Sandbox, watched: Watched) -> 
     wait_until(watched.equals_the_agent)
     assert "offline" in watched.text("#history")
     assert "offline vm tap1" in watched.text("#events li:first-child")
+
+
+@pytest.mark.slow
+def test_the_day_of_the_demo_is_watched_to_its_end(browser: Browser) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    code = (
+        "import dfovsdb.cli.demo_day as demo; "
+        f"demo.LISTEN = {url.removeprefix('http://')!r}; demo.play(pause=0.1, web=True)"
+    )
+    problems: list[str] = []
+    with subprocess.Popen([sys.executable, "-uc", code], stdout=subprocess.PIPE, text=True) as day:
+        assert day.stdout is not None
+        assert any(url in line for line in day.stdout)  # up to the line that says where to look
+        page = browser.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+        page.goto(url + "/")
+        drawn: set[str] = set()
+        said = ""
+        for said in day.stdout:
+            names = page.evaluate(
+                "[...document.querySelectorAll('.chip .name')].map(c => c.textContent)"
+            )
+            drawn.update(names)
+            if "The ports reported are" in said:
+                break
+        assert "The ports reported are exactly those of the switch." in said
+        assert len(drawn) > 5  # it moved with the day, and was not drawn at its end alone
+
+        def equal() -> bool:
+            with urllib.request.urlopen(url + "/ports", timeout=DEADLINE) as answer:
+                ports = {p["name"]: (p["kind"], p["state"]) for p in json.load(answer)}
+            return shown(page) == ports and chips(page) == sorted(ports)
+
+        wait_until(equal)
+        page.close()
+        day.terminate()
+    assert problems == []
 
 
 def test_a_database_that_is_killed_and_an_agent_that_is_restarted_are_said(
