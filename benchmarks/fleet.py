@@ -138,13 +138,13 @@ def _agents(scale: Scale, servers: Sequence[NatsServer], replicas: int) -> dict[
         consumer = stack.enter_context(Process(fleet_processes.consumer, urls))
         consumer.answer()
         began = time.time()
-        cpu = sum(_each(agents, "sync"))
+        cpu = sum(ask_each(agents, "sync"))
         synced = time.time() - began
         messages, last = consumer.ask("wait", scale.hosts * (scale.ports + 2))
         _say(f"synced in {synced:.1f} s")
         consumer.ask("forget")
         each = scale.rate / scale.processes
-        _each(agents, "change", each, scale.seconds)
+        ask_each(agents, "change", each, scale.seconds)
         delays = consumer.ask("delays", int(each * scale.seconds) * scale.processes)
         figures = {
             "sync, s": synced,
@@ -176,13 +176,13 @@ def _bare(scale: Scale, servers: Sequence[NatsServer], replicas: int) -> dict[st
         for publisher in publishers:
             publisher.answer()
         began = time.time()
-        cpu = sum(_each(publishers, "publish"))
+        cpu = sum(ask_each(publishers, "publish"))
         took = time.time() - began
     _say(f"nats-py alone in {took:.1f} s")
     return {"nats-py alone, s": took, "nats-py alone: CPU, s": cpu}
 
 
-def _each(processes: Sequence[Process], *arguments: Any) -> list[Any]:
+def ask_each(processes: Sequence[Process], *arguments: Any) -> list[Any]:
     """Ask all of them at once; their answers."""
     for process in processes:
         process.send(*arguments)

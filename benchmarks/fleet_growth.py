@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import random
 import resource
@@ -19,17 +20,20 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
-from benchmarks.fleet import Process, _each
-from benchmarks.fleet_processes import ports
+import nats
+
+from benchmarks.fleet import Process, ask_each
+from benchmarks.fleet_processes import messages, ports, publish_one
 from dfovsdb.fleet import Fleet, Servers, Streams
 from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.sinks.base import SinkContext
+from dfovsdb.sinks.nats.client import Publication
 from dfovsdb.sinks.nats.publisher import Publisher
 from tests.natsserver import NatsServer
 
@@ -46,13 +50,16 @@ def main() -> None:
     parser.add_argument("--ports", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--shards", type=int, default=1, help="servers (1)")
     parser.add_argument("--asked", type=int, default=1000, help="VIFs that are looked for (1000)")
+    parser.add_argument("--bare", action="store_true", help="nats-py alone, the same bytes")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     found = {}
     for number in args.ports:
-        found[f"{number:,}"] = measured = _measure(number // PORTS, args.shards, args.asked)
+        found[f"{number:,}"] = measured = _measure(
+            number // PORTS, args.shards, args.asked, args.bare
+        )
         print(number, json.dumps(measured), file=sys.stderr, flush=True)
     print(f"{'ports':<36}" + "".join(f"{number:>14}" for number in found))
     for name in next(iter(found.values())):
@@ -69,7 +76,7 @@ def shard(host: str, shards: int) -> int:
     return zlib.crc32(host.encode()) % shards
 
 
-def _measure(hosts: int, shards: int, asked: int) -> dict[str, float]:
+def _measure(hosts: int, shards: int, asked: int, bare: bool) -> dict[str, float]:
     names = [f"cmp-{number}" for number in range(hosts)]
     with tempfile.TemporaryDirectory(prefix="dfovsdb-growth-") as folder, ExitStack() as stack:
         servers = [
@@ -78,18 +85,20 @@ def _measure(hosts: int, shards: int, asked: int) -> dict[str, float]:
         urls = [server.url for server in servers]
         asyncio.run(_create(urls))
         processes = [
-            stack.enter_context(Process(_hosts, urls, names[number::PROCESSES]))
+            stack.enter_context(Process(_hosts, urls, names[number::PROCESSES], bare))
             for number in range(PROCESSES)
         ]
-        _each(processes, "ready?")
+        ask_each(processes, "ready?")
         began = time.monotonic()
-        cpu = sum(_each(processes, "sync"))
+        cpu = sum(ask_each(processes, "sync"))
         synced = time.monotonic() - began
         figures = {
             "all hosts sync, s": synced,
             "the same, µs a port": synced / (hosts * PORTS) * 1e6,
             "CPU of the publishers, µs a port": cpu / (hosts * PORTS) * 1e6,
         }
+        if bare:
+            return figures
         figures |= asyncio.run(_ask(urls, names, asked))
         store = sum(
             path.stat().st_size
@@ -112,25 +121,36 @@ async def _create(urls: Sequence[str]) -> None:
             await fleet.create(Streams())
 
 
-def _hosts(pipe: Pipe, urls: Sequence[str], names: Sequence[str]) -> None:
+def _hosts(pipe: Pipe, urls: Sequence[str], names: Sequence[str], bare: bool) -> None:
     """Some hosts, in a process of its own."""
+    made = {name: messages(name, PORTS) for name in names} if bare else {}
+    gc.freeze()
     pipe.recv()
     pipe.send(None)
     pipe.recv()
     began = time.process_time()
-    asyncio.run(_sync_all(urls, names))
+    asyncio.run(_sync_all(urls, names, made))
     pipe.send(time.process_time() - began)
     pipe.recv()  # until it is killed
 
 
-async def _sync_all(urls: Sequence[str], names: Sequence[str]) -> None:
+async def _sync_all(
+    urls: Sequence[str], names: Sequence[str], made: Mapping[str, Sequence[Publication]]
+) -> None:
     left = iter(names)
 
     async def one_after_the_other() -> None:
         for name in left:
-            await _sync(urls[shard(name, len(urls))], name)
+            url = urls[shard(name, len(urls))]
+            await (_publish(url, made[name]) if made else _sync(url, name))
 
     await asyncio.gather(*(one_after_the_other() for _ in range(AT_A_TIME)))
+
+
+async def _publish(url: str, batch: Sequence[Publication]) -> None:
+    client = await nats.connect(url)
+    await publish_one(client, batch)
+    await client.close()
 
 
 async def _sync(url: str, host: str) -> None:
