@@ -41,6 +41,7 @@ PORTS = 200  # of a host
 PROCESSES = 2
 AT_A_TIME = 8  # hosts of one process that sync together
 BATCH = 500  # events, as a worker offers them
+REST = 10.0  # seconds after the sync, in which the servers finish what they have acknowledged
 _TIMEOUT = 120.0  # seconds that a busy server has for an answer
 
 
@@ -99,6 +100,7 @@ def _measure(hosts: int, shards: int, asked: int, bare: bool) -> dict[str, float
         }
         if bare:
             return figures
+        time.sleep(REST)
         figures |= asyncio.run(_ask(urls, names, asked))
         store = sum(
             path.stat().st_size
