@@ -57,10 +57,11 @@ bench:  ## set up, then compare with the alternatives (QUICK=1: two minutes; ARG
 	@tools/python-env.sh bench
 	@tools/openvswitch.sh .venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(BENCH) $(ARGS)
 
-bench-fleet:  ## set up, then simulate a thousand hosts with NATS, docs/fleet.md (QUICK=1: a minute)
+bench-fleet:  ## set up, then simulate a thousand hosts with NATS, docs/fleet.md (QUICK=1: a minute; GROWTH=1: up to a million ports)
 	@tools/python-env.sh test
-	@tools/nats-server.sh tools/openvswitch.sh .venv/bin/python -m benchmarks.fleet \
-	    $(if $(QUICK),--quick) --json build/bench/fleet.json $(ARGS)
+	@tools/nats-server.sh tools/openvswitch.sh .venv/bin/python $(if $(GROWTH),\
+	    -m benchmarks.fleet_growth --json build/bench/fleet-growth.json,\
+	    -m benchmarks.fleet $(if $(QUICK),--quick) --json build/bench/fleet.json) $(ARGS)
 
 docs:  ## set up, then build the reference into docs/_build/html
 	@tools/python-env.sh test

@@ -687,3 +687,13 @@ def test_an_agent_that_was_killed_makes_log_and_buckets_true_when_it_is_back(
 
 def _there(fleet: Fleet) -> bool:
     return fleet.run(fleet.link.stream("KV_dfovsdb-hosts")) is not None
+
+
+@pytest.mark.slow
+def test_a_vif_is_found_in_either_of_two_shards() -> None:
+    command = [sys.executable, "-m", "benchmarks.fleet_growth", "--ports", "800", "--asked", "20"]
+    done = subprocess.run(
+        [*command, "--shards", "2"], capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "where, p99, ms" in done.stdout
