@@ -34,9 +34,7 @@ DATABASE = "Open_vSwitch"
 _MONITOR_ID = "dfovsdb"
 _PROBE_ID = "probe"
 
-QUICK = 0.2  #: seconds between attempts to reconnect at first
-QUICK_TRIES = 20  #: so many, before attempts back off
-_REFILL = 1.5  # seconds
+QUICK_TRIES = 20  #: so many attempts to reconnect in one outage, before they back off
 
 Step = Literal["connect", "disconnect"] | None
 
@@ -166,40 +164,47 @@ class Session:
     def lost(self, error: ConnectionLost, now: float) -> None:
         """Record that the connection, or the attempt, has ended.
 
-        If it had worked, the next attempt is made at once, and further ones every QUICK seconds,
-        because a server that restarts is back soon; after QUICK_TRIES failures, or if the server
-        itself does not work, attempts back off. A server that comes and goes is followed each
-        time, with 60 attempts in a minute at most.
+        If it had worked, the next attempt is made at once, and further ones soon, because a server
+        that restarts is back soon; after QUICK_TRIES failures, or if the server itself does not
+        work, attempts back off. A server that comes and goes is followed each time, with 60
+        attempts in a minute at most: see _Pace.
         """
         self.losses[error.reason] += 1
-        wait = QUICK
         if isinstance(error, ProtocolError):
             self._quick_tries = 0
         elif self.synced:
             self._quick_tries = QUICK_TRIES
-            wait = 0.0
         elif self._quick_tries:
             self._quick_tries -= 1
         self._not_before = now
         if self._quick_tries:
-            self._not_before += max(wait, self._pace.wait(now))
+            self._not_before += self._pace.wait(now, at_once=self.synced)
         self._fsm.set_backoff_free_tries(2 if self._quick_tries else 0)  # 2: without a wait of it
         self._fsm.disconnected(_ms(now), 0)
         self._conversation = None
 
 
 class _Pace:
-    """Allows 20 quick attempts, and one more every 1.5 seconds: 60 in any minute."""
+    """When the next attempt to reconnect may be made: 60 in any minute.
+
+    After a quiet time they follow each other by 0.2 s, later by 0.45 s, and by EVERY seconds when
+    nothing is left. So a server that is back within 0.3 s is followed within half a second of each
+    return even if it restarts every 2.4 seconds for ever, which takes two attempts each time.
+    """
+
+    MOST = 10  #: attempts that a quiet time leaves to be made without a further wait
+    EVERY = 1.2  #: seconds, in which one more may be made
 
     def __init__(self, now: float) -> None:
-        self._left = float(QUICK_TRIES)
+        self._left = float(self.MOST)
         self._at = now
 
-    def wait(self, now: float) -> float:
+    def wait(self, now: float, *, at_once: bool) -> float:
         """Take one; return the seconds to wait for it."""
-        self._left = min(QUICK_TRIES, self._left + (now - self._at) / _REFILL) - 1
+        self._left = min(self.MOST, self._left + (now - self._at) / self.EVERY) - 1
         self._at = now
-        return max(0.0, -self._left * _REFILL)
+        wished = 0.0 if at_once else 0.2 if self._left > 3 else 0.45
+        return max(wished, -self._left * self.EVERY)
 
 
 class _Conversation:

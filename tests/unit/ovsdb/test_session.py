@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -575,23 +576,57 @@ def test_a_lost_connection_is_tried_again_at_once_then_quickly_and_then_with_bac
         waits.append(wait)
         now += wait
     assert waits[0] == 0
-    assert waits[1:20] == pytest.approx([0.2] * 19)
+    assert waits[1:8] == pytest.approx([0.2] * 7)
+    assert waits[8:12] == pytest.approx([0.45] * 4)
+    assert waits[14:20] == pytest.approx([1.2] * 6)
     assert waits[20:24] == pytest.approx([1, 2, 4, 8])
 
 
+def follow(restarts: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Let a server go and return at these times; return how long after each return there is a
+    connection again, and the times of all attempts.
+    """
+    session, late, tries = synced(0.0), [], []
+    for gone, back in restarts:
+        session.lost(ConnectionLost("closed"), now := max(gone, *tries[-1:], 0.0))
+        while True:
+            now += wait_before_connect(session, now)
+            tries.append(now)
+            if now >= back:
+                break
+            session.lost(ConnectionLost("refused"), now)
+        late.append(now - back)
+        session.begin(now)
+        reply(session, sent(session)[-1], result={}, now=now)
+    return late, tries
+
+
+def most_in_a_minute(tries: list[float]) -> int:
+    return max(sum(begin <= one < begin + 60 for one in tries) for begin in tries)
+
+
 def test_a_server_that_comes_and_goes_is_followed_each_time() -> None:
-    session, waits = synced(0.0), []
-    for now in (10.0, 13.0, 16.0, 19.0):  # each time it is back 0.5 s later
-        session.lost(ConnectionLost("closed"), now)
-        tried = now
-        while tried < now + 0.5:
-            tried += wait_before_connect(session, tried)
-            if tried < now + 0.5:
-                session.lost(ConnectionLost("refused"), tried)
-        waits.append(tried - now - 0.5)
-        session.begin(tried)
-        reply(session, sent(session)[-1], result={}, now=tried)
-    assert max(waits) <= 0.2
+    late, _ = follow((gone, gone + 0.5) for gone in (10.0, 13.0, 16.0, 19.0))
+    assert max(late) <= 0.2
+
+
+def test_a_storm_of_restarts_is_followed_for_ever() -> None:
+    late, tries = follow((10 + 2.4 * n, 10 + 2.4 * n + 0.3) for n in range(250))
+    assert max(late) <= 0.45
+    assert most_in_a_minute(tries) <= 60
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 5)), min_size=1, max_size=60))
+def test_no_storm_has_more_than_an_attempt_a_second_over_a_minute(
+    storm: list[tuple[float, float]],
+) -> None:
+    now, restarts = 0.0, []
+    for up, down in storm:
+        restarts.append((now + up, now + up + down))
+        now += up + down
+    late, tries = follow(restarts)
+    assert most_in_a_minute(tries) <= 61  # one more, where floats add up to just under a minute
+    assert max(late) <= now + 8
 
 
 def test_a_server_that_ends_every_connection_is_asked_once_a_second_over_a_minute() -> None:
