@@ -586,7 +586,9 @@ def follow(restarts: Iterable[tuple[float, float]]) -> tuple[list[float], list[f
     """Let a server go and return at these times; return how long after each return there is a
     connection again, and the times of all attempts.
     """
-    session, late, tries = synced(0.0), [], []
+    session = synced(0.0)
+    late: list[float] = []
+    tries: list[float] = []
     for gone, back in restarts:
         session.lost(ConnectionLost("closed"), now := max(gone, *tries[-1:], 0.0))
         while True:
