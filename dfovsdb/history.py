@@ -197,19 +197,25 @@ def last_lines(files: Sequence[str], most: int) -> list[bytes]:
     return found
 
 
-def files_of(conf: cfg.ConfigOpts) -> Iterator[str]:
-    """Yield the files of the jsonl sinks of the configuration, with their rotated ones."""
+def paths_of(conf: cfg.ConfigOpts) -> Iterator[str]:
+    """Yield where the jsonl sinks of the configuration write."""
     names = plugins.SINKS.instances("jsonl", conf.dfovsdb.sinks)
     groups = plugins.SINKS.groups([f"{name}=jsonl" for name in names])
     for group, options in groups.items():
         conf.register_opts(options, group=group)
         path = conf[group].path
         if path and path != "-":
-            yield from sorted(
-                file
-                for file in glob.glob(f"{glob.escape(path)}*")
-                if file == path or file[len(path)] in ".-"
-            )
+            yield path
+
+
+def files_of(paths: Iterable[str]) -> Iterator[str]:
+    """Yield the files that are there of what is written to these paths: with the rotated ones."""
+    for path in paths:
+        yield from sorted(
+            file
+            for file in glob.glob(f"{glob.escape(path)}*")
+            if file == path or file[len(path)] in ".-"
+        )
 
 
 def _backwards(file: str) -> Iterator[bytes]:

@@ -205,11 +205,19 @@ def wait_answered(monitor: Monitor, timeout: float) -> None:
             raise WaitTimeout(f"{monitor.address}: no answer within {timeout:g} s")
 
 
-def log_to_stderr(args: argparse.Namespace, level: int) -> None:
+def log_to_stderr(args: argparse.Namespace, level: int, *, times: bool = False) -> None:
+    """Log for people.
+
+    :param times: begin each line with the time, as the lines of events do.
+    """
     from dfovsdb.logs import escape
 
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("dfovsdb: %(message)s"))
+    form = "%(asctime)s  dfovsdb: %(message)s" if times else "dfovsdb: %(message)s"
+    formatter = logging.Formatter(form, "%H:%M:%S")
+    if getattr(args, "utc", False):
+        formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
     escape(handler)
     logger = logging.getLogger("dfovsdb")
     logger.addHandler(handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from dfovsdb.cli.terminal import Terminal
 if TYPE_CHECKING:
     from dfovsdb.doctor.finding import Finding
 
+_INDENT = 21
+#: A command in backquotes is never divided, so that it can be copied.
+_WORD = re.compile(r"(?:`[^`]*`|\S)+")
 _COLOURS = {"wrong": "31", "note": "33", "fine": "32"}  # in the order in which they are shown
 
 
@@ -29,9 +33,25 @@ def show(findings: Iterable[Finding], *, as_json: bool = False, quiet: bool = Fa
     for level, subject, text, remedy in found:
         if quiet and level == "fine":
             continue
+        first, *rest = _wrapped(text, terminal.width)
         shown = f"\x1b[{_COLOURS[level]}m{level:<5}\x1b[0m" if terminal.colour else f"{level:<5}"
-        terminal.write(f"{shown}  {subject:<12}  {text}")
+        terminal.write(f"{shown}  {subject:<12}  {first}")
+        for line in rest:
+            terminal.write(f"{'':<{_INDENT}}{line}")
         if remedy:
-            terminal.write(f"{'':<19}  -> {remedy}")
+            for line in _wrapped(f"-> {remedy}", terminal.width):
+                terminal.write(f"{'':<{_INDENT}}{line}")
     terminal.write(f"{wrong} wrong" if wrong else "nothing is wrong")
     return wrong
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    """Divide a text between words where the terminal ends."""
+    lines = [""]
+    for word in _WORD.findall(text):
+        longer = f"{lines[-1]} {word}".lstrip()
+        if lines[-1] and width and _INDENT + len(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines

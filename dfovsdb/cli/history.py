@@ -58,16 +58,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def history(args: argparse.Namespace) -> int:
     from dfovsdb.errors import ConfigurationError
-    from dfovsdb.history import History, files_of, moment, timeline
+    from dfovsdb.history import History, moment, timeline
     from dfovsdb.text.escape import counted
     from dfovsdb.text.events import timeline_line
 
-    files = args.file or list(files_of(common.configuration(args)))
-    if not files:
-        raise ConfigurationError(
-            "history: no FILE is given, and no jsonl sink of the configuration has a path; add "
-            "the sink `events=jsonl` with [sink_events] path = /var/log/dfovsdb/events.jsonl"
-        )
+    files = args.file or _files_of_the_configuration(args)
     if args.follow and args.timeline:
         raise ConfigurationError("history: --follow cannot be combined with --timeline")
     since, until = (None if text is None else moment(text) for text in (args.since, args.until))
@@ -99,6 +94,25 @@ def history(args: argparse.Namespace) -> int:
     if args.follow:
         _follow(past.follow(wanted, args.iface_id), terminal, as_json=args.json)
     return common.DONE
+
+
+def _files_of_the_configuration(args: argparse.Namespace) -> list[str]:
+    from dfovsdb.errors import ConfigurationError, DfovsdbError
+    from dfovsdb.history import files_of, paths_of
+
+    paths = list(paths_of(common.configuration(args)))
+    if not paths:
+        raise ConfigurationError(
+            "history: no FILE is given, and no jsonl sink of the configuration has a path; add "
+            "the sink `events=jsonl` with [sink_events] path = /var/log/dfovsdb/events.jsonl"
+        )
+    files = list(files_of(paths))
+    if not files:
+        raise DfovsdbError(
+            f"history: {' and '.join(paths)} of the configuration does not exist yet: the agent "
+            "creates it when it starts; look at `systemctl status dfovsdb`"
+        )
+    return files
 
 
 def _follow(events: Iterator[PortEvent | None], terminal: Terminal, *, as_json: bool) -> None:

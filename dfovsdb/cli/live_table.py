@@ -8,18 +8,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from dfovsdb.model import Action, Port, PortEvent, SyncMarker
 from dfovsdb.sinks.base import Sink
 from dfovsdb.text.escape import clean, counted
-from dfovsdb.text.events import port_facts
+from dfovsdb.text.events import PORT_GIVES_WAY, PORT_HEADER, identity, port_row
 from dfovsdb.text.natural import natural
+from dfovsdb.text.tables import table
 
 MOMENT = 3.0  #: seconds for which a change is highlighted, and a departed port still shown
 _RATE_OVER = 10.0  # seconds
@@ -54,6 +54,9 @@ class LiveTable(Sink):
         self._syncing = False
         self._first = 0  # the row at the top
         self._order = 0  # of _ORDERS
+        # the widest cells and identity so far: columns that jump cannot be read
+        self._widths = [0] * len(PORT_HEADER)
+        self._identity = 0
 
     def emit(self, event: PortEvent) -> None:
         if not self._selection(event.port):
@@ -116,9 +119,28 @@ class LiveTable(Sink):
         return Group(
             _line(head, "bold", width),
             _line(f"{_counts(there)}   {events / _RATE_OVER:.1f} events/s", "", width),
-            _table(shown, now, width),
+            *self._table(shown, now, width),
             _line(foot, "dim", width),
         )
+
+    def _table(self, rows: list[_Row], now: float, width: int) -> Iterator[Text]:
+        cells = [_cells(row) for row in rows]
+        for column, widest in enumerate(self._widths[:-1]):
+            self._widths[column] = max([widest, *(len(row[column]) for row in cells)])
+        self._identity = max([self._identity, *(len(identity(row.port)) for row in rows)])
+        lines = table(
+            PORT_HEADER,
+            cells,
+            width=width,
+            gives_way=PORT_GIVES_WAY,
+            last=self._identity,
+            least=self._widths,
+        )
+        yield _line(next(lines), "dim", width)
+        for row, line in zip(rows, lines, strict=True):
+            fresh = now - row.changed < MOMENT
+            style = _STYLES[row.action] if fresh else _STATES[row.port.state]
+            yield _line(line, style, width)
 
     def _forget(self, now: float) -> None:
         while self._events and self._events[0] < now - _RATE_OVER:
@@ -179,20 +201,11 @@ def _counts(ports: list[Port]) -> str:
     )
 
 
-def _table(rows: list[_Row], now: float, width: int) -> Table:
-    table = Table(box=None, width=width, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
-    for name, columns in (("kind", 8), ("name", 17), ("state", 7), ("ofport", 6), ("link", 4)):
-        table.add_column(name, width=columns, no_wrap=True, overflow="ellipsis")
-    table.add_column("attributes", ratio=1, no_wrap=True, overflow="ellipsis")
-    for port, action, changed in rows:
-        fresh = now - changed < MOMENT
-        cells = (port.kind, port.name, port.state, port.ofport, port.link_state)
-        style = _STYLES[action] if fresh else _STATES[port.state]
-        texts = [Text(clean("-" if cell is None else str(cell))) for cell in cells]
-        if action == "offline":
-            texts[2] = Text("offline")
-        table.add_row(*texts, Text(port_facts(port)), style=style)
-    return table
+def _cells(row: _Row) -> list[str]:
+    cells = dict(zip(PORT_HEADER, port_row(row.port), strict=True))
+    if row.action == "offline":
+        cells["state"] = "offline"
+    return list(cells.values())
 
 
 def _line(text: str, style: str, width: int) -> Text:

@@ -213,8 +213,8 @@ def _web(conf: cfg.ConfigOpts, monitor: Monitor) -> contextlib.AbstractContextMa
     from dfovsdb.telemetry import listen_address
 
     def past() -> Sequence[bytes]:
-        from dfovsdb.history import files_of, last_lines
+        from dfovsdb.history import files_of, last_lines, paths_of
 
-        return last_lines(list(files_of(conf)), _PAST)
+        return last_lines(list(files_of(paths_of(conf))), _PAST)
 
     return listen_address.web()(conf.http.listen, monitor, conf.http.hosts, past)

@@ -52,7 +52,7 @@ def watch(args: argparse.Namespace) -> int:
     if args.live:
         return _live(args)
     conf = common.configuration_if_any(args)
-    common.log_to_stderr(args, logging.WARNING)  # print at once what it waits for
+    common.log_to_stderr(args, logging.WARNING, times=True)  # print at once what it waits for
     terminal = Terminal(wide=args.wide, utc=args.utc)
     selection = common.selection(args)
     there: set[str] = set()  # number of selected ports, shown beside the number of all

@@ -29,7 +29,7 @@ def web(args: argparse.Namespace) -> int:
     from dfovsdb.cli.terminal import Terminal
     from dfovsdb.telemetry import listen_address
 
-    common.log_to_stderr(args, logging.WARNING)
+    common.log_to_stderr(args, logging.WARNING, times=True)
     monitor = common.monitor(args)
     listener = listen_address.web("--listen")(args.listen, monitor)
     with monitor, listener:

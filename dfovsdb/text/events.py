@@ -18,8 +18,9 @@ from dfovsdb.text.tables import DIM, cut, painted, table
 
 _COLOURS = {"online": "32", "updated": "33", "offline": "31"}
 _STATES = {"ready": "0", "pending": "33", "failed": "31", "gone": "31"}
-_HEADER = ("kind", "name", "bridge", "state", "ofport", "link", "mac", "attributes")
-_GIVES_WAY = ("mac", "ofport", "bridge", "kind")  # in this order, where the terminal is narrow
+PORT_HEADER = ("kind", "name", "bridge", "state", "ofport", "link", "mac", "attributes")
+#: Columns that are left out in this order where the terminal is narrow.
+PORT_GIVES_WAY = ("mac", "ofport", "bridge", "kind")
 #: What tells a person which port it is: shown first among the attributes.
 _IDENTITY = ("pod", "namespace", "iface_id", "remote_ip", "peer")
 #: What happened before it was found out: by a start of the agent, or a connection made again.
@@ -142,11 +143,11 @@ def port_table(
     :param width: columns of the terminal, at which a line ends with `…`; None cuts nothing.
     """
     lines = table(
-        _HEADER,
-        [_row(port) for port in ports],
+        PORT_HEADER,
+        [port_row(port) for port in ports],
         width=width,
-        gives_way=_GIVES_WAY,
-        last=max((len(" ".join(_identity(port))) for port in ports), default=0),
+        gives_way=PORT_GIVES_WAY,
+        last=max((len(identity(port)) for port in ports), default=0),
         colour=colour,
         styles=[_STATES[port.state] for port in ports],
     )
@@ -156,7 +157,7 @@ def port_table(
     kinds = Counter(port.kind for port in ports)
     counts = ", ".join(f"{clean(kind)} {kinds[kind]}" for kind in sorted(kinds))
     total = counted(len(ports), "port") + (f": {counts}" if counts else "")
-    if left_out := [name for name in _HEADER if name not in header]:
+    if left_out := [name for name in PORT_HEADER if name not in header]:
         total += f" (without {', '.join(left_out)}: --wide)"
     yield painted(cut(total, width), DIM, colour=colour)
 
@@ -166,7 +167,13 @@ def port_facts(port: Port) -> str:
     return " ".join([*_identity(port), *_error(port), *_place(port), *_others(port)])
 
 
-def _row(port: Port) -> tuple[str, ...]:
+def identity(port: Port) -> str:
+    """Return what tells a person which port it is, beside its name."""
+    return " ".join(_identity(port))
+
+
+def port_row(port: Port) -> tuple[str, ...]:
+    """Return the cells of PORT_HEADER."""
     return (
         clean(port.kind, 16),
         clean(port.name, 40),

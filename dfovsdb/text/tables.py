@@ -14,6 +14,7 @@ def table(
     width: int | None = None,
     gives_way: Sequence[str] = (),
     last: int = 0,
+    least: Sequence[int] = (),
     colour: bool = False,
     styles: Sequence[str] = (),
 ) -> Iterator[str]:
@@ -23,9 +24,11 @@ def table(
     :param width: columns of the terminal, at which a line ends with `…`; None cuts nothing.
     :param gives_way: columns that are left out, in this order, until a line fits.
     :param last: characters of the last column that have to fit.
+    :param least: characters that each column has at least.
     :param styles: the colour of each row, as a number of SGR (ECMA-48).
     """
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    widths = list(map(max, widths, least or widths))
     shown = list(range(len(header)))
     for name in gives_way:
         total = sum(widths[place] + 2 for place in shown[:-1]) + last

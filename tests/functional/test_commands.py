@@ -530,7 +530,9 @@ def test_watch_once_with_a_timeout_says_for_what_it_waits_and_that_it_was_in_vai
     done = run("watch", f"unix:{tmp_path}/nobody", "--once", "--timeout", "0.5")
     assert (done.returncode, done.stdout) == (1, "")
     waits, ended = done.stderr.splitlines()
-    assert waits.startswith("dfovsdb: waiting for the server: cannot connect to unix:")
+    assert re.match(
+        r"\d\d:\d\d:\d\d  dfovsdb: waiting for the server: cannot connect to unix:", waits
+    )
     assert "is ovsdb-server running?" in waits or "connect to unix:" in waits
     assert ended == f"dfovsdb: no sync in the time given{waits.partition('the server')[2]}"
     refused = run("watch", "tcp:127.0.0.1:9", "--once", "--timeout", "0.5").stderr

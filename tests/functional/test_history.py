@@ -207,3 +207,10 @@ def test_what_was_found_only_later_says_so(tmp_path: Path) -> None:
     events.write_bytes(to_json(gone))
     done = history("history", str(events))
     assert done.stdout.rstrip().endswith("(found when the agent started)")
+
+
+def test_a_file_that_is_not_there_yet_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    done = history(*configured(tmp_path, path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{path} of the configuration does not exist yet" in done.stderr

@@ -51,9 +51,9 @@ def test_it_shows_the_server_the_counts_and_the_ports() -> None:
     assert [line.split() for line in screen.show() if line.strip()] == [
         ["unix:/db.sock", "synced"],
         ["2", "ports", "bridge", "1", "vm", "1", "0.2", "events/s"],
-        ["kind", "name", "state", "ofport", "link", "attributes"],
-        ["bridge", "br-int", "ready", "65534", "up"],
-        ["vm", "tap0", "ready", "5", "up", "iface_id=vif-1"],
+        ["kind", "name", "bridge", "state", "ofport", "link", "mac", "attributes"],
+        ["bridge", "br-int", "-", "ready", "65534", "up", "-"],
+        ["vm", "tap0", "-", "ready", "5", "up", "-", "iface_id=vif-1"],
         ["by", "failures", "and", "kind;", "s", "sorts,", "arrows", "scroll,", "q", "quits"],
     ]
 
@@ -161,3 +161,31 @@ def test_whatever_the_database_holds_it_fits_and_steers_nothing(
     lines = screen.show(width=width, height=height)
     assert len(lines) <= height
     assert all(line.isprintable() for line in lines)
+
+
+def test_eighty_columns_have_the_name_the_state_and_the_whole_identity() -> None:
+    screen = Screen()
+    iface_id = "4aa64e21-d9d6-497e-bfa9-cf6dbb574054"
+    for name in ("tap4aa64e21-d9", "tap9b1c7f02-5e"):
+        screen.board.emit(
+            event(port("vm", {"iface_id": iface_id}, uuid=name, name=name, ofport=-1))
+        )
+    shown = [line for line in screen.show(width=80) if "tap" in line]
+    assert len(shown) == 2
+    for line in shown:
+        assert iface_id in line
+        assert " failed " in line
+
+
+def test_columns_do_not_jump_when_a_long_name_has_left() -> None:
+    screen = Screen()
+    other = port(uuid="b", name="a-much-longer-name-of-a-port")
+    screen.board.emit(event(port(name="tap0")))
+    before = screen.show(width=200)[2].index("attributes")
+    screen.board.emit(event(other))
+    during = screen.show(width=200)[2].index("attributes")
+    screen.board.emit(event(other, action="offline"))
+    screen.time += 2 * MOMENT
+    after = screen.show(width=200)
+    assert not any(other.name in line for line in after)
+    assert before < during == after[2].index("attributes")
