@@ -124,8 +124,12 @@ class Port(msgspec.Struct, frozen=True, gc=False, kw_only=True, eq=False):
     interface: Interface | None = None
 
     def facts(self) -> dict[str, Any]:
-        """Return every field except the raw row, by name, in the order of the JSON."""
-        return {name: getattr(self, name) for name in PORT_FACTS}
+        """Return every field except the raw row, by name, in the order of the JSON.
+
+        The values are those of the JSON, so json.dumps() takes them.
+        """
+        facts = {name: getattr(self, name) for name in PORT_FACTS}
+        return facts | {"attributes": dict(self.attributes)}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Port):

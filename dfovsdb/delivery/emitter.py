@@ -128,7 +128,8 @@ class Emitter:
         )
         call = self._sink.sync_started if action == "sync_started" else self._sink.sync_finished
         try:
-            self._guard.deliver(call, marker)
+            # Most sinks only note that a sync begins, whether their destination is up or not.
+            self._guard.deliver(call, marker, proves=action == "sync_finished")
         except Refused as refused:
             self._refused(marker, refused)
 

@@ -55,23 +55,27 @@ class SinkGuard:
         self._wait = RETRY_FIRST
         self._retry_after: float | None = None  # seconds, if the destination has asked for them
 
-    def deliver(self, call: Callable[[T], object], what: T) -> None:
+    def deliver(self, call: Callable[[T], object], what: T, *, proves: bool = True) -> None:
         """Call until the sink accepts.
 
+        :param proves: whether returning at once shows that the destination is up.
         :raises Refused: it raised something other than SinkUnavailable.
         :raises Stopped: the deadline of stop has passed.
         """
-        while self.attempt(call, what):
+        while self.attempt(call, what, proves=proves):
+            proves = True  # this call has failed, so its success is news
             self.back_off()
 
-    def attempt(self, call: Callable[[T], object], what: T) -> SinkUnavailable | None:
+    def attempt(
+        self, call: Callable[[T], object], what: T, *, proves: bool = True
+    ) -> SinkUnavailable | None:
         """Call once; return the exception if the destination is down. Raises as deliver() does."""
         if self._queue.overdue():
             raise Stopped
         if self.times is None or not self.opened:
-            return self._call(call, what)
+            return self._call(call, what, proves=proves)
         began = time.perf_counter()
-        down = self._call(call, what)
+        down = self._call(call, what, proves=proves)
         if down is None:
             self.times.observe(time.perf_counter() - began)
         return down

@@ -133,7 +133,7 @@ class WorkQueue:
     # Requests, from any thread.
 
     def request_replay(self) -> None:
-        """Make a resend due, unless a coming sync will resend everything anyway."""
+        """Make a resend due: a full update of the origin `replay`, whatever else is due."""
         with self._lock:
             self._due.add("replay")
             if self._synced and self._due_since is None:
@@ -248,13 +248,12 @@ class WorkQueue:
 
     def _take_cut(self) -> FullUpdate:
         origin = next(origin for origin in _ORDER if origin in self._due)
-        replaying = self._replays(origin)
-        self._due -= {origin, "catchup", "replay"} if replaying else {origin, "catchup"}
+        self._due -= {origin, "catchup"}
         self._drop_queue()
         self._cut_since = self._due_since
         if not self._due:
             self._due_since = None
-        return FullUpdate(origin, datetime.now(UTC), self._cut(), replaying)
+        return FullUpdate(origin, datetime.now(UTC), self._cut(), self._replays(origin))
 
     def _replays(self, origin: Origin) -> bool:
         return origin == "replay" or (origin != "catchup" and self._resync == "replay")

@@ -31,8 +31,9 @@ SinkContext.epoch.__doc__ = """Identifies this run of the process. Another run h
 and its `seq` begins at 1 again, so (host, epoch, seq) identifies each event of this sink."""
 SinkContext.condition.__doc__ = """Return the state of the connection to the switch: `synced`, or
 what is waited for, in one line. It may be called from any thread."""
-SinkContext.request_replay.__doc__ = """Request a resend of the full state, between markers. It
-may be called from any thread, and pending requests are merged."""
+SinkContext.request_replay.__doc__ = """Request a resend: `online` for every present port
+between markers of the origin `replay`. It may be called from any thread, from open() on, and
+pending requests are merged. During an outage the resend is among what is offered after it."""
 
 
 class Sink(abc.ABC):
@@ -80,13 +81,23 @@ class Sink(abc.ABC):
                 raise SinkUnavailable(str(error), delivered, error.retry_after) from error
 
     def sync_started(self, marker: SyncMarker) -> None:
-        """Begin a sync: the events of the whole table follow."""
+        """Begin a sync: what differs from what the sink has accepted follows, or every port.
+
+        Every port comes if the origin is `replay`, and with `resync = replay`; in the first sync
+        also if there is no state_dir.
+        """
 
     def sync_finished(self, marker: SyncMarker) -> None:
-        """End a sync: the sink has received all present ports, and offline for all others."""
+        """End a sync: the sink has accepted all present ports, and offline for all others.
+
+        `marker.ports` is their number, of those that this sink is to have.
+        """
 
     def poll(self) -> None:
-        """Use a pause of poll_interval seconds, for example for heartbeats or late subscribers."""
+        """Use a pause of poll_interval seconds, for example for heartbeats or late subscribers.
+
+        SinkUnavailable begins an outage; it ends when poll() or another call returns.
+        """
 
     def reopen(self) -> None:
         """Reopen files, after SIGHUP. After SinkUnavailable it is called again, with backoff."""

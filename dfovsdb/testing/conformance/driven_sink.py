@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.errors import SinkUnavailable
 from dfovsdb.json_v1 import to_json
-from dfovsdb.model import Port, PortEvent, SyncMarker
+from dfovsdb.model import Origin, Port, PortEvent, SyncMarker
 from dfovsdb.sinks.base import Sink
 from dfovsdb.testing.conformance.purity import place
 
@@ -42,9 +43,11 @@ class DrivenSink:
     """A context manager: within it the sink is open; at its end remaining events are delivered.
 
     :param deadline: seconds that everything together may take.
+    :param state_dir: where to find what the sink accepted before a restart; syncs then contain
+        only the differences to it.
     """
 
-    def __init__(self, sink: Sink, *, deadline: float) -> None:
+    def __init__(self, sink: Sink, *, deadline: float, state_dir: Path | None = None) -> None:
         self.calls: list[Call] = []
         self.changed: list[str] = []  #: events that a call has changed
         self.lost_answers = 0  #: number of successful calls that are reported as outages
@@ -56,7 +59,11 @@ class DrivenSink:
         for name in _CALLS:
             setattr(sink, name, self._spy(name, getattr(sink, name)))
         self._dispatcher = Dispatcher(
-            {"sink": sink}, host="host", resync="replay", queue_limit=1_000_000
+            {"sink": sink},
+            host="host",
+            resync="diff" if state_dir else "replay",
+            queue_limit=1_000_000,
+            state_dir=str(state_dir) if state_dir else None,
         )
         (self.worker,) = self._dispatcher.workers
 
@@ -129,6 +136,14 @@ class DrivenSink:
     def of(self, *methods: str) -> list[Call]:
         """Return the calls of these methods."""
         return [call for call in self.calls if call.method in methods]
+
+    def syncs(self, origin: Origin) -> int:
+        """Return how many syncs of this origin the sink has accepted to their end."""
+        return sum(
+            call.error is None and item.origin == origin
+            for call in self.of("sync_finished")
+            for item in call.items
+        )
 
     def failures(self) -> list[str]:
         """Return what the sink raised that is not an outage."""

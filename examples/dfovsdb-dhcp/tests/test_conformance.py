@@ -18,6 +18,9 @@ class TestPortList(SinkConformance):
     def make(self) -> Sink:
         return PortListSink(str(self.tmp_path / "ports.txt"))
 
+    def again(self, sink: Sink) -> Sink:
+        return self.make()
+
     def believes(self, sink: Sink) -> list[str]:
         lines = (self.tmp_path / "ports.txt").read_text().splitlines()
         return [line.split()[1] for line in lines]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from dfovsdb.cli import findings
@@ -17,7 +19,7 @@ class Narrow:
     colour = False
 
     def write(self, line: str) -> None:
-        print(line)
+        sys.stdout.write(f"{line}\n")
 
 
 def test_a_narrow_terminal_divides_between_words_and_never_a_command(

@@ -140,7 +140,7 @@ def test_stopping_tells_everything_first_and_then_closes() -> None:
     delivery.sync(fact("a"))
     delivery.dispatcher.replay()
     leave(delivery, seconds=5)
-    assert story(sink.accepted)[-1] == "sync_finished initial"
+    assert story(sink.accepted)[-1] == "sync_finished replay"
     assert sink.calls == ["open", "close"]
 
 

@@ -494,6 +494,13 @@ class StartsEmpty(Remembers):
             super().emit(event)
 
 
+class BeginsANewList(Remembers):
+    """It relies on a first sync that contains every port."""
+
+    def open(self, context: SinkContext) -> None:
+        self.arrived.clear()
+
+
 class RefusesOneOfABatch(Batches):
     def emit(self, event: PortEvent) -> None:
         if event.port.name == "tap4":
@@ -529,6 +536,7 @@ SINKS: Sequence[tuple[type[Remembers], str, str]] = [
     (ClosesWhatIsNotThere, "test_it_may_be_closed_before_it_received_anything", "IndexError"),
     (BelongsToItsThread, "test_it_works_on_a_thread_that_did_not_make_it", "ProgrammingError"),
     (StartsEmpty, "test_it_continues_after_a_restart", "to be present"),
+    (BeginsANewList, "test_it_continues_after_a_restart_with_state_dir", "to be present"),
     (
         RefusesOneOfABatch,
         "test_it_works_on_a_thread_that_did_not_make_it",
