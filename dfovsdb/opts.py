@@ -100,8 +100,8 @@ DFOVSDB_OPTIONS: tuple[cfg.Opt, ...] = (
             ("replay", "send online for every present port again"),
             ("diff", "send only differences"),
         ],
-        help="What sinks receive after a reconnect, and with state_dir after a restart. Ports that have disappeared in the meantime "
-        "are reported offline with both values.",
+        help="What sinks receive after a reconnect, and with state_dir after a restart. Ports "
+        "that have disappeared in the meantime are reported offline with both values.",
     ),
     cfg.StrOpt(
         "host",

@@ -100,11 +100,17 @@ class DrivenSink:
         self._dispatcher.reopen()
 
     def settle(self) -> None:
-        """Wait until the sink has the present state.
+        """Wait until the sink has the present state, and no sync has begun and not ended.
 
         :raises AssertionError: it does not get there in time, or requests resends without end.
         """
-        self.until(lambda: self.worker.undelivered() == 0)
+        self.until(lambda: self.worker.undelivered() == 0 and not self._in_sync())
+
+    def _in_sync(self) -> bool:
+        markers = self.of("sync_started", "sync_finished")
+        return bool(markers) and (
+            markers[-1].method == "sync_started" or markers[-1].error is not None
+        )
 
     def until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition.
