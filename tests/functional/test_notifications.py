@@ -405,10 +405,8 @@ class TestConformance(SinkConformance):
         self.proxy.heal()
 
     @contextlib.contextmanager
-    def _driven(
-        self, before: Sink | None = None, *, poll_interval: float | None = None
-    ) -> Iterator[tuple[Sink, DrivenSink]]:
-        with super()._driven(before, poll_interval=poll_interval) as driven:
+    def _driven(self, *args: Any, **options: Any) -> Iterator[tuple[Sink, DrivenSink]]:
+        with super()._driven(*args, **options) as driven:
             yield driven
         self.proxy.cut()  # its own threads and sockets, of connections that the sink has closed
 
