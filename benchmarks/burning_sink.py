@@ -1,6 +1,6 @@
 """What a sink that computes, or many slow pages, do to the delay of events in another sink.
 
-    python benchmarks/burning_sink.py
+    python -m benchmarks.burning_sink
 
 One change at a time is committed to a private database, a few milliseconds apart; the delay is
 from the commit's reply to the sink. Rounds are interleaved; the figure is the median delay, as
@@ -20,14 +20,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from benchmarks.burner import BURN, Burner
 from dfovsdb import Monitor, PortEvent, Sink
+from dfovsdb.sinks.isolated import IsolatedSink
 from dfovsdb.telemetry.switch_page import Web
 from dfovsdb.testing import Sandbox
 
 CHANGES = 500
 ROUNDS = 5
 PAUSE = 0.001  # seconds between two changes, half of them to twice: less than what is burnt
-BURN = 0.002  # seconds
 PAGES = 200
 
 
@@ -48,15 +49,6 @@ class Sleeper(Sink):
 
     def emit(self, event: PortEvent) -> None:
         time.sleep(BURN)
-
-
-class Burner(Sink):
-    """Computes for every event."""
-
-    def emit(self, event: PortEvent) -> None:
-        end = time.monotonic() + BURN
-        while time.monotonic() < end:
-            pass
 
 
 def write(connection: str) -> None:
@@ -108,7 +100,10 @@ def delay(connection: str, *others: Sink, pages: int = 0) -> float:
     with Monitor(connection, sinks=[stamp, *others]) as monitor, slow_pages(monitor, pages):
         monitor.wait_synced()
         written = subprocess.run(
-            [sys.executable, __file__, connection], stdout=subprocess.PIPE, text=True, check=True
+            [sys.executable, "-m", "benchmarks.burning_sink", connection],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
         ).stdout
         committed = {mark: float(at) for mark, at in map(str.split, written.splitlines())}
         deadline = time.monotonic() + 20
@@ -134,12 +129,15 @@ def main() -> None:
         ratios: dict[str, list[float]] = {
             "a sink that sleeps": [],
             "a sink that computes": [],
+            "a sink that computes, with isolate": [],
             f"{PAGES} pages that do not read": [],
         }
         for _ in range(ROUNDS):
             alone = delay(box.connection)
             ratios["a sink that sleeps"].append(delay(box.connection, Sleeper()) / alone)
             ratios["a sink that computes"].append(delay(box.connection, Burner()) / alone)
+            isolated = delay(box.connection, IsolatedSink(Burner, {})) / alone
+            ratios["a sink that computes, with isolate"].append(isolated)
             pages = delay(box.connection, pages=PAGES) / alone
             ratios[f"{PAGES} pages that do not read"].append(pages)
         for name, values in ratios.items():

@@ -161,6 +161,12 @@ SINK_OPTIONS: tuple[cfg.Opt, ...] = (
         help="Shell patterns of the names of the ports that this sink receives, such as tap*. If "
         "empty, ports of all names.",
     ),
+    cfg.BoolOpt(
+        "isolate",
+        default=False,
+        help="Run this sink in a process of its own, where what it computes does not delay the "
+        "other sinks. It takes about 25 MB of memory, and each call takes longer.",
+    ),
 )
 
 CORE_OPTIONS = {

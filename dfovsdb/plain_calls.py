@@ -16,3 +16,10 @@ def place(function: object) -> str:
     """Return where a function was written, as FILE:LINE; empty if it is not written in Python."""
     code = getattr(function, "__code__", None)
     return "" if code is None else f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def runs_later(returned: object) -> bool:
+    """Return whether a call returned a coroutine or a generator, which has done nothing yet."""
+    return returned is not None and (
+        hasattr(returned, "__await__") or hasattr(returned, "__next__")
+    )

@@ -48,7 +48,8 @@ class Finder(Generic[P]):
     """The plugins of one kind: classifiers or sinks.
 
     :param common: options that each of them has beside its own, unless it has one of this name.
-    :param apply: called with the values of these that are set.
+    :param apply: called with a plugin, the arguments that it was built with, and the values of
+        these that are set; it returns the plugin to use.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Finder(Generic[P]):
         base: type[P],
         check: Callable[[P], None],
         common: Sequence[cfg.Opt] = (),
-        apply: Callable[[P, Mapping[str, Any]], None] = lambda _plugin, _values: None,
+        apply: Callable[[P, Mapping[str, Any], Mapping[str, Any]], P] = lambda plugin, *_: plugin,
     ) -> None:
         self.what = what
         self.namespace = f"dfovsdb.{what}s"
@@ -205,11 +206,12 @@ class Finder(Generic[P]):
             values = {option.dest: conf[group][option.dest] for option in options}
         secrets = [str(values[o.dest]) for o in options if o.secret and values.get(o.dest)]
         try:
-            built = plugin(**{name: value for name, value in values.items() if name in own})
+            arguments = {name: value for name, value in values.items() if name in own}
+            built = plugin(**arguments)
             self._check(built)
             common = {name: value for name, value in values.items() if name not in own and value}
             if common:
-                self._apply(built, common)
+                built = self._apply(built, arguments, common)
         except DfovsdbError as error:
             raise ConfigurationError(f"[{group}] {_hidden(str(error), secrets)}") from None
         except BaseException as error:  # noqa: BLE001 - it is raised as ours, SystemExit too
@@ -244,8 +246,16 @@ def _manager(offers: Offers) -> type[NamedExtensionManager[Any]]:
 CLASSIFIERS: Finder[Classifier] = Finder("classifier", Classifier, chain.check)  # type: ignore[type-abstract]  # the base itself is meant
 
 
-def _select(sink: Sink, wanted: Mapping[str, Any]) -> None:
-    sink.selection = Selection(**wanted)
+def _as_configured(sink: Sink, arguments: Mapping[str, Any], common: Mapping[str, Any]) -> Sink:
+    """Return the sink in a process of its own if this is configured, and with its selection."""
+    wanted = dict(common)
+    if wanted.pop("isolate", False):
+        from dfovsdb.sinks.isolated import IsolatedSink  # most hosts need no other process
+
+        sink = IsolatedSink(type(sink), arguments)
+    if wanted:
+        sink.selection = Selection(**wanted)
+    return sink
 
 
 def _of_every_sink() -> Sequence[cfg.Opt]:
@@ -254,7 +264,7 @@ def _of_every_sink() -> Sequence[cfg.Opt]:
     return SINK_OPTIONS
 
 
-SINKS: Finder[Sink] = Finder("sink", Sink, check_sink, WhenRead(_of_every_sink), _select)  # type: ignore[type-abstract]  # the base itself is meant
+SINKS: Finder[Sink] = Finder("sink", Sink, check_sink, WhenRead(_of_every_sink), _as_configured)  # type: ignore[type-abstract]  # the base itself is meant
 
 
 def default_classifiers() -> list[Classifier]:

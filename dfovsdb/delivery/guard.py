@@ -15,6 +15,7 @@ from dfovsdb.delivery.work_queue import WorkQueue
 from dfovsdb.errors import SinkUnavailable
 from dfovsdb.histogram import Histogram
 from dfovsdb.logs import get_logger
+from dfovsdb.plain_calls import runs_later
 from dfovsdb.sinks.base import Sink
 
 LOG = get_logger(__name__)
@@ -123,7 +124,7 @@ class SinkGuard:
         down: SinkUnavailable | None = None
         try:
             returned = call(*what)
-            if returned is not None and _runs_later(returned):
+            if runs_later(returned):
                 name = getattr(call, "__qualname__", repr(call))
                 raise TypeError(
                     f"{name} returned {returned!r:.80}: a coroutine or a generator that nobody "
@@ -157,11 +158,6 @@ class SinkGuard:
             self.name,
             self._queue.bell.now() - self._down_since,
         )
-
-
-def _runs_later(returned: object) -> bool:
-    """Return whether it is a coroutine or a generator, which has done nothing yet."""
-    return hasattr(returned, "__await__") or hasattr(returned, "__next__")
 
 
 def _seconds(retry_after: object) -> float | None:

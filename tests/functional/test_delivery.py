@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import resource
 import signal
 import socket
@@ -220,14 +221,14 @@ def test_a_process_whose_sink_hangs_ends(box: Sandbox) -> None:
 class Agent:
     """`dfovsdb run` with a state_dir and a file of events."""
 
-    def __init__(self, box: Sandbox, folder: Path, resync: str) -> None:
+    def __init__(self, box: Sandbox, folder: Path, resync: str, isolate: str = "false") -> None:
         self.events = folder / "events.jsonl"
         self._conf = folder / "dfovsdb.conf"
         (folder / "state").mkdir()
         self._conf.write_text(
             f"[ovsdb]\nconnection = {box.connection}\n[dfovsdb]\nsinks = jsonl\n"
             f"state_dir = {folder / 'state'}\nresync = {resync}\n"
-            f"[sink_jsonl]\npath = {self.events}\n"
+            f"[sink_jsonl]\npath = {self.events}\nisolate = {isolate}\n"
         )
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -249,11 +250,12 @@ class Agent:
         ]
 
 
+@pytest.mark.parametrize("isolate", ["false", "true"])
 @pytest.mark.parametrize("resync", ["replay", "diff"])
 def test_departures_while_a_killed_agent_is_down_are_reported_when_it_is_back(
-    box: Sandbox, database: Database, tmp_path: Path, resync: str
+    box: Sandbox, database: Database, tmp_path: Path, resync: str, isolate: str
 ) -> None:
-    agent = Agent(box, tmp_path, resync)
+    agent = Agent(box, tmp_path, resync, isolate)
     database.add("stays", "leaves1", "leaves2", "left")
     process = agent.start()
     wait_until(lambda: ("sync_finished", "") in agent.story())
@@ -273,6 +275,38 @@ def test_departures_while_a_killed_agent_is_down_are_reported_when_it_is_back(
     back = {("online", "stays"), ("online", "br-int")}
     # What was in flight at the kill may come twice: the departure of `left`, nothing else.
     assert set(story[3:-1]) - {("offline", "left")} == (back if resync == "replay" else set())
+
+
+def test_a_sink_in_a_process_of_its_own_outlives_that_process_and_ends_with_the_agent(
+    box: Sandbox, database: Database, tmp_path: Path
+) -> None:
+    agent = Agent(box, tmp_path, "diff", "true")
+    process = agent.start()
+
+    def children() -> list[int]:
+        lists = Path(f"/proc/{process.pid}/task").glob("*/children")
+        return [int(pid) for children in lists for pid in children.read_text().split()]
+
+    database.add("before")
+    wait_until(lambda: ("online", "before") in agent.story())
+    (first,) = children()
+    os.kill(first, signal.SIGKILL)
+    database.add("after")
+    wait_until(lambda: agent.delivered()[-1]["origin"] == "replay")
+    wait_until(lambda: agent.story()[-1:] == [("sync_finished", "")])
+    assert {name for _, name in agent.story()} >= {"before", "after"}
+    (second,) = children()
+    assert second != first
+    process.kill()
+    process.wait()
+    wait_until(lambda: not Path(f"/proc/{second}").exists())
+    process = agent.start()
+    begin = len(agent.story())
+    wait_until(lambda: ("sync_finished", "") in agent.story(begin))
+    (third,) = children()
+    process.terminate()
+    assert process.wait(DEADLINE) == 0
+    assert not Path(f"/proc/{third}").exists()
 
 
 def test_a_replay_that_one_sink_asks_for_is_delivered_to_it_alone(box: Sandbox) -> None:

@@ -1,0 +1,122 @@
+"""The process of an isolated sink: it makes the calls that arrive, one at a time.
+
+It ends with the process that started it, however that ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import threading
+import traceback
+from queue import SimpleQueue
+from typing import Any
+
+from dfovsdb.errors import SinkUnavailable
+from dfovsdb.plain_calls import runs_later
+from dfovsdb.sinks.base import Sink, SinkContext
+from dfovsdb.sinks.isolated.pipe import (
+    Answer,
+    AskCondition,
+    AskReplay,
+    Call,
+    Condition,
+    Logged,
+    Pipe,
+)
+
+#: Meant for the process that started this one, which passes on what concerns the sink.
+_NOT_OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+
+def main(descriptor: int) -> None:
+    """Build the sink that is sent first, and make the calls that follow."""
+    for number in _NOT_OURS:
+        signal.signal(number, signal.SIG_IGN)
+    pipe = Pipe(descriptor)
+    what, level = pipe.receive()
+    logging.basicConfig(level=level, handlers=[_Forward(pipe)], force=True)
+    _Server(pipe, what).run()
+
+
+class _Server:
+    def __init__(self, pipe: Pipe, what: bytes) -> None:
+        self._pipe = pipe
+        self._what = what
+        self._sink: Sink | None = None
+        self._calls: SimpleQueue[Call] = SimpleQueue()
+        self._conditions: SimpleQueue[str] = SimpleQueue()
+        self._asking = threading.Lock()
+
+    def run(self) -> None:
+        threading.Thread(target=self._read, daemon=True).start()
+        method = ""
+        while method != "close":
+            method, arguments = self._calls.get()
+            self._pipe.send(self._answer(method, arguments))
+
+    def _read(self) -> None:
+        try:
+            while True:
+                message = self._pipe.receive()
+                if isinstance(message, Condition):
+                    self._conditions.put(message.text)
+                else:
+                    self._calls.put(message)
+        except EOFError:
+            os._exit(0)  # also out of a call that does not return
+
+    def _answer(self, method: str, arguments: tuple[Any, ...]) -> Answer:
+        down = raised = None
+        try:
+            sink = self._built()
+            if method == "open":
+                host, epoch = arguments
+                arguments = (SinkContext(host, epoch, self._ask_replay, self._condition),)
+            returned = getattr(sink, method)(*arguments)
+            if runs_later(returned):
+                raise TypeError(f"{method}() returned {returned!r:.80}, which nobody runs")
+        except SinkUnavailable as error:
+            down = (str(error), error.delivered, error.retry_after)
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: it refuses this event
+            raised = (repr(error), traceback.format_exc())
+        return Answer(self._sink.poll_interval if self._sink else None, down, raised)
+
+    def _built(self) -> Sink:
+        if self._sink is None:
+            plugin, arguments = pickle.loads(self._what)  # noqa: S301 - from our own process
+            self._sink = plugin(**arguments)
+        return self._sink
+
+    def _ask_replay(self) -> None:
+        self._pipe.send(AskReplay())
+
+    def _condition(self) -> str:
+        with self._asking:
+            self._pipe.send(AskCondition())
+            return self._conditions.get()
+
+
+class _Forward(logging.Handler):
+    """Has what is logged here logged by the process that started this one."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        super().__init__()
+        self._pipe = pipe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
+        attributes = {
+            "name": record.name,
+            "levelno": record.levelno,
+            "levelname": record.levelname,
+            "created": record.created,
+            "msg": record.getMessage(),
+            "exc_text": text,
+        }
+        try:
+            self._pipe.send(Logged(attributes))
+        except OSError:
+            self.handleError(record)

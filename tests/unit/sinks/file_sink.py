@@ -1,0 +1,52 @@
+"""A sink for the tests of isolation: it can be imported by another process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+from dfovsdb.errors import SinkUnavailable
+from dfovsdb.model import PortEvent
+from dfovsdb.sinks.base import Sink, SinkContext
+
+LOG = logging.getLogger("dfovsdb.tests.file_sink")
+
+
+class FileSink(Sink):
+    """Appends `ACTION NAME` to a file, and does what the name of a port asks for."""
+
+    def __init__(self, path: str, *, fails: str = "") -> None:
+        if fails == "to be built":
+            raise ValueError("it cannot be built")
+        self._path = Path(path)
+        self._fails = fails
+
+    def open(self, context: SinkContext) -> None:
+        if self._fails == "to open":
+            raise ValueError("it cannot be opened")
+        self._context = context
+
+    def emit(self, event: PortEvent) -> None:
+        name = event.port.name
+        if name == "refused":
+            raise ValueError("this one never")
+        if name == "later":
+            raise SinkUnavailable("not now", retry_after=7)
+        if name == "dies" and not self._path.with_name("died").exists():
+            self._path.with_name("died").touch()
+            os._exit(3)
+        if name == "hangs":
+            time.sleep(3600)
+        if name == "asks":
+            LOG.warning("the condition is %s", self._context.condition())
+            thread = threading.Thread(target=self._context.request_replay)
+            thread.start()
+            thread.join()
+        try:
+            with self._path.open("a") as file:
+                file.write(f"{event.action} {name!r} {os.getpid()}\n")
+        except OSError as error:
+            raise SinkUnavailable(f"{self._path}: {error.strerror}") from error
