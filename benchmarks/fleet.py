@@ -8,6 +8,7 @@ the log measures how late it hears of it. Beside it nats-py alone publishes the 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import multiprocessing
 import platform
@@ -116,7 +117,7 @@ def _measure(scale: Scale, replicas: int) -> dict[str, float]:
     with _servers(replicas) as servers:
         figures = _agents(scale, servers, replicas)
     with _servers(replicas) as servers:  # fresh ones, as the bytes are the same
-        figures |= _bare(scale, servers, replicas)
+        figures |= _bare(scale, servers)
     figures["time, ratio to nats-py alone"] = figures["sync, s"] / figures["nats-py alone, s"]
     figures["agents' CPU, ratio to nats-py alone"] = (
         figures["agents' CPU for the sync, s"] / figures["nats-py alone: CPU, s"]
@@ -166,11 +167,11 @@ def _agents(scale: Scale, servers: Sequence[NatsServer], replicas: int) -> dict[
     return figures
 
 
-def _bare(scale: Scale, servers: Sequence[NatsServer], replicas: int) -> dict[str, float]:
+def _bare(scale: Scale, servers: Sequence[NatsServer]) -> dict[str, float]:
     urls = [server.url for server in servers]
     with ExitStack() as stack:
         publishers = [
-            stack.enter_context(Process(fleet_processes.bare, urls, replicas, names, scale.ports))
+            stack.enter_context(Process(fleet_processes.bare, urls, names, scale.ports))
             for names in _shares(scale)
         ]
         for publisher in publishers:
@@ -200,10 +201,17 @@ def _servers(replicas: int) -> Iterator[Sequence[NatsServer]]:
     with tempfile.TemporaryDirectory(prefix="dfovsdb-fleet-") as folder:
         if replicas == 1:
             with NatsServer(Path(folder)) as server:
+                _make_streams([server], replicas)
                 yield [server]
         else:
             with NatsCluster(Path(folder)) as cluster:
+                _make_streams(cluster.servers, replicas)
                 yield cluster.servers
+
+
+def _make_streams(servers: Sequence[NatsServer], replicas: int) -> None:
+    urls = [server.url for server in servers]
+    asyncio.run(fleet_processes.make_streams(urls, replicas))
 
 
 def _agent_memory(ports: int) -> dict[str, float]:

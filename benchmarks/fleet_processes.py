@@ -22,7 +22,7 @@ from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.json_v1 import from_json
 from dfovsdb.model import Port, PortEvent, SyncMarker, port_of
 from dfovsdb.sinks.nats import NatsSink
-from dfovsdb.sinks.nats.client import Connection, Publication
+from dfovsdb.sinks.nats.client import Connection, NatsError, Publication
 from dfovsdb.sinks.nats.messages import Encoder
 from dfovsdb.sinks.nats.servers import Servers
 from dfovsdb.sinks.nats.streams import Streams
@@ -181,24 +181,34 @@ async def _consume(pipe: Pipe, urls: Sequence[str]) -> None:
         pipe.send((count, last) if what == "wait" else delays)
 
 
-def bare(pipe: Pipe, urls: Sequence[str], replicas: int, names: Sequence[str], count: int) -> None:
+def bare(pipe: Pipe, urls: Sequence[str], names: Sequence[str], count: int) -> None:
     """nats-py alone: the same bytes, made before, from as many connections."""
-    asyncio.run(_publish(pipe, urls, replicas, names, count))
+    asyncio.run(_publish(pipe, urls, names, count))
 
 
-async def _publish(
-    pipe: Pipe, urls: Sequence[str], replicas: int, names: Sequence[str], count: int
-) -> None:
-    link = Connection(Servers(urls), name="bench", inbox="_INBOX.bench", timeout=_TIMEOUT)
-    await link.connect()
+async def make_streams(urls: Sequence[str], replicas: int) -> None:
+    """Make the streams, before anything is measured.
+
+    A cluster that still elects its leaders leaves requests without an answer, so none is waited
+    for as long as under load.
+    """
     deadline = time.monotonic() + _LONG
-    while time.monotonic() < deadline:
+    while True:
+        link = Connection(Servers(urls), name="bench", inbox="_INBOX.bench", timeout=5)
         try:
-            await Streams(replicas=replicas).ready(link, create=True)
-            break
-        except Exception:  # noqa: BLE001 - a cluster that is not ready yet
-            await asyncio.sleep(0.2)
             await link.connect()
+            await Streams(replicas=replicas).ready(link, create=True)
+        except NatsError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
+        else:
+            return
+        finally:
+            await link.close()
+
+
+async def _publish(pipe: Pipe, urls: Sequence[str], names: Sequence[str], count: int) -> None:
     batches = [messages(name, count) for name in names]
     clients = [await nats.connect(list(urls)) for _ in names]
     gc.freeze()
