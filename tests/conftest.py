@@ -19,7 +19,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 #: Files whose fixtures take long and serve all of their tests: one worker has the whole file.
-WHOLE = ("example", "notifications", "package", "plugins_guide", "reference_docs")
+WHOLE = ("example", "image", "notifications", "package", "plugins_guide", "reference_docs")
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
