@@ -112,9 +112,17 @@ class Dispatcher:
         message = Facts(datetime.now(UTC), facts)
         with self._lock:
             self._store(facts)
-            to_ring = [worker for worker in self._workers if worker.queue.feed(message)]
+            lent = [worker for worker in self._workers if worker.lends(message)]
+            fed = (
+                [worker for worker in self._workers if worker not in lent]
+                if lent
+                else self._workers
+            )
+            to_ring = [worker for worker in fed if worker.queue.feed(message)]
         for worker in to_ring:
             worker.queue.bell.ring()
+        for worker in lent:
+            worker.deliver(message)
 
     def publish_sync(self, facts: Sequence[Fact]) -> None:
         """Publish the difference that a snapshot made, and start a sync of every sink."""

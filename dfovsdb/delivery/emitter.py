@@ -44,11 +44,13 @@ class Emitter:
         self._replaying = False
         #: Events to be offered, each port once, so that a refusal affects no other event.
         self._batch: dict[str, PortEvent] = {}
+        self._left: Sequence[PortEvent] = ()  # offered, and then it was time to wait
 
     def emit_facts(self, messages: Sequence[Facts]) -> None:
         """Offer the events of the changes of some messages.
 
         :raises Stopped: the deadline of stop has passed, and something is left.
+        :raises MustWait: as SinkGuard.back_off(); the same messages must be offered again.
         """
         self._begin("update", replaying=False)
         for time, facts in messages:
@@ -79,6 +81,9 @@ class Emitter:
         self._origin = origin
         self._replaying = replaying
         self._batch = {}
+        if self._left:
+            left, self._left = self._left, ()
+            self._offer(left)
 
     def _add(self, facts: Sequence[Fact], time: datetime) -> None:
         """Add the events of one message, or of a full update, to the batch."""
@@ -142,6 +147,9 @@ class Emitter:
             return
         events, self._batch = tuple(self._batch.values()), {}
         self._view.offering(events)
+        self._offer(events)
+
+    def _offer(self, events: Sequence[PortEvent]) -> None:
         if self._one_by_one:
             self._offer_each(events)
         else:
@@ -155,7 +163,7 @@ class Emitter:
                 self._accepted(events[:arrived])
                 events = events[arrived:]
                 if down:
-                    self._guard.back_off()
+                    self._back_off(events)
         except Refused as refused:
             batch = counted(len(events), "event")
             LOG.warning(
@@ -168,15 +176,20 @@ class Emitter:
 
     def _offer_each(self, events: Sequence[PortEvent]) -> None:
         attempt, emit = self._guard.attempt, self._sink.emit
-        for event in events:
+        for number, event in enumerate(events):
             try:
                 while (down := attempt(emit, event)) and not _arrived(down, 1):
-                    self._guard.back_off()
+                    self._back_off(events[number:])
             except Refused as refused:
                 self._view.refused(event)
                 self._refused(event, refused)
             else:
                 self._accepted((event,))
+
+    def _back_off(self, events: Sequence[PortEvent]) -> None:
+        self._left = events  # where waiting is not for this thread
+        self._guard.back_off()
+        self._left = ()
 
     def _accepted(self, events: Sequence[PortEvent]) -> None:
         self._view.accepted(events)

@@ -38,6 +38,10 @@ class Stopped(Exception):
     """The worker must leave although something is left."""
 
 
+class MustWait(Exception):
+    """It is time to wait, on a thread that must not."""
+
+
 class SinkGuard:
     """Calls one sink, and counts the results; for the worker's thread.
 
@@ -50,11 +54,16 @@ class SinkGuard:
         self.counters: Counter[str] = Counter()  #: delivered, refused, outages, errors
         self.available = True  #: False during an outage
         self.opened = False  #: open() has returned
+        self.patient = True  #: whether this thread may wait
         self.times: Histogram | None = None  #: of deliveries, if they are measured
         self._queue = queue
         self._down_since = 0.0
         self._wait = RETRY_FIRST
         self._retry_after: float | None = None  # seconds, if the destination has asked for them
+
+    def failures(self) -> int:
+        """Return how often the sink raised anything."""
+        return self.counters["outages"] + self.counters["refused"] + self.counters["errors"]
 
     def deliver(self, call: Callable[[T], object], what: T, *, proves: bool = True) -> None:
         """Call until the sink accepts.
@@ -85,7 +94,10 @@ class SinkGuard:
         """Wait until it is time for another attempt; a request to reopen is served in between.
 
         :returns: False if the worker is asked to stop.
+        :raises MustWait: see `patient`.
         """
+        if not self.patient:
+            raise MustWait
         wait = self._wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         why = self._queue.pause(wait if self._retry_after is None else self._retry_after)
         if why == "reopen" and self.opened:

@@ -95,6 +95,7 @@ class WorkQueue:
         self._stop_at: float | None = None
         self._stop_seen = False
         self._idle = False
+        self._lent = False  # the feeding thread does the work in hand
         self._in_hand: Work | None = None
 
     # Feeding, with the lock held. True: the worker waits, ring the bell.
@@ -104,13 +105,17 @@ class WorkQueue:
         if self._due:
             return False  # the update that is due will contain them
         self._queue.append(facts)
-        self._queued += len(facts.facts)
-        if self._queued > self._queue_limit:
-            self._due_since = self._queue[0].time
-            self._drop_queue()
-            self._due.add("catchup")
-            self.catchups += 1
+        self._grown(facts)
         return self._wants_ring()
+
+    def lend(self, facts: Facts) -> bool:
+        """Leave facts to the feeding thread if the worker waits, and nothing else does."""
+        if not self._idle or self._due or self._queue or self._reopen or self._stop_at is not None:
+            return False
+        self._idle = False
+        self._lent = True
+        self._in_hand = [facts]
+        return True
 
     def sync(self) -> bool:
         """Make a sync of the whole table due, which replaces what is queued."""
@@ -121,6 +126,15 @@ class WorkQueue:
             self._due.add("resync")
         self._synced = True
         return self._wants_ring()
+
+    def _grown(self, facts: Facts) -> None:
+        """Count what waits; if it is too much, a full update takes its place."""
+        self._queued += len(facts.facts)
+        if self._queued > self._queue_limit:
+            self._due_since = self._queue[0].time
+            self._drop_queue()
+            self._due.add("catchup")
+            self.catchups += 1
 
     def _drop_queue(self) -> None:
         self._queue = []
@@ -188,6 +202,21 @@ class WorkQueue:
                 since.append(self._due_since)
             return queued, min(since, default=None)
 
+    def give_back(self, *, done: bool) -> None:
+        """End what lend() began; the worker does what is not done."""
+        with self._lock:
+            self._lent = False
+            self._idle = True
+            work, self._in_hand = self._in_hand, None
+            if not done and not self._due:  # otherwise the update that is due contains it
+                assert isinstance(work, list)
+                self._queue[:0] = work
+                self._grown(work[0])
+            waits = (self._synced and self._due) or self._queue or self._reopen
+            to_ring = waits or self._stop_at is not None
+        if to_ring:
+            self.bell.ring()
+
     # The worker.
 
     def next(self, poll_interval: float | None) -> Work:
@@ -196,14 +225,19 @@ class WorkQueue:
         :returns: `poll` if nothing came for poll_interval seconds (None: never), `leave` if
             everything is delivered and the worker was asked to stop.
         """
+        work: Work | None = None
         while True:
             with self._lock:
-                self._in_hand = work = self._take()
-                self._idle = work is None
+                if not self._lent:
+                    self._in_hand = work = self._take()
+                    self._idle = work is None
             if work is not None:
                 return work
             if not self.bell.wait(poll_interval if poll_interval and poll_interval > 0 else None):
-                return "poll"
+                with self._lock:
+                    if not self._lent:
+                        self._idle = False
+                        return "poll"
 
     def pause(self, seconds: float) -> Literal["reopen", "stop"] | None:
         """Wait out a backoff; a request to reopen, or the first sight of one to stop, ends it.

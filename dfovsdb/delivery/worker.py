@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime
 
 from dfovsdb.delivery import lifecycle
 from dfovsdb.delivery.emitter import Emitter, selected
-from dfovsdb.delivery.guard import RETRY_MAX, Refused, SinkGuard, Stopped
+from dfovsdb.delivery.guard import RETRY_MAX, MustWait, Refused, SinkGuard, Stopped
 from dfovsdb.delivery.view import SinkView
-from dfovsdb.delivery.work_queue import FullUpdate, WorkQueue
+from dfovsdb.delivery.work_queue import Facts, FullUpdate, WorkQueue
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.histogram import CALLS, Histogram
 from dfovsdb.logs import get_logger
@@ -20,6 +21,7 @@ from dfovsdb.status import SinkStatus
 LOG = get_logger(__name__)
 
 BATCH = 500  #: events in one emit_many at most
+INSTANT = 0.02  #: seconds that calls may take on the thread that reads from the server
 MEND = 5.0  #: seconds between two attempts to write a view that the disk has refused
 
 
@@ -47,6 +49,7 @@ class Worker:
         self._context = context
         self._guard = SinkGuard(name, sink, queue)
         self._emitter = Emitter(self._guard, view, context.host, BATCH)
+        self._may_be_instant = type(view) is SinkView  # and nothing has to be written
         self._thread = threading.Thread(target=self.run, name=f"dfovsdb-{name}", daemon=True)
 
     @property
@@ -116,6 +119,36 @@ class Worker:
             for uuid in delivered.keys() | cut.keys()
         )
         return sum(differs)
+
+    # The feeding thread, for a sink that never waits.
+
+    def lends(self, message: Facts) -> bool:
+        """Return whether deliver() is to be called; with the dispatcher's lock held."""
+        return self._sink.instant and self._may_be_instant and self.queue.lend(message)
+
+    def deliver(self, message: Facts) -> None:
+        """Deliver a message here and now; the worker does it if that fails, and from then on."""
+        began, done, failures = time.perf_counter(), False, self._guard.failures()
+        self._guard.patient = False
+        try:
+            self._emitter.emit_facts([message])
+            done = True
+        except (MustWait, Stopped):
+            pass
+        except Exception:
+            LOG.exception("sink %s: internal error; resending the full state", self.name)
+            self.queue.request_resync()
+        self._guard.patient = True
+        took = time.perf_counter() - began
+        if took > INSTANT:
+            LOG.info(
+                "sink %s is not instant: it took %.3f s; its calls come from its own thread now",
+                self.name,
+                took,
+            )
+        if took > INSTANT or self._guard.failures() != failures:
+            self._may_be_instant = False
+        self.queue.give_back(done=done)
 
     # The thread.
 

@@ -46,6 +46,11 @@ class QueueSink(BatchSink):
         self.batches: queue.Queue[Batch | None] = queue.Queue(BATCHES)
         self._released = False
 
+    @property
+    def instant(self) -> bool:  # type: ignore[override]  # it depends on the receiver
+        """Return whether there is room in the queue: put() does not wait then."""
+        return not self.batches.full()
+
     def release(self) -> None:
         """Release a worker that waits: there is no receiver any more."""
         self._released = True

@@ -56,6 +56,10 @@ class Sink(abc.ABC):
     options: ClassVar[Sequence[cfg.Opt]] = ()
     #: Seconds without anything to deliver after which poll() is called, None for never.
     poll_interval: float | None = None
+    #: True if no call of it ever waits, neither for I/O nor for a lock that is held for long.
+    #: Changes may then be delivered on the thread that reads from the server, which is sooner; its
+    #: calls come from two threads in turn, never at the same time.
+    instant: bool = False
     #: Which ports it receives; None means all. A port for which it becomes false goes offline.
     selection: Callable[[Port], bool] | None = None
 

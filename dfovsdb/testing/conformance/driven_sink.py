@@ -31,6 +31,7 @@ class Call(NamedTuple):
     items: Sequence[PortEvent | SyncMarker]
     thread: int
     error: BaseException | None
+    seconds: float
 
 
 class TookNothing(AssertionError):
@@ -212,6 +213,7 @@ class DrivenSink:
             before = [to_json(one) for one in items]
             self._in_call = name
             self._depth += 1
+            began = time.perf_counter()
             error: BaseException | None = None
             try:
                 method(*args)
@@ -219,6 +221,7 @@ class DrivenSink:
                 error = raised
                 raise
             finally:
+                took = time.perf_counter() - began
                 self._depth -= 1
                 self._in_call = None
                 self.changed += [
@@ -226,7 +229,7 @@ class DrivenSink:
                     for old, one in zip(before, items, strict=True)
                     if to_json(one) != old
                 ]
-                self.calls.append(Call(name, items, threading.get_ident(), error))
+                self.calls.append(Call(name, items, threading.get_ident(), error, took))
             if name in _TELLING and self.lost_answers:
                 self.lost_answers -= 1
                 raise SinkUnavailable("the acknowledgement is lost")

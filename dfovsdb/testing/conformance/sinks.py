@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import pytest
 
+from dfovsdb.delivery.worker import INSTANT
 from dfovsdb.model import Port, PortEvent
 from dfovsdb.sinks.base import Sink
 from dfovsdb.testing.conformance import hooks, scenario, side_effects
@@ -264,6 +265,19 @@ class SinkConformance:
         threads = {call.thread for call in driven.calls}
         assert threads.isdisjoint({threading.get_ident()})
         self._check(driven)
+
+    def test_a_sink_that_is_instant_never_waits(self) -> None:
+        """The fastest call of each method counts: any one may be interrupted."""
+        with self._driven() as (sink, driven):
+            scenario.play(driven)
+            driven.settle()
+        if not sink.instant:
+            return
+        fastest: dict[str, float] = {}
+        for call in driven.calls:
+            fastest[call.method] = min(call.seconds, fastest.get(call.method, call.seconds))
+        slow = {name: took for name, took in fastest.items() if took > INSTANT and name != "open"}
+        assert not slow, f"instant is True, and these calls took longer than {INSTANT} s: {slow}"
 
     def test_every_call_returns(self) -> None:
         with self._driven() as (_sink, driven):

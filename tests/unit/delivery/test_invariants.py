@@ -124,12 +124,15 @@ class Judge:
 class Life:
     """Two sinks, the table, and processes that come and go; one view file for all."""
 
-    def __init__(self, resync: str, queue_limit: int, *, keep: bool) -> None:
+    def __init__(
+        self, resync: str, queue_limit: int, *, keep: bool, instant: bool = False
+    ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="dfovsdb-test-"))
         self._options: dict[str, Any] = {"resync": resync, "queue_limit": queue_limit}
         self._runs = 0
         self._batches: dict[str, set[str]] = {}
         self.keep = keep
+        self._instant = instant
         self.table: dict[str, Port] = {}
         self.judges = (Judge(resync), Judge(resync))
         self.steps_to_crash = -1
@@ -137,6 +140,8 @@ class Life:
 
     def _start(self) -> None:
         self.sinks = (ScriptedSink(), BatchSink())
+        for sink in self.sinks:
+            sink.instant = self._instant
         state_dir = self._state_dir if self.keep else None
         if state_dir:
             state_dir.mkdir(exist_ok=True)
@@ -299,14 +304,26 @@ class Delivering(RuleBasedStateMachine):
         resync=st.sampled_from(["replay", "diff"]),
         queue_limit=st.sampled_from([0, 1, 3, 1000]),
         keep=st.booleans(),
+        instant=st.booleans(),
     )
-    def begin(self, resync: str, queue_limit: int, keep: bool) -> None:
-        self.life = Life(resync, queue_limit, keep=keep)
+    def begin(self, resync: str, queue_limit: int, keep: bool, instant: bool) -> None:
+        self.life = Life(resync, queue_limit, keep=keep, instant=instant)
         self.queue_limit = queue_limit
 
     @rule(message=messages)
     def a_message_comes(self, message: list[Fact]) -> None:
         self.life.change(*message)
+
+    @rule(message=messages, answer=answers)
+    def a_message_comes_to_workers_that_wait(self, message: list[Fact], answer: Step) -> None:
+        """Where a sink is instant, it is delivered by the thread that publishes it."""
+        if not self.life.synced:
+            self.life.connect()
+        self.life.run()
+        for sink in self.life.sinks:
+            sink.script.append(answer)
+        self.life.change(*message)
+        self.life.judge()
 
     @rule(message=messages | st.just([]))
     def the_connection_is_made(self, message: list[Fact]) -> None:

@@ -501,6 +501,14 @@ class BeginsANewList(Remembers):
         self.arrived.clear()
 
 
+class IsNotInstant(Remembers):
+    instant = True
+
+    def emit(self, event: PortEvent) -> None:
+        time.sleep(0.03)
+        super().emit(event)
+
+
 class RefusesOneOfABatch(Batches):
     def emit(self, event: PortEvent) -> None:
         if event.port.name == "tap4":
@@ -536,6 +544,7 @@ SINKS: Sequence[tuple[type[Remembers], str, str]] = [
     (ClosesWhatIsNotThere, "test_it_may_be_closed_before_it_received_anything", "IndexError"),
     (BelongsToItsThread, "test_it_works_on_a_thread_that_did_not_make_it", "ProgrammingError"),
     (StartsEmpty, "test_it_continues_after_a_restart", "to be present"),
+    (IsNotInstant, "test_a_sink_that_is_instant_never_waits", "took longer than 0.02 s"),
     (BeginsANewList, "test_it_continues_after_a_restart_with_state_dir", "to be present"),
     (
         RefusesOneOfABatch,
