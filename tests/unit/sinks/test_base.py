@@ -52,6 +52,7 @@ def test_the_base_has_no_init_and_nothing_public_beyond_the_contract() -> None:
     assert "__init__" not in vars(Sink)
     assert {name for name in vars(Sink) if not name.startswith("_")} == {
         "options",
+        "instant",
         "poll_interval",
         "selection",
         "open",
