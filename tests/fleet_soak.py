@@ -1,10 +1,10 @@
 """A fleet under faults, for minutes, from a seed: `make soak-fleet`.
 
 Twenty agents on twenty real switches report to three nats-servers, while ports come, go and
-change hands everywhere. Servers are killed and stopped, agents are killed and stopped, their
-disks are full, their databases restart, and the clocks of some are a minute off (where there is
-faketime). At every quiet point the log and the buckets say exactly what ovs.db.idl reads from
-every switch, and the log has each event of a host once and in order.
+change hands everywhere. Servers are killed, stopped and cut off from the others, agents are
+killed and stopped, their disks are full, their databases restart, and the clocks of some are a
+minute off (where there is faketime). At every quiet point the log and the buckets say exactly
+what ovs.db.idl reads from every switch, and the log has each event of a host once and in order.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dfovsdb.sinks.nats.client import NatsError
 from dfovsdb.testing import Sandbox, wait_until
 from dfovsdb.testing.sandbox import SandboxError, find_schema
 from tests.functional.helpers import insert, vm
-from tests.natsserver import NatsCluster, NatsServer
+from tests.natsserver import NatsCluster, NatsServer, SeparableCluster, version
 from tests.natsview import Fleet
 from tests.waiting import DEADLINE
 
@@ -208,21 +208,26 @@ def is_delivered(fleet: Fleet, made: list[Host]) -> bool:
         return False
 
 
-def leader(cluster: NatsCluster, stream: str) -> NatsServer:
-    """Of a stream; where none is chosen yet, as soon as there is one."""
+def leader(cluster: NatsCluster, stream: str, without: NatsServer | None = None) -> NatsServer:
+    """Of a stream; where none is chosen yet, as soon as there is one.
+
+    :param without: a server that is not asked.
+    """
+    urls = [server.url for server in cluster.servers if server is not without]
     found = ""
 
     def is_known() -> bool:
         nonlocal found
         try:
-            info = fleet.run(fleet.link.stream(stream))
+            # without a leader nobody answers: a short timeout, and another question
+            with Fleet(urls) as fleet:
+                info = fleet.run(fleet.link.stream(stream))
         except NatsError:
             return False
         found = (info and info.cluster and info.cluster.leader) or ""
         return bool(found)
 
-    with Fleet(cluster.urls, timeout=60) as fleet:
-        wait_for(is_known, f"a leader of {stream}")
+    wait_for(is_known, f"a leader of {stream}")
     return cluster.named(found)
 
 
@@ -301,7 +306,7 @@ class FleetSoak:
         began = time.monotonic()
         changes = 0
         with (
-            NatsCluster(self._folder) as cluster,
+            SeparableCluster(self._folder) as cluster,
             hosts(self._folder, cluster, clocks=clocks, state=True) as made,
         ):
             with Fleet(cluster.urls, timeout=60) as fleet:
@@ -341,7 +346,7 @@ class FleetSoak:
         check_order(log)
         return len(log)
 
-    def _blow(self, cluster: NatsCluster, made: list[Host], done: list[int]) -> None:
+    def _blow(self, cluster: SeparableCluster, made: list[Host], done: list[int]) -> None:
         """Let something fail, let changes happen meanwhile, and let it be well again."""
         faults: dict[str, Callable[[], contextlib.AbstractContextManager[object]]] = {
             "a server is killed": lambda: self._killed_server(cluster),
@@ -351,6 +356,8 @@ class FleetSoak:
             "disks of agents are full": lambda: self._full_disks(made),
             "databases restart": lambda: self._restarted_databases(made),
         }
+        if version() >= (2, 10):  # the replicas of 2.9 differ for ever after it
+            faults["a server is cut off"] = lambda: self._separated_server(cluster)
         name = self._rng.choice(sorted(faults))
         self.faults[name] += 1
         with faults[name]():
@@ -371,6 +378,15 @@ class FleetSoak:
         server.pause()
         yield
         server.resume()
+
+    @contextlib.contextmanager
+    def _separated_server(self, cluster: SeparableCluster) -> Iterator[None]:
+        """The others have a leader of the log at its end; one that is alone resigns after 10 s."""
+        server = self._rng.choice(cluster.servers)
+        with cluster.separated(server):
+            time.sleep(self._rng.uniform(0, 15))
+            leader(cluster, "dfovsdb", without=server)
+            yield
 
     def _some(self, made: list[Host]) -> list[Host]:
         return self._rng.sample(made, max(1, len(made) // 4))

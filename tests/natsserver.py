@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 from unittest import SkipTest
 
 from dfovsdb.testing import wait_until
 from tests.freeports import free_port
+from tests.functional.faultproxy import FaultProxy, Silent
 from tests.waiting import DEADLINE
 
 _WHERE = ("/usr/sbin", "/usr/local/sbin", str(Path(__file__).parents[1] / ".nats/usr/sbin"))
@@ -24,6 +30,11 @@ def find() -> str:
     if found := shutil.which("nats-server", path=path):
         return found
     raise SkipTest("there is no nats-server: tools/nats-server.sh fetches one")
+
+
+def version() -> tuple[int, ...]:
+    output = subprocess.run([find(), "--version"], capture_output=True, text=True, check=True)
+    return tuple(int(part) for part in re.findall(r"\d+", output.stdout))
 
 
 class NatsServer:
@@ -157,3 +168,57 @@ class NatsCluster:
 
     def named(self, name: str) -> NatsServer:
         return next(server for server in self.servers if server.name == name)
+
+
+class SeparableCluster(NatsCluster):
+    """The servers reach each other through proxies only, so that one of them can be cut off."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        ports = {server: free_port() for server in self.servers}
+        self._monitors = {server: free_port() for server in self.servers}
+        self._links = {
+            (here, there): FaultProxy(ports[there])
+            for here, there in itertools.permutations(self.servers, 2)
+        }
+        # Servers tell each other where the third one is, and connect to it. What they are told
+        # here is a port where nobody listens; no_advertise is about what clients are told.
+        nowhere = free_port()
+        for server in self.servers:
+            links = [link for (here, _), link in self._links.items() if here is server]
+            urls = ", ".join(f'"{link.connection.replace("tcp:", "nats://")}"' for link in links)
+            server.settings = (
+                f'http: "127.0.0.1:{self._monitors[server]}"\n'
+                f'cluster {{ name: c, listen: "127.0.0.1:{ports[server]}"\n'
+                f'advertise: "127.0.0.1:{nowhere}", routes: [{urls}] }}'
+            )
+
+    def __enter__(self) -> Self:
+        for link in self._links.values():
+            link.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        for link in self._links.values():
+            link.__exit__()
+
+    @contextlib.contextmanager
+    def separated(self, server: NatsServer) -> Iterator[None]:
+        """Within the context it reaches neither of the others, nor they it; clients reach all."""
+        links = [link for ends, link in self._links.items() if server in ends]
+        for link in links:
+            link.fault = Silent
+            link.cut()
+        wait_until(lambda: self._peers(server) == 0, what=f"{server.name} being cut off")
+        yield
+        assert self._peers(server) == 0, f"{server.name} was not cut off"
+        for link in links:
+            link.heal()
+        everyone = len(self.servers) - 1
+        wait_until(lambda: self._peers(server) == everyone, what=f"{server.name} being back")
+
+    def _peers(self, server: NatsServer) -> int:
+        """Return to how many other servers this one is connected, as it says itself."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._monitors[server]}/routez") as reply:
+            return len({route["remote_id"] for route in json.load(reply)["routes"]})

@@ -280,9 +280,9 @@ class FaultProxy:
             if self._path is None:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.accepted += 1
-            fault = self.fault(random.Random(self._seed * 100_003 + self.accepted))
-            link = _Link(client, self._target if fault.greets else None, fault)
-            with self._lock:
+            with self._lock:  # a cut ends it, or it has the fault that was set before the cut
+                fault = self.fault(random.Random(self._seed * 100_003 + self.accepted))
+                link = _Link(client, self._target if fault.greets else None, fault)
                 done = {link for link in self._links if link.done}
                 self._links -= done
                 self._links.add(link)

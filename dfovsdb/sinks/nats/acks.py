@@ -76,6 +76,18 @@ class Ack(msgspec.Struct, gc=False):
     """JetStream's response to a message."""
 
     error: ApiError | None = None
+    seq: int = 0
+
+    @property
+    def failure(self) -> str | None:
+        """Return why the message is not known to be stored; None if it is.
+
+        nats-server 2.10 calls a message a duplicate, of sequence 0, while the first one is still
+        on its way to the other servers. If the leader changes, it never arrives there.
+        """
+        if self.error is not None:
+            return self.error.text
+        return None if self.seq else "a duplicate of a message that is not stored yet"
 
 
 decode_ack = msgspec.json.Decoder(Ack).decode

@@ -386,11 +386,11 @@ class Connection:
         except msgspec.MsgspecError:
             self._window.fail(int(number), "the response is not from JetStream")
             return
-        if ack.error is None:
+        if ack.failure is None:
             self._window.acknowledge(int(number))
         else:
-            refused = ack.error.is_of_the_message
-            self._window.fail(int(number), ack.error.text, refused=refused)
+            refused = ack.error is not None and ack.error.is_of_the_message
+            self._window.fail(int(number), ack.failure, refused=refused)
 
     async def _went_wrong(self, error: Exception) -> None:
         text = self._text(error)
