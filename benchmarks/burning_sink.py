@@ -94,9 +94,10 @@ def slow_pages(monitor: Monitor, number: int) -> Iterator[None]:
                 client.close()
 
 
-def delay(connection: str, *others: Sink, pages: int = 0) -> float:
+def delay(connection: str, *others: Sink, pages: int = 0, instant: bool = False) -> float:
     """Median seconds from commit to sink."""
     stamp = Stamp()
+    stamp.instant = instant
     with Monitor(connection, sinks=[stamp, *others]) as monitor, slow_pages(monitor, pages):
         monitor.wait_synced()
         written = subprocess.run(
@@ -127,6 +128,7 @@ def main() -> None:
             "external_ids:iface-id=a",
         )
         ratios: dict[str, list[float]] = {
+            "nothing, but instant": [],
             "a sink that sleeps": [],
             "a sink that computes": [],
             "a sink that computes, with isolate": [],
@@ -134,6 +136,7 @@ def main() -> None:
         }
         for _ in range(ROUNDS):
             alone = delay(box.connection)
+            ratios["nothing, but instant"].append(delay(box.connection, instant=True) / alone)
             ratios["a sink that sleeps"].append(delay(box.connection, Sleeper()) / alone)
             ratios["a sink that computes"].append(delay(box.connection, Burner()) / alone)
             isolated = delay(box.connection, IsolatedSink(Burner, {})) / alone

@@ -19,6 +19,7 @@ import itertools
 import os
 import socket
 import ssl
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -94,6 +95,7 @@ class Connection:
         self._runs = itertools.count()
         self._run = ""
         self._window = Window(0)
+        self._failing_since: float | None = None  # monotonic seconds
 
     @property
     def connected(self) -> bool:
@@ -109,6 +111,7 @@ class Connection:
             return
         await self.close()
         self._trouble = []
+        self._failing_since = None
         self._client = client = _Client(needs_tls=self._servers.needs_tls)
         try:
             async with asyncio.timeout(self._timeout):
@@ -176,8 +179,24 @@ class Connection:
             raise Unacknowledged(why, acks.first) from None
         finally:
             self._run = ""
-        if acks.failed is not None:
-            raise Unacknowledged(acks.failed.text, acks.first, refused=acks.failed.refused)
+        await self._conclude(acks)
+
+    async def _conclude(self, acks: Window) -> None:
+        """End publish(); close a connection whose server has stored nothing for `timeout` seconds.
+
+        It may be cut off from the other servers; the next connection may lead to one of those.
+
+        :raises Unacknowledged: a message was not stored.
+        """
+        if acks.failed is None:
+            self._failing_since = None
+            return
+        now = time.monotonic()
+        if acks.first or acks.failed.refused or self._failing_since is None:
+            self._failing_since = now
+        elif now - self._failing_since > self._timeout:
+            await self.close()
+        raise Unacknowledged(acks.failed.text, acks.first, refused=acks.failed.refused)
 
     async def stream(self, name: str) -> api.StreamInfo | None:
         """Return the state of a stream; None if it does not exist."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from nats.js import api
 
-from dfovsdb.sinks.nats.client import Connection, Entry, NatsError
+from dfovsdb.sinks.nats.client import Connection, Entry, NatsError, Publication, Unacknowledged
 from dfovsdb.sinks.nats.servers import Servers
 
 
@@ -97,3 +97,39 @@ def test_a_heartbeat_tells_that_a_message_was_lost() -> None:
             await anext(following)
 
     asyncio.run(follow())
+
+
+class Unled:
+    """A client of a server that is cut off from the others: no stream has a leader there."""
+
+    is_connected = True
+    max_payload = 1 << 20
+
+    def __init__(self, link: Connection) -> None:
+        self._link = link
+        self.closed = False
+
+    async def publish(self, _subject: str, _payload: bytes, reply: str, _headers: Any) -> None:
+        answer = SimpleNamespace(subject=reply, data=b"", headers={"Status": "503"})
+        await self._link._acknowledged(answer)  # type: ignore[arg-type]  # it is read the same way
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def test_a_server_that_stores_nothing_for_long_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("dfovsdb.sinks.nats.client.time.monotonic", lambda: now)
+
+    async def offer() -> list[bool]:
+        nonlocal now
+        link = Link([], pending=0, left=0, sent=0)
+        link._client = client = Unled(link)  # type: ignore[assignment]  # the part that is used
+        left = []
+        for now in (0.0, 0.5, 0.9, 1.1):  # noqa: B007 - the clock reads it
+            with pytest.raises(Unacknowledged, match="no leader at the moment"):
+                await link.publish([Publication("s", b"p", {})], 1)
+            left.append(client.closed)
+        return left
+
+    assert asyncio.run(offer()) == [False, False, False, True]
