@@ -51,6 +51,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="the oldest event first, and go on with what is written, until Ctrl-C",
     )
+    arguments.add_wide(parser)
     arguments.add_utc(parser)
     parser.add_argument("--json", action="store_true", help="JSON version 1, one object a line")
     parser.set_defaults(command=history, ends_with_ctrl_c=True)
@@ -60,7 +61,7 @@ def history(args: argparse.Namespace) -> int:
     from dfovsdb.errors import ConfigurationError
     from dfovsdb.history import History, moment, timeline
     from dfovsdb.text.escape import counted
-    from dfovsdb.text.events import timeline_line
+    from dfovsdb.text.events import timeline_lines
 
     files = args.file or _files_of_the_configuration(args)
     if args.follow and args.timeline:
@@ -77,14 +78,15 @@ def history(args: argparse.Namespace) -> int:
         )
 
     past = History(files)
-    terminal = Terminal(utc=args.utc)
+    terminal = Terminal(wide=args.wide, utc=args.utc)
     forwards = args.timeline or args.follow
     events = past.events(wanted, args.iface_id, since=since, newest_first=not forwards)
     shown = 0
     for event, waited in timeline(events):
         shown += 1
         if args.timeline:
-            terminal.write(timeline_line(event, waited, colour=terminal.colour, utc=terminal.utc))
+            for line in timeline_lines(event, waited, **terminal.style):
+                terminal.write(line)
         else:
             _show(event, terminal, as_json=args.json)
     if not shown or since is not None:
@@ -125,12 +127,13 @@ def _follow(events: Iterator[PortEvent | None], terminal: Terminal, *, as_json: 
 
 def _show(event: PortEvent, terminal: Terminal, *, as_json: bool) -> None:
     from dfovsdb.json_v1 import to_json
-    from dfovsdb.text.events import past_line
+    from dfovsdb.text.events import past_lines
 
     if as_json:
         terminal.write_json(to_json(event))
     else:
-        terminal.write(past_line(event, colour=terminal.colour, utc=terminal.utc))
+        for line in past_lines(event, **terminal.style):
+            terminal.write(line)
 
 
 def _say_how_far_back(past: History, since: datetime | None, *, utc: bool) -> None:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
     from dfovsdb.model import PortEvent, SyncMarker
+
+
+class Style(TypedDict):
+    """The arguments of the functions that make lines."""
+
+    colour: bool
+    width: int | None
+    utc: bool
 
 
 class Terminal:
@@ -27,6 +35,11 @@ class Terminal:
         self.width = shutil.get_terminal_size().columns if self.here and not wide else None
         self._encoding = sys.stdout.encoding or "utf-8"
 
+    @property
+    def style(self) -> Style:
+        """Return how to make lines of text for it."""
+        return {"colour": self.colour, "width": self.width, "utc": self.utc}
+
     def show(
         self, item: PortEvent | SyncMarker, *, json: bool, selected: int | None = None
     ) -> None:
@@ -42,9 +55,7 @@ class Terminal:
             if day != self._day and self._day:
                 self.write(f"── {day} ──")
             self._day = day
-            for line in terminal_lines(
-                item, colour=self.colour, width=self.width, selected=selected, utc=self.utc
-            ):
+            for line in terminal_lines(item, selected=selected, **self.style):
                 self.write(line)
 
     def write(self, line: str) -> None:

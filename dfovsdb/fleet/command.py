@@ -79,6 +79,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     history.add_argument("iface_id", metavar="IFACE-ID", help="external_ids:iface-id of the port")
     _add_times(history)
+    arguments.add_wide(history)
     arguments.add_utc(history)
     _set(history, _history)
 
@@ -238,9 +239,8 @@ async def _answer(args: argparse.Namespace, fleet: Fleet) -> int | None:
 
     async with fleet:
         try:
-            status: int | None = await args.answer(
-                args, fleet, Terminal(utc=getattr(args, "utc", False))
-            )
+            of = {name: getattr(args, name, False) for name in ("wide", "utc")}
+            status: int | None = await args.answer(args, fleet, Terminal(**of))
         except NatsError:
             if args.answer is not _create and not await fleet.is_there():
                 raise DfovsdbError(
@@ -428,7 +428,7 @@ async def _history(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -
     from dfovsdb.errors import DfovsdbError
     from dfovsdb.model import PortEvent
     from dfovsdb.text.escape import clean
-    from dfovsdb.text.events import timeline_line
+    from dfovsdb.text.events import timeline_lines
 
     before: datetime | None = None
     have: dict[str, set[str]] = {}  # by host: the ports of the VIF
@@ -442,9 +442,10 @@ async def _history(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -
             terminal.write_json(line)
         else:
             waited = None if before is None else item.time - before
-            shown = timeline_line(item, waited, colour=terminal.colour, utc=terminal.utc)
             hosts = ", ".join(sorted(clean(host) for host, ports in have.items() if ports))
-            terminal.write(f"{shown}  host={clean(item.host)}, then on {hosts or 'no host'}")
+            note = f"  host={clean(item.host)}, then on {hosts or 'no host'}"
+            for shown in timeline_lines(item, waited, note=note, **terminal.style):
+                terminal.write(shown)
         before = item.time
     if before is None:
         raise DfovsdbError(f"the log has no event of the VIF {clean(args.iface_id)}")

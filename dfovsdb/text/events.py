@@ -31,6 +31,7 @@ _LATE = {
 #: What the sync of an origin is called.
 _SYNCS = {"initial": "initial sync", "resync": "sync after a reconnect", "replay": "resend"}
 _RULE = 76  # columns of a rule
+_SECOND = 30  # columns before a second line at most, so that an iface-id fits into eighty
 _AMBIGUOUS = frozenset(' ="')
 
 
@@ -71,18 +72,30 @@ def terminal_lines(
         title = f"{time}  ── {_SYNCS.get(item.origin, item.origin)} {text} "
         rule = min(width or _RULE, _RULE)
         return [painted(title + "─" * max(0, rule - len(title)), DIM, colour=colour)]
-    indent = len(f"{time}  {item.action:<7}  ")
-    first, *second = _folded(item, None if width is None else width - indent)
-    head = f"{painted(time, DIM, colour=colour)}  {_action(item, colour=colour)}  "
-    return [head + first, *(" " * indent + line for line in second)]
+    return _event_lines(item, time, "", colour=colour, width=width)
 
 
-def _folded(event: PortEvent, width: int | None) -> list[str]:
+def _event_lines(
+    event: PortEvent, time: str, note: str, *, before: str = "", colour: bool, width: int | None
+) -> list[str]:
+    """Return the line of an event, or two where the terminal is narrow.
+
+    :param note: escaped text about the event, after what is known of the port.
+    :param before: what stands before the time.
+    """
+    indent = len(f"{before}{time}  {event.action:<7}  ")
+    second = min(indent, _SECOND)
+    lines = _folded(event, note, width and width - indent, width and width - second)
+    head = f"{before}{painted(time, DIM, colour=colour)}  {_action(event, colour=colour)}  "
+    return [head + lines[0], *(" " * second + line for line in lines[1:])]
+
+
+def _folded(event: PortEvent, note: str, width: int | None, second_width: int | None) -> list[str]:
     """Return the facts of an event in one line, or in two if it is longer than the width."""
     port = event.port
     which = _which(port)
-    whole = f"{which}  {_details(event)}".rstrip()
-    if width is None or len(whole) <= width:
+    whole = f"{which}  {_details(event)}".rstrip() + note
+    if width is None or second_width is None or len(whole) <= width:
         return [whole]
     if event.action == "updated":
         facts, identity, others = list(_changes(event)), [], []
@@ -91,23 +104,34 @@ def _folded(event: PortEvent, width: int | None) -> list[str]:
     first, space = which, "  "
     while facts and len(first + space + facts[0]) <= width:
         first, space = first + space + facts.pop(0), " "
-    second = " ".join([*identity, *facts, *others])
-    return [cut(line, width) for line in (first.rstrip(), second) if line]
+    second = " ".join([*identity, *([note.strip()] if note else []), *facts, *others])
+    lines = [cut(first.rstrip(), width)]
+    return [*lines, cut(second, second_width)] if second else lines
 
 
-def past_line(event: PortEvent, *, colour: bool = False, utc: bool = False) -> str:
-    """Return a line of the past: with the date, and the host where that is known."""
+def past_lines(
+    event: PortEvent,
+    *,
+    before: str = "",
+    note: str = "",
+    colour: bool = False,
+    width: int | None = None,
+    utc: bool = False,
+) -> list[str]:
+    """Return what people read of the past, with the date: one line, or two as terminal_lines().
+
+    :param before: what stands before the time.
+    :param note: escaped text about the event.
+    """
     time = local(event.time, utc=utc).strftime("%Y-%m-%d %H:%M:%S")
-    facts = f"{_which(event.port)}  {_details(event)}"
     if event.action != "online" and event.origin in _LATE:
-        facts += f" ({_LATE[event.origin]})"
-    action = _action(event, colour=colour)
-    return f"{painted(time, DIM, colour=colour)}  {action}  {facts.rstrip()}"
+        note = f" ({_LATE[event.origin]}){note}"
+    return _event_lines(event, time, note, before=before, colour=colour, width=width)
 
 
 def _which(port: Port) -> str:
     """Return the kind and the name, aligned."""
-    return f"{clean(port.kind):<6}  {_value(port.name):<15}"
+    return f"{clean(port.kind):<7}  {_value(port.name):<15}"
 
 
 def _action(event: PortEvent, *, colour: bool) -> str:
@@ -121,12 +145,20 @@ def _colour(event: PortEvent) -> str:
     return _COLOURS[event.action]
 
 
-def timeline_line(
-    event: PortEvent, waited: timedelta | None, *, colour: bool = False, utc: bool = False
-) -> str:
+def timeline_lines(
+    event: PortEvent,
+    waited: timedelta | None,
+    *,
+    note: str = "",
+    colour: bool = False,
+    width: int | None = None,
+    utc: bool = False,
+) -> list[str]:
     """Return the same, with the time that has passed since the event before it."""
     after = "" if waited is None else f"+{_lasting(waited)}"
-    return f"{after:>14}  {past_line(event, colour=colour, utc=utc)}"
+    return past_lines(
+        event, before=f"{after:>14}  ", note=note, colour=colour, width=width, utc=utc
+    )
 
 
 def _lasting(waited: timedelta) -> str:

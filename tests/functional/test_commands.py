@@ -305,7 +305,7 @@ def test_interfaces_of_no_kind_are_never_silent(switch: Sandbox) -> None:
     everything = run("ports", switch.connection, "--all")
     assert any(row.startswith("other   veth1") for row in everything.stdout.splitlines())
     assert line not in everything.stdout
-    assert "other   veth1" in run("watch", switch.connection, "--once", "--all").stdout
+    assert "other    veth1" in run("watch", switch.connection, "--once", "--all").stdout
     waited = run("wait", switch.connection, "--name", "veth1", "--timeout", "0.5")
     assert waited.returncode == 1
     assert "interface veth1 is there, ready, and of no kind" in waited.stderr
@@ -441,7 +441,7 @@ def test_watch_prints_events_and_ends_quietly_on_ctrl_c(
     assert watch.end(signal.SIGINT) == 0
     assert watch.err == []
     assert "\x1b" not in "".join(watch.out)
-    assert re.search(r"^\d\d:\d\d:\d\d  online   vm      tap0 ", "".join(watch.out), re.MULTILINE)
+    assert re.search(r"^\d\d:\d\d:\d\d  online   vm       tap0 ", "".join(watch.out), re.MULTILINE)
 
 
 def test_watch_once_prints_what_is_there(switch: Sandbox) -> None:

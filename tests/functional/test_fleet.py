@@ -526,8 +526,8 @@ def test_fleet_watch_begins_in_the_past_and_goes_on_after_an_outage(
         with Process(*args) as watch, Process(*args, "--host", "cmp-1", "--json") as narrow:
             watch.wait_for(lambda: any("tap2" in line for line in watch.out))
             assert re.fullmatch(r"cmp-1 +[\d:]{8}  ── initial sync begins ─+", watch.out[0])
-            assert re.match(r"cmp-1 +\d\d:\d\d:\d\d  online   vm      tap1 ", watch.out[1])
-            assert re.match(r"other +\d\d:\d\d:\d\d  online   vm      tap2 ", watch.out[3])
+            assert re.match(r"cmp-1 +\d\d:\d\d:\d\d  online   vm       tap1 ", watch.out[1])
+            assert re.match(r"other +\d\d:\d\d:\d\d  online   vm       tap2 ", watch.out[3])
             narrow.wait_for(lambda: len(narrow.out) == 3)
             server.stop()
             watch.wait_for(lambda: watch.err)

@@ -91,7 +91,7 @@ def test_the_wheel_runs_watch_from_a_folder_of_its_own(
         check=True,
         timeout=DEADLINE,
     )
-    assert "online   bridge  br-int" in done.stdout
+    assert "online   bridge   br-int" in done.stdout
 
 
 def test_the_single_file_runs_where_nothing_is_installed(

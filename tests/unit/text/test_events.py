@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfovsdb.text.events import event_line, marker_line, port_table, terminal_lines
+from dfovsdb.text.events import (
+    event_line,
+    marker_line,
+    past_lines,
+    port_table,
+    terminal_lines,
+    timeline_lines,
+)
 from tests.unit.samples import event, marker, port
 
 ESCAPES = re.compile(r"\x1b\[\d+m")
@@ -62,7 +70,7 @@ def test_columns_are_aligned() -> None:
         *terminal_lines(event(port("tunnel", name="vxlan-1"), action="offline"), width=80),
     ]
     assert len({line.index("ofport=") for line in lines}) == 1
-    assert re.fullmatch(r"\d\d:\d\d:\d\d  online   vm      tap0 {11} {2}ofport=5 .*", lines[0])
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  online   vm       tap0 {11} {2}ofport=5 .*", lines[0])
 
 
 def test_colour_changes_nothing_but_the_colour() -> None:
@@ -83,7 +91,7 @@ def test_an_event_that_is_too_long_goes_on_in_a_second_line_with_the_whole_ident
         bridge="br-int",
     )
     first, second = terminal_lines(event(vm), width=80)
-    assert first[8:] == "  online   vm      tap4aa64e21-d9   ofport=5 bridge=br-int"
+    assert first[8:] == "  online   vm       tap4aa64e21-d9   ofport=5 bridge=br-int"
     assert second == " " * 19 + f"iface_id={vif} attached_mac=f…"
     assert len(terminal_lines(event(vm), width=200)) == 1
 
@@ -92,7 +100,7 @@ def test_a_change_that_is_too_long_goes_on_in_a_second_line() -> None:
     before = port("vm", {"a": "1" * 20, "b": "2" * 20}, ofport=None)
     now = port("vm", {"a": "3" * 20, "b": "4" * 20})
     first, second = terminal_lines(event(now, action="updated", previous=before), width=80)
-    assert first.endswith("vm      tap0             ofport=none->5 state=pending->ready")
+    assert first.endswith("vm       tap0             ofport=none->5 state=pending->ready")
     assert second == " " * 19 + f"a={'1' * 20}->{'3' * 20} b={'2' * 13}…"
 
 
@@ -151,3 +159,20 @@ def test_no_line_of_a_table_is_wider_than_the_terminal_or_steers_it(text: str, w
     for line in port_table([hostile], width=width):
         assert line.isprintable()
         assert len(line) <= width
+
+
+def test_the_past_on_a_narrow_terminal_has_the_whole_identity_and_the_note_in_a_second_line() -> (
+    None
+):
+    vif = "4aa64e21-d9d6-497e-bfa9-cf6dbb574054"
+    vm = port("vm", {"iface_id": vif, "iface_status": "active"}, name="tap4aa64e21-d9")
+    first, second = past_lines(event(vm, action="offline", origin="resync"), width=80)
+    assert first == "2026-11-22 13:00:00  offline  vm       tap4aa64e21-d9   ofport=5"
+    assert second.startswith(f"{'':30}iface_id={vif} (")
+    (whole,) = past_lines(event(vm, action="offline", origin="resync"))
+    assert whole.endswith("iface_status=active (found when the connection was back)")
+    first, second = timeline_lines(event(vm), timedelta(seconds=4.2), width=80)
+    assert first.startswith(
+        "        +4.2 s  2026-11-22 13:00:00  online   vm       tap4aa64e21-d9"
+    )
+    assert second.startswith(f"{'':30}iface_id={vif}")
