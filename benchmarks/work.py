@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import statistics
 import subprocess
@@ -11,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.clients.observer import STORM
@@ -173,9 +175,19 @@ def tables(scale: Scale) -> Iterator[Sample]:
 
 
 def start(scale: Scale) -> Iterator[Sample]:
-    """From the command until it has printed 200 ports and ended."""
+    """From the command until it has printed 200 ports and ended; also with 300 more packages."""
     environment = {name: text for name, text in os.environ.items() if not name.startswith("OS_")}
     with server(200) as (sandbox, _), tempfile.TemporaryDirectory() as home:
+        packages = Path(home, "packages")
+        _install(packages, 300)
+        works = {
+            "start with 200": {**environment, "HOME": home},
+            "start with 200, 300 packages": {
+                **environment,
+                "HOME": home,
+                "PYTHONPATH": os.pathsep.join([str(packages), os.environ.get("PYTHONPATH", "")]),
+            },
+        }
         where = sandbox.connection
         commands = {
             "python": [sys.executable, "-c", "pass"],
@@ -190,13 +202,19 @@ def start(scale: Scale) -> Iterator[Sample]:
             "ovs-vsctl": ["ovs-vsctl", f"--db={where}", "list", "interface"],
         }
         for _ in range(5 * scale.rounds):
-            for name, command in commands.items():
+            for (work, variables), name in itertools.product(works.items(), commands):
                 began = time.monotonic()
-                subprocess.run(
-                    command, check=True, capture_output=True, env={**environment, "HOME": home}
-                )
-                took = time.monotonic() - began
-                yield Sample("start with 200", name, "time", "s", took)
+                subprocess.run(commands[name], check=True, capture_output=True, env=variables)
+                yield Sample(work, name, "time", "s", time.monotonic() - began)
+
+
+def _install(folder: Path, count: int) -> None:
+    """Make what importlib.metadata finds of so many packages with entry points."""
+    for number in range(count):
+        package = folder / f"package{number}-1.0.dist-info"
+        package.mkdir(parents=True)
+        (package / "METADATA").write_text(f"Name: package{number}\nVersion: 1.0\n")
+        (package / "entry_points.txt").write_text(f"[console_scripts]\nrun{number} = a:b\n")
 
 
 def latency(scale: Scale) -> Iterator[Sample]:
@@ -339,6 +357,7 @@ def idle(scale: Scale) -> Iterator[Sample]:
                 minutes = scale.idle / 60
                 wake_ups = (client.wake_ups() - before) / minutes
                 received = relay.received - received
+                yield Sample("idle", peer.name, "memory", "MB", client.memory())
                 yield Sample("idle", peer.name, "wake-ups a minute", "", wake_ups)
                 yield Sample("idle", peer.name, "bytes a minute", "B", received / minutes)
         traffic.set()

@@ -310,7 +310,7 @@ def test_what_the_server_says_of_an_error_forges_no_line_of_a_command(
         )
     assert done.returncode == 1
     waits, ended = done.stderr.splitlines()
-    assert waits.startswith("dfovsdb: waiting for the server: ")
+    assert re.match(r"\d\d:\d\d:\d\d  dfovsdb: waiting for the server: ", waits)
     assert ended.startswith("dfovsdb: no sync in the time given: ")
     assert len(done.stderr) < 8000
     assert not unprintable(done.stderr)
