@@ -43,6 +43,8 @@ def harmless(error: BaseException, depth: int = 0) -> BaseException:
     names = {"__module__": kind.__module__, "__qualname__": clean(kind.__qualname__)}
     twin = type(clean(kind.__name__), (Exception,), names)(text)
     twin.__traceback__ = error.__traceback__
+    for note in getattr(error, "__notes__", ()):
+        twin.add_note(clean(str(note), _LONGEST))
     if depth < _DEEPEST:
         if error.__cause__ is not None:
             twin.__cause__ = harmless(error.__cause__, depth + 1)

@@ -252,7 +252,9 @@ def _as_configured(sink: Sink, arguments: Mapping[str, Any], common: Mapping[str
     if wanted.pop("isolate", False):
         from dfovsdb.sinks.isolated import IsolatedSink  # most hosts need no other process
 
-        sink = IsolatedSink(type(sink), arguments)
+        isolated = IsolatedSink(type(sink), arguments)
+        isolated.selection = sink.selection
+        sink = isolated
     if wanted:
         sink.selection = Selection(**wanted)
     return sink

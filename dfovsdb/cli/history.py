@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -110,6 +111,13 @@ def _files_of_the_configuration(args: argparse.Namespace) -> list[str]:
         )
     files = list(files_of(paths))
     if not files:
+        for path in paths:
+            try:
+                os.stat(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise DfovsdbError(f"history: {path}: {error.strerror}") from None
         raise DfovsdbError(
             f"history: {' and '.join(paths)} of the configuration does not exist yet: the agent "
             "creates it when it starts; look at `systemctl status dfovsdb`"

@@ -96,6 +96,7 @@ class WorkQueue:
         self._stop_seen = False
         self._idle = False
         self._lent = False  # the feeding thread does the work in hand
+        self._lent_until = 0.0  # by the bell's clock
         self._in_hand: Work | None = None
 
     # Feeding, with the lock held. True: the worker waits, ring the bell.
@@ -206,6 +207,7 @@ class WorkQueue:
         """End what lend() began; the worker does what is not done."""
         with self._lock:
             self._lent = False
+            self._lent_until = self.bell.now()
             self._idle = True
             work, self._in_hand = self._in_hand, None
             if not done and not self._due:  # otherwise the update that is due contains it
@@ -235,7 +237,8 @@ class WorkQueue:
                 return work
             if not self.bell.wait(poll_interval if poll_interval and poll_interval > 0 else None):
                 with self._lock:
-                    if not self._lent:
+                    quiet = self.bell.now() - self._lent_until
+                    if not self._lent and quiet >= (poll_interval or 0):
                         self._idle = False
                         return "poll"
 

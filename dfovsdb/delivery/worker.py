@@ -22,6 +22,7 @@ LOG = get_logger(__name__)
 
 BATCH = 500  #: events in one emit_many at most
 INSTANT = 0.02  #: seconds that calls may take on the thread that reads from the server
+FEW = 16  #: changes in a message that is delivered on that thread, at most
 MEND = 5.0  #: seconds between two attempts to write a view that the disk has refused
 
 
@@ -124,7 +125,14 @@ class Worker:
 
     def lends(self, message: Facts) -> bool:
         """Return whether deliver() is to be called; with the dispatcher's lock held."""
-        return self._sink.instant and self._may_be_instant and self.queue.lend(message)
+        if not self._may_be_instant or len(message.facts) > FEW:
+            return False
+        try:
+            return self._sink.instant and self.queue.lend(message)
+        except Exception:  # a property of a plugin
+            LOG.exception("sink %s failed in instant", self.name)
+            self._may_be_instant = False
+            return False
 
     def deliver(self, message: Facts) -> None:
         """Deliver a message here and now; the worker does it if that fails, and from then on."""

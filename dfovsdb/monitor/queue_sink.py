@@ -11,6 +11,8 @@ from dfovsdb.sinks.base import Sink
 
 #: items that may wait for the body of the loop; behind them the worker's queue is bounded
 BATCHES = 16
+#: batches of one message that is delivered at once: a departure, and the arrival of the same port
+MOST_BATCHES = 4
 
 Batch = Sequence[PortEvent | SyncMarker]
 
@@ -48,8 +50,8 @@ class QueueSink(BatchSink):
 
     @property
     def instant(self) -> bool:  # type: ignore[override]  # it depends on the receiver
-        """Return whether there is room in the queue: put() does not wait then."""
-        return not self.batches.full()
+        """Return whether put() does not wait, however one message is divided into batches."""
+        return self.batches.qsize() <= BATCHES - MOST_BATCHES
 
     def release(self) -> None:
         """Release a worker that waits: there is no receiver any more."""

@@ -91,7 +91,9 @@ def _event_lines(
 
 
 def _folded(event: PortEvent, note: str, width: int | None, second_width: int | None) -> list[str]:
-    """Return the facts of an event in one line, or in two if it is longer than the width."""
+    """Return the facts of an event in one line; in two if it is longer than the width, or in
+    three, the last of which is the note.
+    """
     port = event.port
     which = _which(port)
     whole = f"{which}  {_details(event)}".rstrip() + note
@@ -104,9 +106,13 @@ def _folded(event: PortEvent, note: str, width: int | None, second_width: int | 
     first, space = which, "  "
     while facts and len(first + space + facts[0]) <= width:
         first, space = first + space + facts.pop(0), " "
-    second = " ".join([*identity, *([note.strip()] if note else []), *facts, *others])
-    lines = [cut(first.rstrip(), width)]
-    return [*lines, cut(second, second_width)] if second else lines
+    lines = [first.rstrip(), " ".join([*identity, *facts, *others])]
+    if note and len(lines[1] + note) > second_width:
+        lines.append(note.strip())
+    else:
+        lines[1] = (lines[1] + note).strip()
+    widths = (width, second_width, second_width)
+    return [cut(line, at) for line, at in zip(lines, widths, strict=False) if line]
 
 
 def past_lines(

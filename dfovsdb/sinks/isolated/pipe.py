@@ -15,7 +15,7 @@ class Call(NamedTuple):
     """To the sink: call this method."""
 
     method: str
-    arguments: tuple[Any, ...]
+    arguments: bytes  #: packed; unpacked where an error is one of this call
 
 
 class Condition(NamedTuple):

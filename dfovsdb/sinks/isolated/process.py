@@ -12,7 +12,6 @@ import signal
 import threading
 import traceback
 from queue import SimpleQueue
-from typing import Any
 
 from dfovsdb.errors import SinkUnavailable
 from dfovsdb.plain_calls import runs_later
@@ -35,6 +34,9 @@ def main(descriptor: int) -> None:
     """Build the sink that is sent first, and make the calls that follow."""
     for number in _NOT_OURS:
         signal.signal(number, signal.SIG_IGN)
+    # what the sink starts does not hold this end of the pipe
+    os.set_inheritable(descriptor, False)
+    os.register_at_fork(after_in_child=lambda: os.close(descriptor))
     pipe = Pipe(descriptor)
     what, level = pipe.receive()
     logging.basicConfig(level=level, handlers=[_Forward(pipe)], force=True)
@@ -54,8 +56,8 @@ class _Server:
         threading.Thread(target=self._read, daemon=True).start()
         method = ""
         while method != "close":
-            method, arguments = self._calls.get()
-            self._pipe.send(self._answer(method, arguments))
+            method, packed = self._calls.get()
+            self._pipe.send(self._answer(method, packed))
 
     def _read(self) -> None:
         try:
@@ -65,12 +67,13 @@ class _Server:
                     self._conditions.put(message.text)
                 else:
                     self._calls.put(message)
-        except EOFError:
+        finally:
             os._exit(0)  # also out of a call that does not return
 
-    def _answer(self, method: str, arguments: tuple[Any, ...]) -> Answer:
+    def _answer(self, method: str, packed: bytes) -> Answer:
         down = raised = None
         try:
+            arguments = pickle.loads(packed)  # noqa: S301 - from our own process
             sink = self._built()
             if method == "open":
                 host, epoch = arguments
@@ -107,16 +110,12 @@ class _Forward(logging.Handler):
         self._pipe = pipe
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
-        attributes = {
-            "name": record.name,
-            "levelno": record.levelno,
-            "levelname": record.levelname,
-            "created": record.created,
-            "msg": record.getMessage(),
-            "exc_text": text,
-        }
         try:
+            kept = ("name", "levelno", "levelname", "created", "msecs", "lineno", "funcName")
+            attributes = {name: getattr(record, name) for name in kept}
+            attributes["msg"] = record.getMessage()
+            if record.exc_info:
+                attributes["exc_text"] = logging.Formatter().formatException(record.exc_info)
             self._pipe.send(Logged(attributes))
-        except OSError:
+        except Exception:  # noqa: BLE001 - a log call that is wrong breaks no sink
             self.handleError(record)

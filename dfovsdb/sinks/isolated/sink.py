@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import pickle
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
@@ -31,6 +33,7 @@ from dfovsdb.sinks.isolated.pipe import (
 LOG = get_logger(__name__)
 
 _ENDING = 1.0  # seconds that the process has to end after close()
+_EVERY = 1.0  # seconds between two starts of a process that ends by itself
 #: The process imports from where this one does, also where that is a single file.
 _PROGRAM = (
     "import sys; sys.path[:] = {path!r}; "
@@ -63,6 +66,8 @@ class IsolatedSink(Sink):
         self._process: _Process | None = None
         self._is_open = False
         self._lost_one = False  # a process ended by itself
+        self._knows_sync = False  # the sink that is open now was told that a sync has begun
+        self._begun = 0.0  # when the process was started, in monotonic seconds
 
     def open(self, context: SinkContext) -> None:
         self._context = context
@@ -76,9 +81,12 @@ class IsolatedSink(Sink):
 
     def sync_started(self, marker: SyncMarker) -> None:
         self._opened().call("sync_started", marker)
+        self._knows_sync = True
 
     def sync_finished(self, marker: SyncMarker) -> None:
-        self._opened().call("sync_finished", marker)
+        process = self._opened()
+        if self._knows_sync:  # otherwise a resend follows, which it will see from the beginning
+            process.call("sync_finished", marker)
 
     def poll(self) -> None:
         self._opened().call("poll")
@@ -101,12 +109,23 @@ class IsolatedSink(Sink):
         if self._process is not None and self._process.ended:
             self._process.end()
             self._process = None
-            self._is_open, self._lost_one = False, True
+            self._is_open, self._lost_one, self._knows_sync = False, True, False
         if self._process is None:
-            self._process = _Process(self, self._what, self._context)
+            self._process = self._begin()
         if not self._is_open:
             self._open_there(self._process)
         return self._process
+
+    def _begin(self) -> _Process:
+        """Start the process, at most once in _EVERY seconds."""
+        wait = self._begun + _EVERY - time.monotonic()
+        if self._begun and wait > 0:
+            raise SinkUnavailable("its process has ended again", retry_after=wait)
+        self._begun = time.monotonic()
+        try:
+            return _Process(self, self._what, self._context)
+        except OSError as error:
+            raise SinkUnavailable(f"its process cannot be started: {error.strerror}") from None
 
     def _open_there(self, process: _Process) -> None:
         try:
@@ -130,17 +149,24 @@ class _Process:
         self._context = context
         self._answers: SimpleQueue[Answer | None] = SimpleQueue()
         self.ended = False  #: by itself
-        ours, theirs = socket.socketpair()
-        with theirs:
+        self._ending = False  # because it is asked to
+        self._socket, theirs = socket.socketpair()
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(self._socket.close)
             program = _PROGRAM.format(path=sys.path, descriptor=theirs.fileno())
             self._process = subprocess.Popen(  # noqa: S603 - this Python, and our own program
                 [sys.executable, "-c", program],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
-        self._pipe = Pipe(ours.detach())
-        self._reader = threading.Thread(target=self._read, name="dfovsdb-isolated", daemon=True)
-        self._reader.start()
+            undo.pop_all()
+        self._pipe = Pipe(os.dup(self._socket.fileno()))
+        self._threads = [
+            threading.Thread(target=target, name="dfovsdb-isolated", daemon=True)
+            for target in (self._read, self._watch)
+        ]
+        for thread in self._threads:
+            thread.start()
         with contextlib.suppress(OSError):  # the first call reports the end
             level = logging.getLogger("dfovsdb").getEffectiveLevel()
             self._pipe.send((what, level))
@@ -152,8 +178,8 @@ class _Process:
         :raises RaisedInItsProcess: it raised something else.
         """
         with contextlib.suppress(OSError):
-            self._pipe.send(Call(method, arguments))
-        answer = self._answers.get()
+            self._pipe.send(Call(method, pack(arguments)))
+        answer = None if self.ended else self._answers.get()
         if answer is None:
             self.ended = True
             raise SinkUnavailable(f"its process {_how(self._process.wait())}")
@@ -162,24 +188,40 @@ class _Process:
             raise SinkUnavailable(*answer.down)
         if answer.raised:
             error = RaisedInItsProcess(answer.raised[0])
-            error.add_note(answer.raised[1])
+            for line in answer.raised[1].splitlines():
+                error.add_note(line)
             raise error
 
     def end(self, *, at_once: bool = False) -> None:
         """Wait for the end of the process, or end it."""
+        self._ending = True
         try:
             self._process.wait(0 if at_once else _ENDING)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._reader.join()
+        for thread in self._threads:
+            thread.join()
         self._pipe.close()
+        self._socket.close()
+
+    def _watch(self) -> None:
+        """End the reading with the process, even if one that it started holds the other end."""
+        self._process.wait()
+        with contextlib.suppress(OSError):  # it is shut down already
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def _read(self) -> None:
         with contextlib.suppress(EOFError):
             while True:
-                self._arrived(self._pipe.receive())
+                message = self._pipe.receive()
+                try:
+                    self._arrived(message)
+                except Exception:
+                    LOG.exception("a message of an isolated sink")
         self._answers.put(None)
+        if not self._ending:  # the worker may have nothing to do; this wakes it
+            self._context.request_replay()
 
     def _arrived(self, message: Any) -> None:
         if isinstance(message, Answer):
@@ -191,7 +233,9 @@ class _Process:
                 self._pipe.send(Condition(self._context.condition()))
         elif isinstance(message, Logged):
             record = logging.makeLogRecord(message.record)
-            logging.getLogger(record.name).handle(record)
+            logger = logging.getLogger(record.name)
+            if logger.isEnabledFor(record.levelno):
+                logger.handle(record)
 
 
 def _how(status: int) -> str:

@@ -169,7 +169,21 @@ def test_its_worker_makes_no_call_meanwhile() -> None:
 
 def test_the_queue_of_watch_is_instant_while_it_has_room() -> None:
     sink = QueueSink()
-    for _ in range(BATCHES):
-        assert sink.instant
-        sink.put([])
-    assert not sink.instant
+    sink.instant  # noqa: B018 - it is read for each message
+    delivery = Delivery(sink)
+    delivery.sync(fact("a"))
+    delivery.run()
+    number = 0
+    while sink.instant:
+        number += 1
+        delivery.publish(fact("a", kind="vm" if number % 2 else "tunnel"))
+    assert 5 < sink.batches.qsize() <= BATCHES
+    delivery.publish(fact("a", kind="patch"))  # would wait for ever on this thread
+    assert delivery.worker.undelivered() == 1
+
+
+def test_a_message_with_much_in_it_is_left_to_the_worker() -> None:
+    sink = ScriptedSink()
+    delivery = waiting(sink)
+    delivery.publish(*(fact(f"p{number}") for number in range(worker.FEW + 1)))
+    assert sink.accepted == []

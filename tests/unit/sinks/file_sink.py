@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import threading
 import time
 from pathlib import Path
 
 from dfovsdb.errors import SinkUnavailable
-from dfovsdb.model import PortEvent
+from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.sinks.base import Sink, SinkContext
 
 LOG = logging.getLogger("dfovsdb.tests.file_sink")
@@ -38,6 +39,14 @@ class FileSink(Sink):
         if name == "dies" and not self._path.with_name("died").exists():
             self._path.with_name("died").touch()
             os._exit(3)
+        if name == "forks":
+            subprocess.Popen(["sleep", "60"], close_fds=False)
+            if os.fork() == 0:
+                time.sleep(60)
+                os._exit(0)
+            os._exit(4)
+        if name == "logs wrongly":
+            LOG.warning("%d ports", "a")
         if name == "hangs":
             time.sleep(3600)
         if name == "asks":
@@ -45,8 +54,19 @@ class FileSink(Sink):
             thread = threading.Thread(target=self._context.request_replay)
             thread.start()
             thread.join()
+        self._write(event.action, name)
+
+    def sync_started(self, marker: SyncMarker) -> None:
+        if self._fails == "no marker":
+            self._write("marker", marker.action)
+
+    def sync_finished(self, marker: SyncMarker) -> None:
+        if self._fails == "no marker":
+            self._write("marker", marker.action)
+
+    def _write(self, action: str, name: str) -> None:
         try:
             with self._path.open("a") as file:
-                file.write(f"{event.action} {name!r} {os.getpid()}\n")
+                file.write(f"{action} {name!r} {os.getpid()}\n")
         except OSError as error:
             raise SinkUnavailable(f"{self._path}: {error.strerror}") from error

@@ -166,9 +166,10 @@ def test_the_past_on_a_narrow_terminal_has_the_whole_identity_and_the_note_in_a_
 ):
     vif = "4aa64e21-d9d6-497e-bfa9-cf6dbb574054"
     vm = port("vm", {"iface_id": vif, "iface_status": "active"}, name="tap4aa64e21-d9")
-    first, second = past_lines(event(vm, action="offline", origin="resync"), width=80)
+    first, second, third = past_lines(event(vm, action="offline", origin="resync"), width=80)
     assert first == "2026-11-22 13:00:00  offline  vm       tap4aa64e21-d9   ofport=5"
-    assert second.startswith(f"{'':30}iface_id={vif} (")
+    assert second.startswith(f"{'':30}iface_id={vif}")
+    assert third == f"{'':30}(found when the connection was back)"
     (whole,) = past_lines(event(vm, action="offline", origin="resync"))
     assert whole.endswith("iface_status=active (found when the connection was back)")
     first, second = timeline_lines(event(vm), timedelta(seconds=4.2), width=80)
