@@ -4,7 +4,8 @@ Twenty agents on twenty real switches report to three nats-servers, while ports 
 change hands everywhere. Servers are killed, stopped and cut off from the others, agents are
 killed and stopped, their disks are full, their databases restart, and the clocks of some are a
 minute off (where there is faketime). At every quiet point the log and the buckets say exactly
-what ovs.db.idl reads from every switch, and the log has each event of a host once and in order.
+what ovs.db.idl reads from every switch, and the log has each event of a host once, and those of
+each port in order.
 """
 
 from __future__ import annotations

@@ -34,13 +34,11 @@ def show(findings: Iterable[Finding], *, as_json: bool = False, quiet: bool = Fa
         if quiet and level == "fine":
             continue
         first, *rest = _wrapped(text, terminal.width)
+        if remedy:
+            rest += _wrapped(f"-> {remedy}", terminal.width)
         shown = f"\x1b[{_COLOURS[level]}m{level:<5}\x1b[0m" if terminal.colour else f"{level:<5}"
         terminal.write(f"{shown}  {subject:<12}  {first}")
-        for line in rest:
-            terminal.write(f"{'':<{_INDENT}}{line}")
-        if remedy:
-            for line in _wrapped(f"-> {remedy}", terminal.width):
-                terminal.write(f"{'':<{_INDENT}}{line}")
+        terminal.write(*(" " * _INDENT + line for line in rest))
     terminal.write(f"{wrong} wrong" if wrong else "nothing is wrong")
     return wrong
 

@@ -86,8 +86,7 @@ def history(args: argparse.Namespace) -> int:
     for event, waited in timeline(events):
         shown += 1
         if args.timeline:
-            for line in timeline_lines(event, waited, **terminal.style):
-                terminal.write(line)
+            terminal.write(*timeline_lines(event, waited, **terminal.style))
         else:
             _show(event, terminal, as_json=args.json)
     if not shown or since is not None:
@@ -140,8 +139,7 @@ def _show(event: PortEvent, terminal: Terminal, *, as_json: bool) -> None:
     if as_json:
         terminal.write_json(to_json(event))
     else:
-        for line in past_lines(event, **terminal.style):
-            terminal.write(line)
+        terminal.write(*past_lines(event, **terminal.style))
 
 
 def _say_how_far_back(past: History, since: datetime | None, *, utc: bool) -> None:

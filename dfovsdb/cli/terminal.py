@@ -55,12 +55,12 @@ class Terminal:
             if day != self._day and self._day:
                 self.write(f"── {day} ──")
             self._day = day
-            for line in terminal_lines(item, selected=selected, **self.style):
-                self.write(line)
+            self.write(*terminal_lines(item, selected=selected, **self.style))
 
-    def write(self, line: str) -> None:
-        """Write a line of text that is escaped already."""
-        self._write(line.encode(self._encoding, errors="replace"))
+    def write(self, *lines: str) -> None:
+        """Write lines of text that is escaped already."""
+        for line in lines:
+            self._write(line.encode(self._encoding, errors="replace"))
 
     def write_json(self, line: bytes) -> None:
         """Write a line of JSON, escaped on a terminal and unchanged elsewhere."""

@@ -112,13 +112,12 @@ class Dispatcher:
         message = Facts(datetime.now(UTC), facts)
         with self._lock:
             self._store(facts)
-            lent = [worker for worker in self._workers if worker.lends(message)]
-            fed = (
-                [worker for worker in self._workers if worker not in lent]
-                if lent
-                else self._workers
-            )
-            to_ring = [worker for worker in fed if worker.queue.feed(message)]
+            lent, to_ring = [], []
+            for worker in self._workers:
+                if worker.lends(message):
+                    lent.append(worker)
+                elif worker.queue.feed(message):
+                    to_ring.append(worker)
         for worker in to_ring:
             worker.queue.bell.ring()
         for worker in lent:

@@ -444,8 +444,7 @@ async def _history(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -
             waited = None if before is None else item.time - before
             hosts = ", ".join(sorted(clean(host) for host, ports in have.items() if ports))
             note = f"  host={clean(item.host)}, then on {hosts or 'no host'}"
-            for shown in timeline_lines(item, waited, note=note, **terminal.style):
-                terminal.write(shown)
+            terminal.write(*timeline_lines(item, waited, note=note, **terminal.style))
         before = item.time
     if before is None:
         raise DfovsdbError(f"the log has no event of the VIF {clean(args.iface_id)}")

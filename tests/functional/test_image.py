@@ -213,8 +213,8 @@ def is_ready(page: str) -> bool:
 def check_that_it_follows(podman: Podman, container: str, switch: Sandbox, page: str) -> None:
     """See a container report a port of the switch, as a user that may do nothing else."""
 
-    def says(words: str) -> Callable[[], bool]:
-        return lambda: words in podman("podman", "logs", container)
+    def says(text: str) -> Callable[[], bool]:
+        return lambda: text in podman("podman", "logs", container)
 
     wait_until(lambda: is_ready(page), what="/readyz")
     add_port(switch, "tap1")

@@ -64,9 +64,7 @@ class IsolatedSink(Sink):
                 f"isolate: {plugin.__name__} cannot be built in another process: {error}"
             ) from None
         self._process: _Process | None = None
-        self._is_open = False
         self._lost_one = False  # a process ended by itself
-        self._knows_sync = False  # the sink that is open now was told that a sync has begun
         self._begun = 0.0  # when the process was started, in monotonic seconds
 
     def open(self, context: SinkContext) -> None:
@@ -80,12 +78,13 @@ class IsolatedSink(Sink):
         self._opened().call("emit_many", events)
 
     def sync_started(self, marker: SyncMarker) -> None:
-        self._opened().call("sync_started", marker)
-        self._knows_sync = True
+        process = self._opened()
+        process.call("sync_started", marker)
+        process.knows_sync = True
 
     def sync_finished(self, marker: SyncMarker) -> None:
         process = self._opened()
-        if self._knows_sync:  # otherwise a resend follows, which it will see from the beginning
+        if process.knows_sync:  # otherwise a resend follows, which it will see from the beginning
             process.call("sync_finished", marker)
 
     def poll(self) -> None:
@@ -99,7 +98,7 @@ class IsolatedSink(Sink):
         if process is None:
             return
         try:
-            if self._is_open:
+            if process.is_open:
                 process.call("close")
         finally:
             process.end()
@@ -109,10 +108,10 @@ class IsolatedSink(Sink):
         if self._process is not None and self._process.ended:
             self._process.end()
             self._process = None
-            self._is_open, self._lost_one, self._knows_sync = False, True, False
+            self._lost_one = True
         if self._process is None:
             self._process = self._begin()
-        if not self._is_open:
+        if not self._process.is_open:
             self._open_there(self._process)
         return self._process
 
@@ -136,7 +135,7 @@ class IsolatedSink(Sink):
             process.end(at_once=True)
             self._process = None
             raise
-        self._is_open = True
+        process.is_open = True
         if self._lost_one:
             self._context.request_replay()
 
@@ -148,6 +147,8 @@ class _Process:
         self._sink = sink
         self._context = context
         self._answers: SimpleQueue[Answer | None] = SimpleQueue()
+        self.is_open = False  #: the sink in it
+        self.knows_sync = False  #: the sink in it was called when a sync began
         self.ended = False  #: by itself
         self._ending = False  # because it is asked to
         self._socket, theirs = socket.socketpair()

@@ -18,8 +18,8 @@ class Narrow:
     width = 60
     colour = False
 
-    def write(self, line: str) -> None:
-        sys.stdout.write(f"{line}\n")
+    def write(self, *lines: str) -> None:
+        sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
 def test_a_narrow_terminal_divides_between_words_and_never_a_command(

@@ -169,7 +169,6 @@ def test_its_worker_makes_no_call_meanwhile() -> None:
 
 def test_the_queue_of_watch_is_instant_while_it_has_room() -> None:
     sink = QueueSink()
-    sink.instant  # noqa: B018 - it is read for each message
     delivery = Delivery(sink)
     delivery.sync(fact("a"))
     delivery.run()
