@@ -1,20 +1,17 @@
-"""Find and build plugins with stevedore. Only plugins that are named are imported."""
+"""Find and build plugins. Only plugins that are named are imported."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import inspect
+import importlib
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import stevedore
-from stevedore.named import NamedExtensionManager
-
-from dfovsdb import defaults
+from dfovsdb import defaults, entry_points
 from dfovsdb.classifiers import chain
 from dfovsdb.classifiers.base import Classifier, WhenRead
+from dfovsdb.entry_points import EntryPoint
 from dfovsdb.errors import ConfigurationError, DfovsdbError
 from dfovsdb.selection import Selection
 from dfovsdb.sinks.base import Sink
@@ -26,22 +23,8 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Classifier | Sink)
 
-Offers = tuple[importlib.metadata.EntryPoint, ...]
-
 OUR_PACKAGE = "dfovsdb"
-# the lines that import and build a plugin are not where its error is
-_LIBRARIES = (__file__, os.path.dirname(stevedore.__file__), importlib.metadata.__file__)
-
-
 _NEAR = 0.7  # how similar a name must be to a known one to be suggested
-
-
-class Found(NamedTuple):
-    """An installed entry point."""
-
-    name: str
-    target: str
-    package: str
 
 
 class Finder(Generic[P]):
@@ -71,13 +54,9 @@ class Finder(Generic[P]):
         """Return the configuration group of an instance."""
         return f"{self.what}_{instance}"
 
-    def installed(self) -> list[Found]:
+    def installed(self) -> list[EntryPoint]:
         """Return every installed plugin by name, without importing anything."""
-        return sorted(map(_found, self._offers()))
-
-    def _offers(self) -> Offers:
-        """Return the entry points. It looks at every installed package, so look once a build."""
-        return tuple(importlib.metadata.entry_points(group=self.namespace))
+        return sorted(entry_points.find(self.namespace))
 
     def table(self, enabled: Sequence[str], conf: cfg.ConfigOpts | None = None) -> Iterator[str]:
         """Return a line for each enabled instance in order, then for each that is not enabled.
@@ -95,12 +74,12 @@ class Finder(Generic[P]):
             mark = f"{place:>2}" if why is None else " !"
             shown = name if instance == name else f"{instance}={name}"
             for plugin in [p for p in installed if p.name == name] or [_missing(name)]:
-                yield f"{mark}  {shown:<{width}}  {plugin.package}  {plugin.target}".rstrip()
+                yield f"{mark}  {shown:<{width}}  {plugin.package}  {plugin.value}".rstrip()
             if why is not None:
                 yield f"    {why}"
         for plugin in installed:
             if plugin.name not in used:
-                yield f" -  {plugin.name:<{width}}  {plugin.package}  {plugin.target}"
+                yield f" -  {plugin.name:<{width}}  {plugin.package}  {plugin.value}"
 
     def _why_not(self, names: Sequence[str], conf: cfg.ConfigOpts | None) -> str | None:
         """Return the line with which they stop the start, or None if they can be built."""
@@ -148,17 +127,17 @@ class Finder(Generic[P]):
         _unique([instance for instance, _ in instances], f"{self.what}s")
         if not all(instance for instance, _ in instances):
             raise ConfigurationError(f"[dfovsdb] {self.what}s: use NAME or INSTANCE=NAME")
-        offers = self._offers()
+        installed = self.installed()
         return {
-            instance: self._build(self._load(name, offers), instance, name, conf)
+            instance: self._build(self._load(name, installed), instance, name, conf)
             for instance, name in instances
         }
 
-    def _load(self, name: str, offers: Offers | None = None) -> type[P]:
-        offers = self._offers() if offers is None else offers
-        found = [offer for offer in offers if offer.name == name]
+    def _load(self, name: str, installed: Sequence[EntryPoint] | None = None) -> type[P]:
+        installed = self.installed() if installed is None else installed
+        found = [plugin for plugin in installed if plugin.name == name]
         if not found:
-            names = sorted({offer.name for offer in offers})
+            names = sorted({plugin.name for plugin in installed})
             near = did_you_mean(close_to(name, names, _NEAR))
             available = f"{near} Available" if near else "; available"
             raise ConfigurationError(
@@ -167,22 +146,22 @@ class Finder(Generic[P]):
                 "or INSTANCE=NAME"
             )
         if len(found) > 1:
-            packages = " and ".join(sorted(map(_package, found)))
+            packages = " and ".join(sorted(plugin.package for plugin in found))
             raise ConfigurationError(
                 f"{self.what} {name!r} is provided by {packages}; uninstall one of them"
             )
-        (offer,) = found
+        (plugin,) = found
         try:
-            loaded = _manager(offers)(self.namespace, [name])[name].plugin
+            loaded = _imported(plugin, self.namespace)
         except BaseException as error:  # SystemExit too: it ends no program but says what is wrong
             raise ConfigurationError(
-                f"{self.what} {name!r} of package {_package(offer)} cannot be imported from "
-                f"{offer.value}: {one_line(repr(error))}{_line(error)}"
+                f"{self.what} {name!r} of package {plugin.package} cannot be imported from "
+                f"{plugin.value}: {one_line(repr(error))}{_line(error)}"
             ) from error
-        if not (inspect.isclass(loaded) and issubclass(loaded, self._base)):
+        if not (isinstance(loaded, type) and issubclass(loaded, self._base)):
             raise ConfigurationError(
-                f"{self.what} {name!r} of package {_package(offer)} does not implement the "
-                f"contract: {offer.value} is not a subclass of dfovsdb.{self._base.__name__}"
+                f"{self.what} {name!r} of package {plugin.package} does not implement the "
+                f"contract: {plugin.value} is not a subclass of dfovsdb.{self._base.__name__}"
             )
         return loaded
 
@@ -227,20 +206,22 @@ class Finder(Generic[P]):
         )
 
 
-def _manager(offers: Offers) -> type[NamedExtensionManager[Any]]:
-    """Return stevedore with these entry points; it raises what an import raises.
+def _imported(plugin: EntryPoint, namespace: str) -> Any:
+    """Import a plugin: one of another package with stevedore. It raises what the import raises."""
+    if plugin.package == OUR_PACKAGE:
+        return plugin.load()
+    from importlib import metadata  # these two need longer than all of our own plugins
 
-    It makes no cache file in the user's home, and looks at no package again.
-    """
+    from stevedore.named import NamedExtensionManager
 
     class Manager(NamedExtensionManager[Any]):
-        def __init__(self, namespace: str, names: Sequence[str]) -> None:
-            super().__init__(namespace, names, on_load_failure_callback=_reraise)
+        """Looks at no package again, and makes no cache file in the user's home."""
 
-        def list_entry_points(self) -> list[importlib.metadata.EntryPoint]:
-            return list(offers)
+        def list_entry_points(self) -> list[metadata.EntryPoint]:
+            return [metadata.EntryPoint(plugin.name, plugin.value, namespace)]
 
-    return Manager
+    manager = Manager(namespace, [plugin.name], on_load_failure_callback=_reraise)
+    return manager[plugin.name].plugin
 
 
 CLASSIFIERS: Finder[Classifier] = Finder("classifier", Classifier, chain.check)  # type: ignore[type-abstract]  # the base itself is meant
@@ -298,24 +279,22 @@ def _hidden(text: str, secrets: Sequence[str]) -> str:
     return text
 
 
-def _found(entry_point: importlib.metadata.EntryPoint) -> Found:
-    return Found(entry_point.name, entry_point.value, _package(entry_point))
-
-
-def _package(entry_point: importlib.metadata.EntryPoint) -> str:
-    return entry_point.dist.name if entry_point.dist else "?"
-
-
-def _missing(name: str) -> Found:
-    return Found(name, "", "not installed")
+def _missing(name: str) -> EntryPoint:
+    return EntryPoint(name, "", "not installed")
 
 
 def _line(error: BaseException) -> str:
-    """Return the line that raised it, as `, at FILE:LINE`; empty where it is in no file."""
+    """Return the line that raised it, as `, at FILE:LINE`; empty where it is in no file.
+
+    The lines that import and build a plugin are not where its error is.
+    """
+    import stevedore
+
+    libraries = (__file__, *(os.path.dirname(one.__file__) for one in (stevedore, importlib)))
     lines = [
         f", at {os.path.basename(frame.filename)}:{frame.lineno}"
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<") and not frame.filename.startswith(_LIBRARIES)
+        if not frame.filename.startswith("<") and not frame.filename.startswith(libraries)
     ]
     return lines[-1] if lines else ""
 

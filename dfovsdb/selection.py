@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from dfovsdb.classifiers.base import like
 from dfovsdb.errors import ConfigurationError
@@ -32,8 +33,7 @@ def check_kinds(kinds: Iterable[str], offered: Sequence[str], asked: str) -> Non
             )
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True, dict=True):
     """True for a port that matches one value of each field; an empty field matches every port.
 
     `names` and `bridges` are shell patterns. The iface-id is that of the row's external_ids, so it
@@ -46,7 +46,7 @@ class Selection:
     bridges: Collection[str] = ()
     iface_ids: Collection[str] = ()
     links: Collection[str] = ()
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def __bool__(self) -> bool:
         """Return whether it selects anything."""

@@ -7,7 +7,6 @@ oslo.log.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 import stat
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 from oslo_config import cfg
 
+from dfovsdb import entry_points
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.config import files
 from dfovsdb.opts import CORE_OPTIONS
@@ -121,8 +121,9 @@ def _known(conf: cfg.ConfigOpts) -> dict[str, set[str]]:
         *SINKS.groups(conf.dfovsdb.sinks).items(),
     ]
     # This is how oslo-config-generator obtains the options of a library.
-    for point in importlib.metadata.entry_points(group="oslo.config.opts", name="oslo.log"):
-        groups += [(group or _DEFAULT, options) for group, options in point.load()()]
+    for point in entry_points.find("oslo.config.opts"):
+        if point.name == "oslo.log":
+            groups += [(group or _DEFAULT, options) for group, options in point.load()()]
     known: dict[str, set[str]] = {_DEFAULT: set(conf) - set(CORE_OPTIONS)}
     for group, options in groups:
         known.setdefault(_normal(group), set()).update(

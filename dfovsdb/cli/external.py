@@ -4,18 +4,20 @@ Each entry point names a module with `add(commands)`, like the modules beside th
 is imported to learn its arguments, so it should import a library only to run. This file knows no
 name of a command.
 
-The standard library finds entry points in 0.03 s, stevedore in 0.2 s, and `dfovsdb run` needs
-neither. Therefore this file is used only if help is requested, or a command that is not built in.
+To look at all installed packages takes time. Therefore this file is used only if help is
+requested, or a command that is not built in.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NoReturn
+
+from dfovsdb import entry_points
+from dfovsdb.entry_points import EntryPoint
 
 GROUP = "dfovsdb.commands"
 
@@ -32,20 +34,19 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
             _add(commands, name, offers)
 
 
-def _offered() -> Iterator[tuple[str, Sequence[importlib.metadata.EntryPoint]]]:
-    found = importlib.metadata.entry_points(group=GROUP)
-    by_name: Callable[[importlib.metadata.EntryPoint], str] = lambda offer: offer.name  # noqa: E731 - short
-    for name, offers in itertools.groupby(sorted(found, key=by_name), by_name):
-        yield name, list({(offer.value, _package(offer)): offer for offer in offers}.values())
+def _offered() -> Iterator[tuple[str, Sequence[EntryPoint]]]:
+    found = sorted(set(entry_points.find(GROUP)))
+    for name, offers in itertools.groupby(found, lambda offer: offer.name):
+        yield name, list(offers)
 
 
 def _add(
     commands: Commands[argparse.ArgumentParser],
     name: str,
-    offers: Sequence[importlib.metadata.EntryPoint],
+    offers: Sequence[EntryPoint],
 ) -> None:
     if len(offers) > 1:
-        packages = " and ".join(sorted(map(_package, offers)))
+        packages = " and ".join(sorted(offer.package for offer in offers))
         _add_unusable(commands, name, f"is provided by {packages}; uninstall one of them")
         return
     (offer,) = offers
@@ -57,7 +58,7 @@ def _add(
         _add_unusable(
             commands,
             name,
-            f"of package {_package(offer)} cannot be loaded from {offer.value}: {error!r}",
+            f"of package {offer.package} cannot be loaded from {offer.value}: {error!r}",
         )
 
 
@@ -76,7 +77,3 @@ def _refuse(name: str, why: str, _args: argparse.Namespace) -> NoReturn:
     from dfovsdb.errors import ConfigurationError
 
     raise ConfigurationError(f"command {name!r} {why}")
-
-
-def _package(entry_point: importlib.metadata.EntryPoint) -> str:
-    return entry_point.dist.name if entry_point.dist else "?"

@@ -5,29 +5,31 @@ their own.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import NoReturn, TextIO
 
-from dfovsdb.cli import (
-    doctor,
-    history,
-    new_plugin,
-    plugins,
-    ports,
-    replay,
-    run,
-    sandbox,
-    watch,
-    web,
-)
 from dfovsdb.cli.common import DONE, FAILED, WRONG_USE
 from dfovsdb.version import __version__
 
-#: In the order of the help.
-COMMANDS = (run, watch, replay, ports, doctor, history, web, plugins, new_plugin, sandbox)
+#: The module of each command, in the order of the help.
+_MODULES = {
+    "run": "run",
+    "watch": "watch",
+    "replay": "replay",
+    "ports": "ports",
+    "wait": "ports",
+    "doctor": "doctor",
+    "history": "history",
+    "web": "web",
+    "plugins": "plugins",
+    "new-plugin": "new_plugin",
+    "sandbox": "sandbox",
+    "demo": "sandbox",
+}
 
 #: Options of the program itself, and whether they take a value.
 _OPTIONS = {"--config-file": "FILE", "--config-dir": "DIR", "--debug": ""}
@@ -86,7 +88,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(argv: Sequence[str] | None = ()) -> argparse.ArgumentParser:
-    """Return the parser; it has the commands of other packages if the arguments may need them."""
+    """Return the parser: of one command if the arguments name it, else of all.
+
+    The others, and those of other packages, need not be imported for that one.
+    """
     parser: argparse.ArgumentParser = _Parser(
         prog="dfovsdb",
         description="The ports of an Open vSwitch host as events.",
@@ -99,12 +104,13 @@ def _parser(argv: Sequence[str] | None = ()) -> argparse.ArgumentParser:
     )
 
     parser.set_defaults(ends_with_ctrl_c=False)
-    for module in COMMANDS:
-        module.add(commands)
-    if _command(argv) not in commands.choices:
-        from dfovsdb.cli import external as found
+    module = _MODULES.get(_command(argv) or "")
+    for name in [module] if module else dict.fromkeys(_MODULES.values()):
+        importlib.import_module(f"dfovsdb.cli.{name}").add(commands)
+    if not module:
+        from dfovsdb.cli import external
 
-        found.add(commands)
+        external.add(commands)
     return parser
 
 
@@ -130,10 +136,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _command(argv: Sequence[str] | None) -> str | None:
-    """Return the command in the arguments, whichever it is; None if there is none."""
+    """Return the command in the arguments, whichever it is.
+
+    :returns: None if there is none, or another option of the program before it (--help).
+    """
     parser = _Parser(prog="dfovsdb", add_help=False)
     _add_options(parser)
     parser.add_argument("command", nargs="?")
     parser.add_argument("rest", nargs=argparse.REMAINDER)
-    command: str | None = parser.parse_known_args(argv)[0].command
-    return command
+    args, others = parser.parse_known_args(argv)
+    return None if others else args.command

@@ -104,7 +104,7 @@ def ports(args: argparse.Namespace) -> int:
 
 
 def wait(args: argparse.Namespace) -> int:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from dfovsdb.errors import ConfigurationError, WaitTimeout
     from dfovsdb.json_v1 import encode_port

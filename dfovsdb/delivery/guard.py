@@ -5,7 +5,6 @@ This file knows neither ports nor events: it calls the functions that it is give
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -98,6 +97,8 @@ class SinkGuard:
         """
         if not self.patient:
             raise MustWait
+        import random  # a command that never waits starts sooner without it
+
         wait = self._wait * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         why = self._queue.pause(wait if self._retry_after is None else self._retry_after)
         if why == "reopen" and self.opened:

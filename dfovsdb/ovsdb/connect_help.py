@@ -6,7 +6,6 @@ import errno
 import os
 import shlex
 import stat
-from pathlib import Path
 
 from dfovsdb.ovsdb.address import Address
 
@@ -63,16 +62,18 @@ def remedy(address: Address, code: int) -> str:
     )
 
 
-def _closed_folder(path: str) -> Path | None:
+def _closed_folder(path: str) -> str | None:
     """Return the folder on the way to a path that this user may not enter, if there is one."""
-    for folder in reversed(Path(path).absolute().parents):
+    names = os.path.abspath(path).split(os.sep)[1:-1]
+    for depth in range(len(names) + 1):
+        folder = os.sep + os.path.join("", *names[:depth])
         if not os.access(folder, os.X_OK, effective_ids=True):
-            return folder if folder.exists() else None
+            return folder if os.path.exists(folder) else None
     return None
 
 
 def _is_socket(path: str) -> bool:
     try:
-        return stat.S_ISSOCK(Path(path).stat().st_mode)
+        return stat.S_ISSOCK(os.stat(path).st_mode)
     except OSError:
         return False

@@ -6,7 +6,6 @@ control a terminal is escaped.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 
@@ -35,6 +34,8 @@ def clean_json(line: bytes) -> bytes:
     text = line.decode()
     if _is_visible(text):
         return line
+    import json  # most text is visible
+
     return "".join(c if _is_visible(c) else json.dumps(c)[1:-1] for c in text).encode()
 
 

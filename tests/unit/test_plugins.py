@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 import textwrap
 import traceback
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
-from dfovsdb import config, plugins
+from dfovsdb import config, entry_points, plugins
 from dfovsdb.classifiers.bridge import BridgeClassifier
 from dfovsdb.classifiers.match import MatchClassifier
 from dfovsdb.classifiers.patch import PatchClassifier
@@ -123,7 +122,7 @@ def test_the_default_classifiers_are_built_in_their_order() -> None:
 def test_an_installed_package_is_found_and_built(install: Install) -> None:
     install("far-away", A_SINK, sinks="far=ASink")
     (found,) = [found for found in SINKS.installed() if found.name == "far"]
-    assert (found.package, found.target) == ("far-away", "installed_far_away:ASink")
+    assert (found.package, found.value) == ("far-away", "installed_far_away:ASink")
     built = SINKS.build(["far"])
     assert type(built["far"]).__name__ == "ASink"
 
@@ -437,13 +436,13 @@ def test_an_option_of_a_third_party_reaches_its_plugin(
 
 def test_a_build_looks_at_the_installed_packages_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
-    look = importlib.metadata.entry_points
+    look = entry_points.find
 
-    def counted(*, group: str) -> importlib.metadata.EntryPoints:
+    def counted(group: str) -> list[entry_points.EntryPoint]:
         looked.append(group)
-        return look(group=group)
+        return look(group)
 
-    monkeypatch.setattr(importlib.metadata, "entry_points", counted)
+    monkeypatch.setattr(entry_points, "find", counted)
     plugins.default_classifiers()
     assert looked == ["dfovsdb.classifiers"]
 

@@ -13,7 +13,6 @@ retry in the background, and each outage causes one log line of this sink.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import logging
 import threading
 import warnings
@@ -24,6 +23,7 @@ from urllib.parse import quote
 
 from oslo_config import cfg
 
+from dfovsdb import entry_points
 from dfovsdb.errors import ConfigurationError, DfovsdbError
 
 
@@ -227,7 +227,7 @@ class Bus:
 
 def _known(option: str, name: str, group: str) -> None:
     """Check that there is such a driver: oslo.messaging would only log that there is none."""
-    names = sorted(entry.name for entry in importlib.metadata.entry_points(group=group))
+    names = sorted(entry.name for entry in entry_points.find(group))
     if name not in names:
         raise ConfigurationError(
             f"option {option}: {name!r} does not exist; use one of {', '.join(names)}"
