@@ -116,7 +116,7 @@ def test_a_package_of_another_finder_is_found(monkeypatch: pytest.MonkeyPatch) -
         def find_spec(self, *_: Any) -> None:
             return None
 
-        def find_distributions(self, context: Any = None) -> list[Package]:  # type: ignore[override]  # noqa: ARG002 - it has one
+        def find_distributions(self, context: Any = None) -> list[Package]:  # noqa: ARG002 - it has one
             return [Package()]
 
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder()])
