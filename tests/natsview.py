@@ -63,6 +63,9 @@ class Fleet:
     def hosts(self) -> dict[str, Host]:
         return {host.name: host for host in self.run(self._fleet.hosts())}
 
+    def forget(self, host: str) -> None:
+        self.run(self._fleet.forget(host))
+
     def ports(self, host: str) -> dict[str, Port]:
         return self.all_ports(host).get(host, {})
 

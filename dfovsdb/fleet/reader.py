@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from datetime import UTC, datetime
 from typing import NamedTuple, Self, TypeVar
 
-import msgspec
 from msgspec.structs import replace
 from nats.js import api
 
@@ -17,7 +16,13 @@ from dfovsdb.json_v1 import decode_port, from_json, to_json
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.sinks.nats.client import Connection, Entry, NatsError
 from dfovsdb.sinks.nats.key_index import MARK
-from dfovsdb.sinks.nats.messages import LAST_HEARTBEAT, MESSAGE_ID, OPERATION, Heartbeat
+from dfovsdb.sinks.nats.messages import (
+    LAST_HEARTBEAT,
+    MESSAGE_ID,
+    OPERATION,
+    Heartbeat,
+    decode_heartbeat,
+)
 from dfovsdb.sinks.nats.servers import Servers
 from dfovsdb.sinks.nats.streams import Streams, bucket_stream, key_subject
 from dfovsdb.sinks.nats.subjects import PREFIX, name_of, token
@@ -55,7 +60,6 @@ class Host(NamedTuple):
     ports: int
     last: datetime | None  #: the last heartbeat, or the last sync of an agent before this was kept
     said: Heartbeat | None  #: the last heartbeat, of a stale host too
-    synced: str | None  #: the epoch of the run that has synced last; None if none has
 
 
 class Conflict(NamedTuple):
@@ -147,7 +151,7 @@ class Fleet:
         """Return every host that has a heartbeat, ports, or a sync in the log; by name."""
         heartbeats: dict[str, Heartbeat] = {}
         async for entry, tokens in self._entries(self._streams.hosts_bucket, ">", values=True):
-            heartbeat = self._read(entry, _decode_heartbeat)
+            heartbeat = self._read(entry, decode_heartbeat)
             if heartbeat is not None:
                 heartbeats[tokens[0]] = heartbeat
         counts: Counter[str] = Counter()
@@ -169,7 +173,7 @@ class Fleet:
         for entry in await self._link.get_all(
             bucket_stream(bucket), [key_subject(bucket, f"{word}.{last_key}") for word in stale]
         ):
-            if (heartbeat := self._read(entry, _decode_heartbeat)) is not None:
+            if (heartbeat := self._read(entry, decode_heartbeat)) is not None:
                 prefix = key_subject(bucket, "")
                 said[entry.subject.removeprefix(prefix).split(".")[0]] = heartbeat
         hosts = []
@@ -177,16 +181,8 @@ class Fleet:
             last = said[word].time if word in said else None
             if last is None and word in syncs:
                 last = datetime.fromtimestamp(syncs[word].time, UTC)
-            last_sync = _epoch(syncs[word]) if word in syncs else None
             hosts.append(
-                Host(
-                    _name(word),
-                    heartbeats.get(word),
-                    counts[word],
-                    last,
-                    said.get(word),
-                    last_sync,
-                )
+                Host(_name(word), heartbeats.get(word), counts[word], last, said.get(word))
             )
         return sorted(hosts, key=lambda host: host.name)
 
@@ -201,7 +197,7 @@ class Fleet:
             for entry in await self._link.get_all(
                 bucket_stream(bucket), [key_subject(bucket, key)]
             ):
-                if _is_value(entry) and (beat := self._read(entry, _decode_heartbeat)) is not None:
+                if _is_value(entry) and (beat := self._read(entry, decode_heartbeat)) is not None:
                     return bucket == streams.hosts_bucket, beat
         return False, None
 
@@ -225,36 +221,45 @@ class Fleet:
     async def conflicts(self) -> list[Conflict]:
         """Return what cannot be true: VIFs on two hosts, MACs of two VIFs, hosts of one name.
 
-        Only hosts with a recent heartbeat count.
+        Only hosts with a recent heartbeat count. Ports of patches do not: they belong to trunks,
+        whose VIFs may have one MAC address.
         """
-        claims: dict[str, set[str]] = {}  # by VIF: hosts
+        installed: dict[str, set[str]] = {}  # by VIF: hosts where OVN has installed it
+        active: dict[str, set[str]] = {}  # by VIF: hosts where Nova says that it is active
         macs: dict[str, set[str]] = {}  # by MAC address: VIFs
         fresh = await self.fresh()
         async for entry, tokens in self._entries(self._streams.vifs_bucket, ">", values=True):
             port, host = self._read(entry, decode_port), _name(tokens[1])
-            if port is None or host not in fresh:
+            if port is None or port.type == "patch" or host not in fresh:
                 continue
             vif = str(port.attributes.get("iface_id"))
             if mac := str(port.attributes.get("attached_mac") or "").lower():
                 macs.setdefault(mac, set()).add(vif)
-            if _has_vif(port):
-                claims.setdefault(vif, set()).add(host)
+            claim = Claim(host, port, fresh=True, sequence=entry.sequence)
+            if port.state == "ready" and not _may_be_everywhere(port):
+                if claim.installed:
+                    installed.setdefault(vif, set()).add(host)
+                if claim.active:
+                    active.setdefault(vif, set()).add(host)
         return [
-            *_shared("vif", "is active on", "hosts", claims),
+            *_shared("vif", "is active on", "hosts", active | installed),
             *_shared("mac", "belongs to", "VIFs", macs),
-            *filter(None, map(_never_synced, await self.hosts())),
+            *(conflict for host in await self.hosts() for conflict in _of_host(host)),
         ]
 
     async def forget(self, host: str) -> None:
-        """Delete everything of a host: its ports, its VIFs, its heartbeat and its events."""
+        """Delete everything of a host: its events, its VIFs, its heartbeat and its ports.
+
+        An agent that still runs notices that the last of these is gone, and sends everything.
+        """
         word, streams = token(host), self._streams
+        await self._link.purge(streams.stream, f"{PREFIX}.{word}.>")
         for bucket, keys in (
-            (streams.ports_bucket, f"{word}.>"),
             (streams.vifs_bucket, f"*.{word}.*"),
             (streams.hosts_bucket, word),
+            (streams.ports_bucket, f"{word}.>"),
         ):
             await self._link.purge(bucket_stream(bucket), key_subject(bucket, keys))
-        await self._link.purge(streams.stream, f"{PREFIX}.{word}.>")
 
     async def tidy(self, older: float) -> None:
         """Remove what the buckets keep of keys that were deleted so many seconds ago."""
@@ -369,18 +374,11 @@ def _subject(host: str | None) -> str:
     return f"{PREFIX}.>" if host is None else f"{PREFIX}.{token(host)}.>"
 
 
-def _epoch(entry: Entry) -> str:
-    """Return the epoch of the run that has stored a message, of its id `HOST:EPOCH:SEQ`."""
-    return entry.headers.get(MESSAGE_ID, "").rpartition(":")[0].rpartition(":")[2]
-
-
-def _has_vif(port: Port) -> bool:
-    """Return whether a host has a VIF now, and does not wait for it in a migration."""
-    if port.type == "patch" or port.attributes.get("twin") or port.state != "ready":
-        return False
-    installed = port.attributes.get("ovn_installed")
-    status = port.attributes.get("iface_status")
-    return installed == "true" if installed is not None else status != "inactive"
+def _may_be_everywhere(port: Port) -> bool:
+    """Return whether several hosts may have a VIF: distributed routers do, with internal ports,
+    and the second row of an emulated device is none of its own.
+    """
+    return port.type == "internal" or bool(port.attributes.get("twin"))
 
 
 def _shared(kind: str, text: str, of: str, found: Mapping[str, set[str]]) -> Iterator[Conflict]:
@@ -389,15 +387,14 @@ def _shared(kind: str, text: str, of: str, found: Mapping[str, set[str]]) -> Ite
             yield Conflict(kind, what, f"{text} {len(names)} {of}: {', '.join(sorted(names))}")
 
 
-def _never_synced(host: Host) -> Conflict | None:
-    if host.heartbeat is None or host.heartbeat.epoch == host.synced:
-        return None
-    text = (
-        "has an agent that has never synced"
-        if host.synced is None
-        else "has an agent that has not synced since it was started, or two agents of this name"
-    )
-    return Conflict("host", host.name, text)
+def _of_host(host: Host) -> Iterator[Conflict]:
+    beat = host.heartbeat
+    if beat is not None and not beat.synced:
+        text = "has an agent that has not synced since it was started"
+        yield Conflict("host", host.name, text)
+    if beat is not None and beat.shared:
+        text = "is the name of two agents, or has been since its agent has synced"
+        yield Conflict("host", host.name, text)
 
 
 def undecided(claims: Sequence[Claim]) -> list[str]:
@@ -439,6 +436,3 @@ def _name(word: str) -> str:
     """Return the name of a host; the token itself if the name was too long to be kept."""
     name = name_of(word)
     return word if name is None else name
-
-
-_decode_heartbeat = msgspec.json.Decoder(Heartbeat).decode

@@ -54,13 +54,17 @@ def fleet(server: NatsServer) -> Iterator[Fleet]:
 class Agent:
     """The real sink of a host, fed by hand; a context manager."""
 
-    def __init__(self, server: NatsServer, host: str, **options: Any) -> None:
+    def __init__(
+        self, server: NatsServer, host: str, epoch: str | None = None, **options: Any
+    ) -> None:
         self.host = host
         self.seq = 0
         self.had: dict[str, Port] = {}
         self.condition = "synced"
         self.sink = NatsSink([server.url], **options)
-        self.sink.open(SinkContext(host, f"epoch-{host}", lambda: None, lambda: self.condition))
+        self.sink.open(
+            SinkContext(host, epoch or f"epoch-{host}", lambda: None, lambda: self.condition)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -450,9 +454,67 @@ def test_conflicts_are_vifs_and_macs_on_two_and_hosts_without_a_sync(server: Nat
     assert done.stdout.splitlines() == [
         "vif v2 is active on 2 hosts: a, b",
         "mac fa:16:3e:00:00:01 belongs to 2 VIFs: v3, v4",
-        "host never has an agent that has never synced",
+        "host never has an agent that has not synced since it was started",
         "3 conflicts",
     ]
+
+
+def conflicts(server: NatsServer) -> list[str]:
+    return run("fleet", "--servers", server.url, "conflicts").stdout.splitlines()[:-1]
+
+
+def test_a_vif_that_waits_for_its_migration_is_no_conflict(server: NatsServer) -> None:
+    """Nova plugs it as active on the destination long before OVN installs it there."""
+
+    def on(uuid: str, installed: str | None) -> Port:
+        known = {"iface_id": "v1", "iface_status": "active", "ovn_installed": installed}
+        return port(uuid=uuid, attributes=known)
+
+    with Agent(server, "a") as one, Agent(server, "b") as other:
+        one.sync(on("u-1", "true"))
+        other.sync(on("u-2", None))
+        assert conflicts(server) == []
+        other.tell(on("u-2", "true"))
+        assert conflicts(server) == ["vif v1 is active on 2 hosts: a, b"]
+
+
+def test_what_belongs_on_many_hosts_is_no_conflict(server: NatsServer) -> None:
+    """A distributed router, OVN's port for metadata, and a trunk whose VIFs share an address."""
+    mac = {"iface_status": "active", "attached_mac": "fa:16:3e:00:00:09"}
+    with Agent(server, "a") as one, Agent(server, "b") as other:
+        for agent in (one, other):
+            agent.sync(
+                vif("router", "u-1", type="internal"),
+                vif("metadata", "u-2", status=None),
+            )
+        one.tell(port(uuid="u-3", attributes={"iface_id": "parent", **mac}))
+        one.tell(port("patch", {"iface_id": "sub", **mac}, uuid="u-4", type="patch"))
+        assert conflicts(server) == []
+
+
+def test_a_host_whose_sync_has_left_the_log_is_no_conflict(
+    server: NatsServer, fleet: Fleet
+) -> None:
+    with Agent(server, "a", max_age=1, duplicate_window=1) as agent:
+        agent.sync(vif("v1"))
+        wait_until(lambda: not fleet.stored(), what="an empty log")
+        agent.sink.poll()
+        assert conflicts(server) == []
+
+
+def test_two_agents_of_one_name_are_found_whichever_has_beaten_last(server: NatsServer) -> None:
+    quick: dict[str, Any] = {"heartbeat": 0.1, "time_to_live": 60}
+    with Agent(server, "a", "one", **quick) as one, Agent(server, "a", "other", **quick) as other:
+        for agent in (one, other):
+            agent.sync()
+        for agent in (one, other, one, other):
+            time.sleep(0.1)
+            agent.sink.poll()
+        found = ["host a is the name of two agents, or has been since its agent has synced"]
+        assert conflicts(server) == found
+        time.sleep(0.1)
+        one.sink.poll()
+        assert conflicts(server) == found
 
 
 def test_the_life_of_a_vif_goes_over_hosts(server: NatsServer) -> None:

@@ -175,6 +175,27 @@ def test_buckets_that_were_made_anew_are_filled_again(server: NatsServer, tmp_pa
             assert fleet.ports(HOST) == fleet.fold()[HOST] == dict(agent.ports())
 
 
+def test_a_host_that_was_forgotten_and_still_runs_comes_back_with_everything(
+    server: NatsServer,
+) -> None:
+    quick: dict[str, Any] = {"heartbeat": 0.2, "time_to_live": 1}
+    with driven(NatsSink([server.url], **quick)) as agent, Fleet([server.url]) as fleet:
+        agent.sync([vm(0), vm(1)])
+        agent.settle()
+        fleet.forget(HOST)
+        agent.until(lambda: len(agent.of("sync_finished")) == 2)
+        agent.settle()
+        assert fleet.ports(HOST) == fleet.fold()[HOST] == dict(agent.ports())
+        assert fleet.vifs() == {f"v{number}.{HOST}.u-{number}" for number in (0, 1)}
+        calls = len(agent.calls)
+        agent.until(lambda: len(agent.calls) >= calls + 3)  # it beats, and resends no more
+        assert len(agent.of("sync_finished")) == 2
+    with driven(NatsSink([server.url], **quick)) as again, Fleet([server.url]) as fleet:
+        again.sync([vm(1)])
+        again.settle()
+        assert set(fleet.ports(HOST)) == {"u-1"}, "the list of its keys has come back too"
+
+
 def test_a_heartbeat_says_how_the_host_is_and_goes_stale_when_it_stops(
     server: NatsServer,
 ) -> None:

@@ -38,6 +38,8 @@ class Heartbeat(msgspec.Struct, kw_only=True):
     epoch: str
     ports: int
     connection: str  #: of the connection to the switch: `synced`, or what is waited for
+    synced: bool = True  #: this run of the agent has completed a sync
+    shared: bool = False  #: since then, another agent has written heartbeats of this name
 
 
 class Encoder:
@@ -100,14 +102,23 @@ class Encoder:
         value = msgspec.json.encode(heartbeat)
         return [
             Publication(key_subject(self._hosts, token(self._host)), value),
-            Publication(self.index_subject(LAST_HEARTBEAT), value),
+            Publication(self.last_heartbeat, value),
         ]
+
+    @property
+    def last_heartbeat(self) -> str:
+        """The subject of the heartbeat that stays."""
+        return self.index_subject(LAST_HEARTBEAT)
 
     def _vif(self, port: Port | None) -> str | None:
         iface_id = port.attributes.get(IFACE_ID) if port is not None else None
         if port is None or not iface_id:
             return None
         return vif_key(iface_id, self._host, port.uuid)
+
+
+#: Decodes a heartbeat; raises msgspec.MsgspecError if it is none.
+decode_heartbeat = msgspec.json.Decoder(Heartbeat).decode
 
 
 def _removals(identity: str, keys: Iterable[tuple[str, str]]) -> list[Publication]:

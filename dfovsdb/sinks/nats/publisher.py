@@ -14,13 +14,15 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+import msgspec
+
 from dfovsdb.errors import ConfigurationError, DfovsdbError, SinkUnavailable
 from dfovsdb.logs import get_logger
 from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.sinks.base import SinkContext
-from dfovsdb.sinks.nats.client import Connection, NatsError, Publication, Unacknowledged
+from dfovsdb.sinks.nats.client import Connection, Entry, NatsError, Publication, Unacknowledged
 from dfovsdb.sinks.nats.key_index import PARTS, KeyIndex
-from dfovsdb.sinks.nats.messages import OPERATION, Encoder, Heartbeat
+from dfovsdb.sinks.nats.messages import OPERATION, Encoder, Heartbeat, decode_heartbeat
 from dfovsdb.sinks.nats.servers import Servers
 from dfovsdb.sinks.nats.streams import Streams, bucket_stream, key_subject
 from dfovsdb.sinks.nats.subjects import port_key, token
@@ -54,7 +56,9 @@ class Publisher:
         self._timeout = timeout
         self._heartbeat = heartbeat
         self._window = window
-        self._beat_at = 0.0  # monotonic seconds: when the next one is due
+        self._beat_at = 0.0  # monotonic seconds: when the next one is due; 0: now
+        self._synced = False  # this run has completed a sync
+        self._shared = False  # since then, another agent has written heartbeats of this name
         self._made: dict[
             str, datetime | None
         ] = {}  # the creation time of each stream, as last seen
@@ -67,6 +71,7 @@ class Publisher:
     async def open(self, context: SinkContext) -> None:
         """Connect; raise as open() of a sink does."""
         self._context = context
+        self._opened = datetime.now(UTC)
         self._host = context.host
         self._messages = Encoder(context.host, context.epoch, self._streams)
         self._connection = Connection(
@@ -130,7 +135,8 @@ class Publisher:
             raise SinkUnavailable(self._with_servers(error)) from None
         if stale:
             LOG.info("deleting %d keys of this host that are no longer true", len(stale))
-        self._beat_at = 0.0  # the heartbeat contains the number of ports
+        self._beat_at = 0.0  # the heartbeat contains the number of ports, and what follows
+        self._synced, self._shared = True, False
         await self._publish_or_unavailable(self._messages.of_marker(marker, stale))
         for uuid in left:
             index.drop(uuid)
@@ -208,7 +214,10 @@ class Publisher:
         """
         connection, _ = await self._connected()
         now = time.monotonic()
-        beats = self._beat() if now >= self._beat_at else []
+        is_due = now >= self._beat_at
+        if is_due and self._beat_at:  # an interval has passed since the last one
+            await self._look_at_last_beat(connection)
+        beats = self._beat() if is_due else []
         await connection.publish([*messages, *beats], self._window)
         if beats:
             # A little early, so that the poll after a whole interval finds the next one due.
@@ -222,8 +231,44 @@ class Publisher:
                 epoch=self._context.epoch,
                 ports=len(self._known),
                 connection=self._context.condition(),
+                synced=self._synced,
+                shared=self._shared,
             )
         )
+
+    async def _look_at_last_beat(self, connection: Connection) -> None:
+        """Read the heartbeat that this run has left, and notice whether somebody has deleted
+        everything of this host, or another agent has its name.
+
+        :raises Unacknowledged: it cannot be read.
+        """
+        stream = bucket_stream(self._streams.ports_bucket)
+        try:
+            last = await connection.get(stream, self._messages.last_heartbeat)
+            if last is None:
+                self._index = await self._kept_index(connection)
+        except NatsError as error:
+            await connection.close()
+            raise Unacknowledged(str(error), 0) from None
+        if last is None:
+            LOG.warning("the ports of this host were deleted from NATS; resending everything")
+            self._beat_at = 0.0  # not to be noticed again
+            self._context.request_replay()
+        elif not self._shared and self._is_of_another(last):
+            LOG.warning(
+                "another agent writes as host %s too: give each its own [dfovsdb] host, then "
+                "restart both",
+                self._host,
+            )
+            self._shared = True
+
+    def _is_of_another(self, entry: Entry) -> bool:
+        """Return whether another agent has written this heartbeat since this one was opened."""
+        try:
+            beat = decode_heartbeat(entry.value)
+        except msgspec.MsgspecError:
+            return False
+        return beat.epoch != self._context.epoch and beat.time > self._opened
 
     async def _connected(self) -> tuple[Connection, KeyIndex]:
         assert self._connection is not None, "it is open"
@@ -255,6 +300,7 @@ class Publisher:
             raise SinkUnavailable(str(error)) from None
         if self._made and made != self._made:
             LOG.warning("a stream or a bucket was created again; resending everything")
+            self._beat_at = 0.0
             self._context.request_replay()
         self._made = made
 
