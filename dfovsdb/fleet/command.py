@@ -425,34 +425,43 @@ async def _conflicts(args: argparse.Namespace, fleet: Fleet, terminal: Terminal)
 
 async def _history(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
     """Print the life of a VIF: each event with the wait before it, and the hosts that have it."""
-    from dfovsdb.errors import DfovsdbError
-    from dfovsdb.model import PortEvent
-    from dfovsdb.text.escape import clean
-    from dfovsdb.text.events import timeline_lines
+    from datetime import timedelta
 
-    before: datetime | None = None
-    have: dict[str, set[str]] = {}  # by host: the ports of the VIF
-    async for item, line, _, _ in fleet.past(args.since, args.until):
-        if not isinstance(item, PortEvent) or args.iface_id not in _vifs(item):
-            continue
-        there = have.setdefault(item.host, set())
-        gone = item.action == "offline" or item.port.attributes.get("iface_id") != args.iface_id
-        (there.discard if gone else there.add)(item.port.uuid)
+    from dfovsdb.errors import DfovsdbError
+    from dfovsdb.fleet.fold import Life
+    from dfovsdb.json_v1 import to_json
+    from dfovsdb.text.escape import clean
+    from dfovsdb.text.events import lasting, timeline_lines
+
+    life = Life(args.iface_id)
+    async for item, *_ in fleet.past(args.since):  # what was later says who had it before
+        life.add(item)
+    for claim in await fleet.where(args.iface_id):
+        life.is_on(claim.host, claim.port)
+    before: PortEvent | None = None
+    hosts: list[str] = []
+    on_several = on_none = timedelta()
+    for event, then in life.moments():
+        if args.until is not None and event.time > args.until:
+            break
+        waited = None if before is None else event.time - before.time
         if args.json:
-            terminal.write_json(line)
+            terminal.write_json(to_json(event))
         else:
-            waited = None if before is None else item.time - before
-            hosts = ", ".join(sorted(clean(host) for host, ports in have.items() if ports))
-            note = f"  host={clean(item.host)}, then on {hosts or 'no host'}"
-            terminal.write(*timeline_lines(item, waited, note=note, **terminal.style))
-        before = item.time
+            note = (
+                f"  host={clean(event.host)}, then on {', '.join(map(clean, then)) or 'no host'}"
+            )
+            terminal.write(*timeline_lines(event, waited, note=note, **terminal.style))
+        if waited is not None:
+            on_several += waited if len(hosts) > 1 else timedelta()
+            on_none += waited if not hosts else timedelta()
+        before, hosts = event, then
     if before is None:
         raise DfovsdbError(f"the log has no event of the VIF {clean(args.iface_id)}")
-
-
-def _vifs(event: PortEvent) -> set[object]:
-    ports = [event.port, *([event.previous] if event.previous else [])]
-    return {port.attributes.get("iface_id") for port in ports}
+    if not args.json:
+        terminal.write(
+            f"in all on several hosts for {lasting(on_several)}, on no host for {lasting(on_none)}"
+        )
 
 
 async def _forget(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:

@@ -161,13 +161,15 @@ def timeline_lines(
     utc: bool = False,
 ) -> list[str]:
     """Return the same, with the time that has passed since the event before it."""
-    after = "" if waited is None else f"+{_lasting(waited)}"
+    after = ""
+    if waited is not None:  # clocks of two hosts may differ
+        after = f"-{lasting(-waited)}" if waited < timedelta() else f"+{lasting(waited)}"
     return past_lines(
         event, before=f"{after:>14}  ", note=note, colour=colour, width=width, utc=utc
     )
 
 
-def _lasting(waited: timedelta) -> str:
+def lasting(waited: timedelta) -> str:
     """Return `4.2 s` or `0:11:23`."""
     seconds = waited.total_seconds()
     return f"{seconds:,.1f} s" if seconds < 100 else str(timedelta(seconds=round(seconds)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -525,7 +526,8 @@ def test_the_life_of_a_vif_goes_over_hosts(server: NatsServer) -> None:
         one.tell(None, "u-1")
         other.tell(vif("v1", "u-2"))
     done = run("fleet", "history", "v1", "--servers", server.url)
-    shown = done.stdout.splitlines()
+    *shown, total = done.stdout.splitlines()
+    assert re.fullmatch(r"in all on several hosts for [\d.,]+ s, on no host for 0.0 s", total)
     assert [line.rpartition("host=")[2] for line in shown] == [
         "a, then on a",
         "b, then on a, b",
@@ -535,13 +537,31 @@ def test_the_life_of_a_vif_goes_over_hosts(server: NatsServer) -> None:
     assert re.match(r" +\+[\d.,]+ s  \d{4}-\d\d-\d\d ", shown[1])
     as_json = run("fleet", "history", "v1", "--json", "--servers", server.url)
     events = [json.loads(line) for line in as_json.stdout.splitlines()]
-    assert len(events) == len(done.stdout.splitlines())
+    assert len(events) == len(shown)
     assert {event["port"]["attributes"]["iface_id"] for event in events} == {"v1"}
     done = run("fleet", "history", "nobody", "--servers", server.url)
     assert (done.returncode, done.stderr) == (
         1,
         "dfovsdb: the log has no event of the VIF nobody\n",
     )
+
+
+def test_a_part_of_the_life_of_a_vif_knows_who_had_it_before(server: NatsServer) -> None:
+    names = ("a", "b", "c")
+    with contextlib.ExitStack() as stack:
+        agents = [stack.enter_context(Agent(server, name)) for name in names]
+        for agent in agents[:2]:
+            agent.tell(vif("v1", "u-1"))
+        time.sleep(0.5)
+        since = datetime.now(UTC).isoformat()
+        now = {"time": datetime.now(UTC)}
+        agents[2].sink.emit(event(vif("v1", "u-3"), host="c", seq=1, **now))
+        agents[0].sink.emit(event(vif("v1", "u-1"), action="offline", host="a", seq=2, **now))
+    done = run("fleet", "history", "v1", "--since", since, "--servers", server.url)
+    assert [line.rpartition("host=")[2] for line in done.stdout.splitlines()[:-1]] == [
+        "c, then on a, b, c",
+        "a, then on b, c",
+    ]
 
 
 def test_a_watch_of_the_past_ends_by_itself(server: NatsServer) -> None:

@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfovsdb.fleet.fold import Fold, Seen
+from dfovsdb.fleet.fold import Fold, Life, Seen
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from tests.unit.samples import event, marker, port
 
@@ -96,3 +96,57 @@ def test_what_is_remembered_is_bounded() -> None:
 def test_what_has_no_id_of_ours_is_always_new() -> None:
     seen = Seen()
     assert not any(seen(one) for one in ("", "", "x", "x", "h:e:one", "h:e:one"))
+
+
+VIF = port(uuid="u-1", name="tap1", attributes={"iface_id": "v1"})
+
+
+def life(*items: PortEvent | SyncMarker) -> Life:
+    found = Life("v1")
+    for item in items:
+        found.add(item)
+    return found
+
+
+def told(found: Life) -> list[tuple[str, str, list[str]]]:
+    return [(one.event.action, one.event.host, one.hosts) for one in found.moments()]
+
+
+def sync(host: str, *ports: Port, count: int | None = None) -> list[PortEvent | SyncMarker]:
+    count = len(ports) if count is None else count
+    events = [event(one, host=host, origin="initial") for one in ports]
+    finished = marker(action="sync_finished", host=host, ports=count)
+    return [marker(host=host), *events, finished]
+
+
+def test_a_vif_that_left_while_its_agent_was_dead_is_no_longer_there_after_its_sync() -> None:
+    found = life(*sync("a", TAP0, VIF), event(VIF, host="b"), *sync("a", TAP0))
+    assert told(found) == [
+        ("online", "a", ["a"]),
+        ("online", "b", ["a", "b"]),
+        ("offline", "a", ["b"]),
+    ]
+    last = list(found.moments())[-1].event
+    assert (last.port, last.origin) == (VIF, "initial")
+
+
+def test_a_sync_of_mere_differences_ends_no_life() -> None:
+    assert told(life(*sync("a", VIF), *sync("a", TAP0, count=2))) == [("online", "a", ["a"])]
+
+
+def test_what_the_log_no_longer_has_is_known_from_what_came_after() -> None:
+    found = life(event(VIF, host="b"), event(VIF, host="a", action="offline"))
+    found.is_on("c", VIF)
+    found.is_on("b", VIF)
+    assert told(found) == [("online", "b", ["a", "b", "c"]), ("offline", "a", ["b", "c"])]
+
+
+def test_a_port_that_takes_another_vif_has_left_this_one() -> None:
+    other = port(uuid="u-1", name="tap1", attributes={"iface_id": "v2"})
+    found = life(
+        event(VIF, host="a"),
+        event(other, host="a", action="updated", previous=VIF),
+        event(other, host="a", action="offline"),
+        event(VIF, host="a", action="updated", previous=other),
+    )
+    assert told(found) == [("online", "a", ["a"]), ("updated", "a", []), ("updated", "a", ["a"])]

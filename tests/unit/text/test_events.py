@@ -172,6 +172,8 @@ def test_the_past_on_a_narrow_terminal_has_the_whole_identity_and_the_note_in_a_
     assert third == f"{'':30}(found when the connection was back)"
     (whole,) = past_lines(event(vm, action="offline", origin="resync"))
     assert whole.endswith("iface_status=active (found when the connection was back)")
+    (earlier,) = timeline_lines(event(vm), timedelta(seconds=-60), width=None)
+    assert earlier.startswith("       -60.0 s  2026-11-22 13:00:00  online "), "clocks differ"
     first, second = timeline_lines(event(vm), timedelta(seconds=4.2), width=80)
     assert first.startswith(
         "        +4.2 s  2026-11-22 13:00:00  online   vm       tap4aa64e21-d9"
