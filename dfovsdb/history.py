@@ -256,12 +256,11 @@ def moment(text: str) -> datetime:
     except ValueError:
         pass  # it is no duration
     try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):  # the year 1 or 9999, in another time zone
         raise ConfigurationError(
             f"{text!r:.60} is no time: use 90s, 10m, 2h, 1d, or 2026-11-22T13:00:00"
         ) from None
-    return time.astimezone() if time.tzinfo is None else time
 
 
 def timeline(events: Iterable[PortEvent]) -> Iterator[tuple[PortEvent, timedelta | None]]:

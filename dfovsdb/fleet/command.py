@@ -330,7 +330,7 @@ async def _ports(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> 
 
     selection = common.selection(args)
     found: list[tuple[str, Port]] = []
-    for host in args.host or [None]:
+    for host in dict.fromkeys(args.host) or [None]:
         found += [pair async for pair in fleet.ports(host) if selection(pair[1])]
     fresh = await fleet.fresh()
     found.sort(key=lambda pair: (natural(pair[0]), pair[1].kind, natural(pair[1].name)))
@@ -375,12 +375,21 @@ async def _hosts(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> 
     terminal.write(f"{len(hosts)} hosts, {len(hosts) - stale} fresh, {stale} stale: {total} ports")
 
 
+def _check_times(args: argparse.Namespace) -> None:
+    from dfovsdb.errors import ConfigurationError
+
+    if args.since is not None and args.until is not None and args.since > args.until:
+        raise ConfigurationError("--since is later than --until")
+
+
 async def _watch(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
     import asyncio
     from datetime import UTC, datetime
 
+    _check_times(args)
     only = args.host[0] if len(args.host) == 1 else None
     now = datetime.now(UTC)
+    await fleet.position()  # a log that does not exist is said once, and not waited for
     if args.until is not None and args.until <= now:
         await _print(args, fleet.past(args.since, args.until, only), terminal)
         return
@@ -433,6 +442,7 @@ async def _history(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -
     from dfovsdb.text.escape import clean
     from dfovsdb.text.events import lasting, timeline_lines
 
+    _check_times(args)
     life = Life(args.iface_id)
     async for item, *_ in fleet.past(args.since):  # what was later says who had it before
         life.add(item)
@@ -489,15 +499,24 @@ def _confirm(args: argparse.Namespace, question: str) -> None:
 
     :raises ConfigurationError: nobody can be asked, or the answer is no.
     """
+    import signal
     import sys
 
     from dfovsdb.errors import ConfigurationError
 
     if args.yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigurationError("nobody can be asked here: add --yes")
-    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+    # asyncio would note Ctrl-C for later, while input() goes on waiting
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        answer = input(f"{question} [y/N] ")
+    except EOFError:  # Ctrl-D
+        answer = ""
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if answer.strip().lower() not in ("y", "yes"):
         raise ConfigurationError("nothing was deleted")
 
 

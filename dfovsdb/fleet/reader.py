@@ -110,8 +110,9 @@ class Fleet:
         return list(await streams.ready(self._link, create=True))
 
     async def is_there(self) -> bool:
-        """Return whether there is a log: an agent, or `fleet create`, has made it."""
-        return await self._link.stream(self._streams.stream) is not None
+        """Return whether there is anything: an agent, or `fleet create`, has made it."""
+        names = (self._streams.stream, bucket_stream(self._streams.ports_bucket))
+        return any([await self._link.stream(name) is not None for name in names])
 
     async def where(self, iface_id: str) -> list[Claim]:
         """Return every host that claims a VIF, the one that has it first.
@@ -148,7 +149,7 @@ class Fleet:
                 yield _name(tokens[0]), port
 
     async def hosts(self) -> list[Host]:
-        """Return every host that has a heartbeat, ports, or a sync in the log; by name."""
+        """Return every host that has left a heartbeat, ports, or a sync in the log; by name."""
         heartbeats: dict[str, Heartbeat] = {}
         async for entry, tokens in self._entries(self._streams.hosts_bucket, ">", values=True):
             heartbeat = self._read(entry, decode_heartbeat)
@@ -157,34 +158,39 @@ class Fleet:
         counts: Counter[str] = Counter()
         async for _, tokens in self._entries(self._streams.ports_bucket, ">", values=False):
             counts[tokens[0]] += 1
-        synced = await self._link.subjects(self._streams.stream, f"{PREFIX}.*.sync")
-        known = heartbeats.keys() | counts.keys() | {name.split(".")[2] for name in synced}
-        syncs = {
-            entry.subject.split(".")[2]: entry
-            for entry in await self._link.get_all(
-                self._streams.stream,
-                [f"{PREFIX}.{word}.sync" for word in sorted(known)],
-            )
-        }
+        bucket, log = self._streams.ports_bucket, self._streams.stream
+        lasts = await self._by_host(
+            bucket_stream(bucket), key_subject(bucket, f"*.{MARK}.{LAST_HEARTBEAT}")
+        )
+        syncs = await self._by_host(log, f"{PREFIX}.*.sync")
         said = dict(heartbeats)
-        stale = known - heartbeats.keys()
-        bucket = self._streams.ports_bucket
-        last_key = f"{MARK}.{LAST_HEARTBEAT}"
         for entry in await self._link.get_all(
-            bucket_stream(bucket), [key_subject(bucket, f"{word}.{last_key}") for word in stale]
+            bucket_stream(bucket), [lasts[word] for word in lasts.keys() - said.keys()]
         ):
             if (heartbeat := self._read(entry, decode_heartbeat)) is not None:
-                prefix = key_subject(bucket, "")
-                said[entry.subject.removeprefix(prefix).split(".")[0]] = heartbeat
-        hosts = []
-        for word in known:
-            last = said[word].time if word in said else None
-            if last is None and word in syncs:
-                last = datetime.fromtimestamp(syncs[word].time, UTC)
-            hosts.append(
-                Host(_name(word), heartbeats.get(word), counts[word], last, said.get(word))
+                said[_host_word(entry.subject)] = heartbeat
+        synced = {
+            _host_word(entry.subject): datetime.fromtimestamp(entry.time, UTC)
+            for entry in await self._link.get_all(
+                log, [syncs[word] for word in syncs.keys() - said.keys()]
             )
+        }
+        hosts = [
+            Host(
+                _name(word),
+                heartbeats.get(word),
+                counts[word],
+                said[word].time if word in said else synced.get(word),
+                said.get(word),
+            )
+            for word in heartbeats.keys() | counts.keys() | lasts.keys() | syncs.keys()
+        ]
         return sorted(hosts, key=lambda host: host.name)
+
+    async def _by_host(self, stream: str, subject: str) -> dict[str, str]:
+        """Return the subjects of a stream that match a filter, by the tokens of their hosts."""
+        found = await self._link.subjects(stream, subject)
+        return {_host_word(one): one for one in found}
 
     async def agent(self, host: str) -> tuple[bool, Heartbeat | None]:
         """Return whether the agent of a host has a recent heartbeat, and its last one."""
@@ -426,6 +432,11 @@ def _rank(claim: Claim) -> tuple[bool, bool, bool, bool, bool, bool, int]:
         port.state == "gone",
         -claim.sequence,
     )
+
+
+def _host_word(subject: str) -> str:
+    """Return the token of the host in `dfovsdb.v1.HOST.…` or `$KV.BUCKET.HOST.…`."""
+    return subject.split(".")[2]
 
 
 def _is_value(entry: Entry) -> bool:

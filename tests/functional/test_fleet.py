@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -311,6 +312,7 @@ def test_fleet_ports_are_those_that_are_asked_for(server: NatsServer) -> None:
         assert names("--host", "b", "--host", "nosuch") == ["b \x1b[31mtap3", "b tap1"]
         assert names("--kind", "tunnel") == ["a vxlan0"]
         assert names("--state", "ready", "--name", "tap*") == ["a tap1", "b tap1"]
+        assert names("--host", "a", "--host", "a") == ["a vxlan0", "a tap1"]
         done = run("fleet", "--servers", server.url, "ports")
         assert "\x1b" not in done.stdout
         assert lines(done.stdout)[1][:5] == ["a", "fresh", "tunnel", "vxlan0", "failed"]
@@ -433,6 +435,17 @@ def test_what_a_dead_host_said_last_is_kept_and_its_ports_are_marked(server: Nat
         assert datetime.fromisoformat(last["last"]) < datetime.now(UTC)
         done = run("fleet", "ports", "--servers", server.url)
         assert lines(done.stdout)[1][:2] == ["dead", "stale"]
+
+
+def test_a_dead_host_without_ports_is_known_after_its_sync_has_left_the_log(
+    server: NatsServer, fleet: Fleet
+) -> None:
+    quick: dict[str, Any] = {"heartbeat": 0.2, "time_to_live": 1.0}
+    with Agent(server, "dead", max_age=1, duplicate_window=1, **quick) as agent:
+        agent.sync()
+    wait_until(lambda: not fleet.stored(), what="an empty log")
+    wait_until(lambda: fleet.hosts()["dead"].heartbeat is None)
+    assert fleet.hosts()["dead"].said is not None
 
 
 def test_conflicts_are_vifs_and_macs_on_two_and_hosts_without_a_sync(server: NatsServer) -> None:
@@ -572,6 +585,43 @@ def test_a_watch_of_the_past_ends_by_itself(server: NatsServer) -> None:
     assert "tap1" in done.stdout
     done = run("fleet", "watch", "--servers", server.url, "--since", "2h", "--until", "1h")
     assert (done.returncode, done.stdout) == (0, "")
+    for command in (("watch",), ("history", "v1")):
+        done = run("fleet", *command, "--servers", server.url, "--since", "1h", "--until", "2h")
+        assert (done.returncode, done.stderr) == (2, "dfovsdb: --since is later than --until\n")
+
+
+def asked(keys: bytes, *args: str) -> tuple[int, str]:
+    """Run a command on a terminal and press keys at its question; return status and output."""
+    terminal, its_side = pty.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *dfovsdb(*args)], stdin=its_side, stdout=its_side, stderr=its_side
+    )
+    os.close(its_side)
+    shown = b""
+    with contextlib.suppress(OSError):  # it has ended
+        while piece := os.read(terminal, 4096):
+            shown += piece
+            if shown.endswith(b"[y/N] "):
+                os.write(terminal, keys)
+    os.close(terminal)
+    return process.wait(DEADLINE), shown.decode().replace("\r", "")
+
+
+@pytest.mark.parametrize(
+    ("keys", "status", "end"),
+    [
+        (b"y\n", 0, "the buckets are tidy\n"),
+        (b"\n", 2, "dfovsdb: nothing was deleted\n"),
+        (b"\x04", 2, "dfovsdb: nothing was deleted\n"),  # Ctrl-D
+        (b"\x03", 1, "^C"),  # Ctrl-C
+    ],
+)
+def test_only_a_yes_is_a_yes(server: NatsServer, keys: bytes, status: int, end: str) -> None:
+    with Agent(server, "a") as agent:
+        agent.sync()
+    done, shown = asked(keys, "fleet", "tidy", "--servers", server.url)
+    assert done == status, shown
+    assert shown.endswith(end)
 
 
 def test_a_host_is_forgotten_and_the_buckets_are_tidied_only_with_a_yes(
@@ -584,6 +634,15 @@ def test_a_host_is_forgotten_and_the_buckets_are_tidied_only_with_a_yes(
         for command in (("forget", "a"), ("tidy",)):
             done = run("fleet", *command, "--servers", server.url)
             assert (done.returncode, done.stdout) == (2, "")
+            assert done.stderr == "dfovsdb: nobody can be asked here: add --yes\n"
+            closed = ["sh", "-c", 'exec "$@" <&-', "-", *dfovsdb("fleet", *command)]
+            done = subprocess.run(
+                [*closed, "--servers", server.url],
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE,
+                check=False,
+            )
             assert done.stderr == "dfovsdb: nobody can be asked here: add --yes\n"
         assert fleet.ports("a")
         done = run("fleet", "forget", "a", "--yes", "--servers", server.url)
@@ -625,7 +684,14 @@ def test_fleet_watch_begins_in_the_past_and_goes_on_after_an_outage(
 
 @pytest.mark.parametrize(
     "command",
-    [("hosts",), ("ports",), ("where", "v1"), ("conflicts",), ("history", "v1")],
+    [
+        ("hosts",),
+        ("ports",),
+        ("where", "v1"),
+        ("conflicts",),
+        ("history", "v1"),
+        ("watch", "--since", "1h"),
+    ],
     ids=str,
 )
 def test_before_any_agent_has_written_one_line_says_so(
@@ -671,6 +737,11 @@ def test_the_servers_of_the_command_are_those_of_the_sinks_options(
             ("watch", "--since", "soon"),
             2,
             r"argument --since: 'soon' is no time: use 90s, .*",
+        ),
+        (
+            ("watch", "--since", "0001-01-01T00:00:00+12:00"),
+            2,
+            r"argument --since: '0001-01-01T00:00:00\+12:00' is no time: use 90s, .*",
         ),
         (("nosuch",), 2, r"argument COMMAND: invalid choice: 'nosuch' .*"),
         ((), 2, r"the following arguments are required: COMMAND; see .*"),

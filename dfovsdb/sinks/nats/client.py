@@ -237,6 +237,8 @@ class Connection:
         try:
             keys = await self._jetstream().key_value(bucket)
             await keys.purge_deletes(olderthan=int(older))
+        except js_errors.BucketNotFoundError:
+            raise NatsError(f"bucket {bucket} does not exist") from None
         except (OSError, nats.errors.Error) as error:
             raise self._failed(f"bucket {bucket} cannot be tidied", error) from None
 
