@@ -47,7 +47,7 @@ class Fleet:
 
     def __exit__(self, *_exc: object) -> None:
         self.run(self.link.close())
-        self.run(self._fleet.__aexit__())
+        self.run(self._fleet.__aexit__(None, None, None))
         self.run(self._loop.shutdown_asyncgens())
         self._loop.close()
 

@@ -234,20 +234,9 @@ def _web(args: argparse.Namespace) -> int:
 
 
 async def _answer(args: argparse.Namespace, fleet: Fleet) -> int | None:
-    from dfovsdb.errors import DfovsdbError
-    from dfovsdb.sinks.nats.client import NatsError
-
     async with fleet:
-        try:
-            of = {name: getattr(args, name, False) for name in ("wide", "utc")}
-            status: int | None = await args.answer(args, fleet, Terminal(**of))
-        except NatsError:
-            if args.answer is not _create and not await fleet.is_there():
-                raise DfovsdbError(
-                    "no agent has written to these servers yet: enable the sink nats on a host, "
-                    "make the stream with `dfovsdb fleet create`, or name other servers"
-                ) from None
-            raise
+        of = {name: getattr(args, name, False) for name in ("wide", "utc")}
+        status: int | None = await args.answer(args, fleet, Terminal(**of))
         return status
 
 

@@ -6,11 +6,13 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
 from msgspec.structs import replace
 from nats.js import api
 
+from dfovsdb.errors import DfovsdbError
 from dfovsdb.fleet.fold import Seen
 from dfovsdb.json_v1 import decode_port, from_json, to_json
 from dfovsdb.model import Port, PortEvent, SyncMarker
@@ -29,6 +31,11 @@ from dfovsdb.sinks.nats.subjects import PREFIX, name_of, token
 
 T = TypeVar("T")
 
+#: Instead of an error about what does not exist.
+_NOBODY = (
+    "no agent has written to these servers yet: enable the sink nats on a host, make the stream "
+    "with `dfovsdb fleet create`, or name other servers"
+)
 _RETRY = 1.0  # seconds after a connection was lost
 INBOX = "_INBOX.fleet"  #: where responses arrive; no agent of a host has this prefix
 
@@ -102,17 +109,34 @@ class Fleet:
         await self._link.connect()
         return self
 
-    async def __aexit__(self, *_exc: object) -> None:
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        is_new = isinstance(error, NatsError) and not await self._is_there()
         await self._link.close()
+        if is_new:
+            raise NatsError(_NOBODY) from None
 
     async def create(self, streams: Streams) -> list[str]:
-        """Create the stream and the buckets with these settings; return their names as streams."""
-        return list(await streams.ready(self._link, create=True))
+        """Create the stream and the buckets with these settings; return their names as streams.
 
-    async def is_there(self) -> bool:
-        """Return whether there is anything: an agent, or `fleet create`, has made it."""
+        :raises DfovsdbError: this is not possible.
+        """
+        try:
+            return list(await streams.ready(self._link, create=True))
+        except NatsError as error:
+            raise DfovsdbError(str(error)) from None
+
+    async def _is_there(self) -> bool:
+        """Return whether an agent, or `fleet create`, has made anything, as far as is known."""
         names = (self._streams.stream, bucket_stream(self._streams.ports_bucket))
-        return any([await self._link.stream(name) is not None for name in names])
+        try:
+            return any([await self._link.stream(name) is not None for name in names])
+        except NatsError:
+            return True
 
     async def where(self, iface_id: str) -> list[Claim]:
         """Return every host that claims a VIF, the one that has it first.

@@ -84,6 +84,14 @@ def test_hosts_where_and_conflicts_are_answered(server: NatsServer) -> None:
         assert "/host/NAME/" in text
 
 
+def test_before_any_agent_has_written_one_line_says_so(server: NatsServer) -> None:
+    with Served(server) as served:
+        for path in ("/hosts", "/conflicts", "/where?iface_id=v1"):
+            status, text = served.get(path)
+            assert (status, text.count("\n")) == (503, 1)
+            assert text.startswith("no agent has written to these servers yet: ")
+
+
 def test_a_nats_server_that_is_gone_is_one_line_and_comes_back(server: NatsServer) -> None:
     with Agent(server, "cmp-1") as agent, Served(server) as served:
         agent.sync(vif("v1"))
