@@ -100,8 +100,8 @@ class NatsServer:
         )
 
     def wait(self) -> None:
-        """Until it listens."""
-        wait_until(self._listens, what=f"{self.name} listening")
+        """Until it listens: first it reads what it has stored."""
+        wait_until(self._listens, timeout=150, what=f"{self.name} listening")
 
     def _listens(self) -> bool:
         assert self.process is not None
