@@ -44,6 +44,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "agent is heard of, first. Status 1 where no host does.",
     )
     where.add_argument("iface_id", metavar="IFACE-ID", help="external_ids:iface-id of the port")
+    arguments.add_wide(where)
     _set(where, _where)
 
     ports = fleet.add_parser(
@@ -53,6 +54,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     _add_hosts(ports)
     arguments.add_selection(ports)
+    arguments.add_wide(ports)
     _set(ports, _ports)
 
     hosts = fleet.add_parser(
@@ -61,6 +63,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Prints every host, whether its agent is heard of (fresh) or not (stale), "
         "and how many ports it has, or had when it was heard of last.",
     )
+    arguments.add_wide(hosts)
     _set(hosts, _hosts)
 
     conflicts = fleet.add_parser(

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -599,9 +600,10 @@ def asked(keys: bytes, *args: str) -> tuple[int, str]:
     os.close(its_side)
     shown = b""
     with contextlib.suppress(OSError):  # it has ended
-        while piece := os.read(terminal, 4096):
-            shown += piece
-            if shown.endswith(b"[y/N] "):
+        while process.poll() is None or select.select([terminal], [], [], 0)[0]:
+            if select.select([terminal], [], [], 1)[0]:
+                shown += os.read(terminal, 4096)
+            elif b"[y/N] " in shown:  # it waits for an answer
                 os.write(terminal, keys)
     os.close(terminal)
     return process.wait(DEADLINE), shown.decode().replace("\r", "")
@@ -622,6 +624,22 @@ def test_only_a_yes_is_a_yes(server: NatsServer, keys: bytes, status: int, end: 
     done, shown = asked(keys, "fleet", "tidy", "--servers", server.url)
     assert done == status, shown
     assert shown.endswith(end)
+
+
+def test_what_a_narrow_terminal_cuts_is_whole_with_wide(server: NatsServer) -> None:
+    iface_id = "4aa64e21-d9d6-497e-bfa9-cf6dbb574054"
+    with Agent(server, "cmp-1.example.org") as agent:
+        agent.condition = "waiting: cannot connect to unix:/run/openvswitch/db.sock"
+        agent.tell(vif(iface_id))
+    for command, end in (
+        (("hosts",), agent.condition),
+        (("ports",), f"iface_id={iface_id} iface_status=active"),
+        (("where", iface_id), f"iface_id={iface_id} iface_status=active"),
+    ):
+        _, narrow = asked(b"", "fleet", *command, "--servers", server.url)
+        assert narrow.splitlines()[1].endswith("…")
+        _, whole = asked(b"", "fleet", *command, "--wide", "--servers", server.url)
+        assert whole.splitlines()[1].endswith(end)
 
 
 def test_a_host_is_forgotten_and_the_buckets_are_tidied_only_with_a_yes(
