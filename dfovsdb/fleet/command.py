@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,11 @@ from dfovsdb.cli.terminal import Terminal
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from dfovsdb.fleet.fold import Moment
     from dfovsdb.fleet.reader import Claim, Fleet, Host, LogItem
     from dfovsdb.model import Port, PortEvent, SyncMarker
 
+_INSTANCE = "nats"  # the options of this sink, unless --instance names another
 _LISTEN = "127.0.0.1:9642"  # where the page is, unless an option says otherwise
 _LOOK = 0.5  # seconds
 _HOST = 15  # columns of a host's name beside an event
@@ -34,7 +37,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "with the sink `nats`. Servers and credentials are the options of that sink. Needs the "
         "extra dfovsdb[nats].",
     )
-    _add_access(parser, instance="nats", servers=None)
+    _add_access(parser, instance=_INSTANCE, servers=None)
     fleet = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     where = fleet.add_parser(
@@ -251,9 +254,17 @@ def _fleet(args: argparse.Namespace) -> Fleet:
     from dfovsdb.sinks.nats.servers import Servers
     from dfovsdb.sinks.nats.sink import ACCESS_OPTIONS, STREAM_OPTIONS
     from dfovsdb.sinks.nats.streams import Streams
+    from dfovsdb.text.escape import clean
 
     conf = common.configuration(args)
     group = _group(args)
+    variables = f"OS_{group.upper()}__"
+    if args.instance != _INSTANCE and not (
+        group in conf.list_all_sections() or any(name.startswith(variables) for name in os.environ)
+    ):
+        raise ConfigurationError(
+            f"--instance {clean(args.instance)}: the configuration has no section [{clean(group)}]"
+        )
     conf.register_opts((*ACCESS_OPTIONS, *STREAM_OPTIONS), group=group)
     config.check(conf, {group: (*ACCESS_OPTIONS, *STREAM_OPTIONS)})
     access = {option.dest: conf[group][option.dest] for option in ACCESS_OPTIONS}
@@ -443,27 +454,39 @@ async def _history(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -
     before: PortEvent | None = None
     hosts: list[str] = []
     on_several = on_none = timedelta()
-    for event, then in life.moments():
+    for moment in life.moments():
+        event = moment.event
         if args.until is not None and event.time > args.until:
             break
         waited = None if before is None else event.time - before.time
         if args.json:
             terminal.write_json(to_json(event))
         else:
-            note = (
-                f"  host={clean(event.host)}, then on {', '.join(map(clean, then)) or 'no host'}"
-            )
-            terminal.write(*timeline_lines(event, waited, note=note, **terminal.style))
+            terminal.write(*timeline_lines(event, waited, note=_then(moment), **terminal.style))
         if waited is not None:
             on_several += waited if len(hosts) > 1 else timedelta()
             on_none += waited if not hosts else timedelta()
-        before, hosts = event, then
+        before, hosts = event, moment.hosts
     if before is None:
         raise DfovsdbError(f"the log has no event of the VIF {clean(args.iface_id)}")
     if not args.json:
         terminal.write(
             f"in all on several hosts for {lasting(on_several)}, on no host for {lasting(on_none)}"
         )
+
+
+def _then(moment: Moment) -> str:
+    """Return who has a VIF after one of its events, and which waits have ended with it."""
+    from dfovsdb.text.escape import clean
+    from dfovsdb.text.events import lasting
+
+    hosts = ", ".join(map(clean, moment.hosts)) or "no host"
+    note = f"  host={clean(moment.event.host)}, then on {hosts}"
+    if moment.ready is not None:
+        note += f"; ready {lasting(moment.ready)} after it came"
+    if moment.installed is not None:
+        note += f"; OVN has installed it {lasting(moment.installed)} after it came"
+    return note
 
 
 async def _forget(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:

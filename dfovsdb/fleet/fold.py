@@ -6,6 +6,7 @@ No I/O: it receives the messages of the log in their order.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from dfovsdb.model import Port, PortEvent, SyncMarker
@@ -75,6 +76,8 @@ class Moment(NamedTuple):
 
     event: PortEvent
     hosts: list[str]  #: those that have the VIF after it
+    ready: timedelta | None  #: how long after its row the port has become ready with this event
+    installed: timedelta | None  #: the same for OVN, which has installed it
 
 
 class Life:
@@ -120,11 +123,19 @@ class Life:
     def moments(self) -> Iterator[Moment]:
         """Yield the events of the VIF in their order."""
         have = set(self._before)
+        ready, installed = _Wait(), _Wait()
         for event in self._events:
             place = (event.host, event.port.uuid)
             gone = event.action == "offline" or not self._is_it(event.port)
             (have.discard if gone else have.add)(place)
-            yield Moment(event, sorted({host for host, _ in have}))
+            yield Moment(
+                event,
+                sorted({host for host, _ in have}),
+                ready.after(event, reached=event.port.state == "ready"),
+                installed.after(
+                    event, reached=event.port.attributes.get("ovn_installed") == "true"
+                ),
+            )
 
     def _add_marker(self, marker: SyncMarker) -> None:
         listed = self._in_sync.pop(marker.host, None)
@@ -151,3 +162,21 @@ class Life:
 
     def _is_it(self, port: Port | None) -> bool:
         return port is not None and port.attributes.get("iface_id") == self._iface_id
+
+
+class _Wait:
+    """How long ports have waited since their rows came, if that was seen."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, str], datetime] = {}
+
+    def after(self, event: PortEvent, *, reached: bool) -> timedelta | None:
+        """Return how long the port of an event has waited, if this event ends that."""
+        place = (event.host, event.port.uuid)
+        if event.action == "offline" or event.origin != "update":
+            self._since.pop(place, None)
+        elif event.action == "online" and event.previous is None and not reached:
+            self._since[place] = event.time
+        elif reached and place in self._since:
+            return event.time - self._since.pop(place)
+        return None

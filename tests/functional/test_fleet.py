@@ -745,6 +745,9 @@ def test_the_servers_of_the_command_are_those_of_the_sinks_options(
         agent.sync()
         done = run("--config-file", str(conf), "fleet", "--instance", "cloud", "hosts")
         assert done.stdout.splitlines()[-1] == "1 hosts, 1 fresh, 0 stale: 0 ports"
+        done = run("--config-file", str(conf), "fleet", "--instance", "clowd", "hosts")
+        missing = "--instance clowd: the configuration has no section [sink_clowd]"
+        assert (done.returncode, done.stderr) == (2, f"dfovsdb: {missing}\n")
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dfovsdb.fleet.fold import Fold, Life, Seen
 from dfovsdb.model import Port, PortEvent, SyncMarker
-from tests.unit.samples import event, marker, port
+from tests.unit.samples import TIME, event, marker, port
 
 TAP0, TAP1 = port(uuid="u-0", name="tap0"), port(uuid="u-1", name="tap1")
 
@@ -128,6 +131,31 @@ def test_a_vif_that_left_while_its_agent_was_dead_is_no_longer_there_after_its_s
     ]
     last = list(found.moments())[-1].event
     assert (last.port, last.origin) == (VIF, "initial")
+
+
+def test_the_waits_of_a_port_are_measured_from_its_row() -> None:
+    def at(seconds: int, *, action: str = "updated", host: str = "a", **facts: Any) -> PortEvent:
+        one = msgspec.structs.replace(VIF, **facts)
+        return event(one, action=action, host=host, time=TIME + timedelta(seconds=seconds))
+
+    wired: dict[str, Any] = {"attributes": {**VIF.attributes, "ovn_installed": "true"}}
+    found = life(
+        *sync("c", msgspec.structs.replace(VIF, state="pending")),  # since when is not known
+        at(0, action="online", state="pending"),
+        at(1, action="online", host="b"),
+        at(2),
+        at(5, host="b", **wired),
+        at(7, **wired),
+        at(8),
+        at(9, **wired),
+        at(9, host="c", **wired),
+    )
+    waits = [
+        tuple(wait and wait.total_seconds() for wait in (one.ready, one.installed))
+        for one in found.moments()
+    ]
+    none = (None, None)
+    assert waits == [none, none, none, (2, None), (None, 4), (None, 7), none, none, none]
 
 
 def test_a_sync_of_mere_differences_ends_no_life() -> None:
