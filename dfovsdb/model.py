@@ -94,7 +94,7 @@ class RowDelta(msgspec.Struct, frozen=True, gc=False):
     new: Interface | None
 
 
-class Port(msgspec.Struct, frozen=True, gc=False, kw_only=True, eq=False):
+class Port(msgspec.Struct, frozen=True, gc=False, eq=False):
     """An Interface as its classifier sees it.
 
     `state` is `pending` while the switch has given no port number, `failed` where the number is
@@ -120,7 +120,7 @@ class Port(msgspec.Struct, frozen=True, gc=False, kw_only=True, eq=False):
     tag: int | None = None
     trunks: tuple[int, ...] = ()
     bond: str | None = None
-    attributes: Mapping[str, str | None]
+    attributes: Mapping[str, str | None] = NOTHING
     interface: Interface | None = None
 
     def facts(self) -> dict[str, Any]:
@@ -217,9 +217,9 @@ def port_of(
     :param last: the same port as it was known before.
     """
     state, error = state_of(interface)
-    port = Port(
-        uuid=interface.uuid,
-        name=interface.name,
+    port = Port(  # for more than 15 keywords Python would build a dict, which takes a microsecond
+        interface.uuid,
+        interface.name,
         kind=kind,
         type=interface.type,
         ofport=interface.ofport,
