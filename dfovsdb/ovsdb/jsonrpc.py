@@ -42,8 +42,8 @@ _WHITE_SPACE = b" \t\r\n"
 _OUTSIDE_STRINGS = _WHITE_SPACE + b'"{}[]:,0123456789+-.Eeaflnrstu'
 #: A chunk up to this size is looked through for what cannot be outside strings; of a longer one,
 #: which is a part of a snapshot, the first bytes: the next chunk is looked at as well.
-_LOOKED_THROUGH = 64 << 10
-_SAMPLE = 4096
+_LOOKED_THROUGH = 16 << 10
+_SAMPLE = 1024
 _NO_JSON = msgspec.Raw(b"")
 
 #: Bytes of a message, by default: what 100,000 ports need, with the tables Port and Bridge.
@@ -99,19 +99,21 @@ class Decoder:
             cannot be used afterwards.
         """
         if self._partial:
+            last = len(self._partial) - 1
             self._partial += data
             if not self._scan.may_end(data):
                 self._check_size()
                 return
             # Not copied: messages refer to it, and it does not change.
             whole, self._partial = self._partial, bytearray()
-            yield from self._split(whole)
+            yield from self._split(whole, last)
         else:
-            yield from self._split(data)
+            yield from self._split(data, 0)
 
-    def _split(self, data: bytes | bytearray) -> Iterator[Message]:
+    def _split(self, data: bytes | bytearray, first: int) -> Iterator[Message]:
+        """Yield the messages of bytes in which no boundary is before the place `first`."""
         start = 0
-        while (end := data.find(b"}{", start)) >= 0:
+        while (end := data.find(b"}{", max(start, first))) >= 0:
             message = self._try(data[start : end + 1])
             if message is None:
                 break
