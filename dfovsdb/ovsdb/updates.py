@@ -114,8 +114,7 @@ class TablesDecoder:
         size = 1 if tables else 2
         for table, rows in tables.items():
             size += len(table) + (5 if rows else 6)  # two quotes, colon, brace, and comma or brace
-            for uuid, row in rows.items():
-                size += len(uuid) + len(row) + 4
+            size += sum(map(len, rows)) + sum(map(len, rows.values())) + 4 * len(rows)
         if size != len(updates):
             json.loads(bytes(updates), object_pairs_hook=_refuse_repetition)
         return tables
@@ -374,14 +373,16 @@ def _text(value: Text | _Unset) -> str | None:
 
 def _word(value: Text | _Unset) -> str | None:
     """Return the text of a column with few different values, stored only once."""
-    text = _text(value)
-    return None if text is None else sys.intern(text)
+    return sys.intern(value) if type(value) is str else _text(value)
 
 
 def map_value(value: Map) -> dict[str, str]:
     """Return a map of strings."""
     intern = sys.intern  # the same few keys in every row
-    return {intern(key): text for key, text in value[1]}
+    texts = {}
+    for key, text in value[1]:
+        texts[intern(key)] = text
+    return texts
 
 
 def map_changed(old: Mapping[Any, Any], difference: Mapping[Any, Any]) -> dict[Any, Any]:
