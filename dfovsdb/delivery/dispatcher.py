@@ -57,6 +57,7 @@ class Dispatcher:
         self._condition = condition
         self._lock = threading.Lock()
         self._ports: dict[str, Port] = {}
+        self.last = self._ports.get  #: a port as last published; for the publishing thread
         self._synced = False
         self._state = _view_store(state_dir) if state_dir else None
         self._workers: tuple[Worker, ...] = tuple(
@@ -102,10 +103,6 @@ class Dispatcher:
             raise ConfigurationError(
                 f"sink {worker.name} cannot be opened: {worker.failure}"
             ) from worker.failure
-
-    def last(self, uuid: str) -> Port | None:
-        """Return a port as last published; for the publishing thread."""
-        return self._ports.get(uuid)
 
     def publish(self, facts: Sequence[Fact]) -> None:
         """Publish what one message changed."""

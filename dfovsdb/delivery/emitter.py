@@ -87,21 +87,26 @@ class Emitter:
 
     def _add(self, facts: Sequence[Fact], time: datetime) -> None:
         """Add the events of one message, or of a full update, to the batch."""
-        for uuid, now in in_order(facts, self._view.get):
+        delivered, doubtful = self._view.get, self._view.doubtful
+        for uuid, now in in_order(facts, delivered):
             if uuid in self._batch or len(self._batch) >= self._most:
                 self._flush()
-            following = self._next_event(uuid, now)
+            if uuid in doubtful:
+                following = self._next_of_doubtful(uuid, now)
+            else:
+                following = lifecycle.next_event(delivered(uuid), now, replaying=self._replaying)
             if following is None:
                 continue
             if following.action == "offline" and now is not None:
                 # its departure was just refused; the port is offered when it next changes
                 continue
+            self._seq += 1
             self._batch[uuid] = PortEvent(
                 action=following.action,
                 port=following.port,
                 previous=following.previous,
                 origin=self._origin,
-                seq=self._next_seq(),
+                seq=self._seq,
                 time=time,
                 host=self._host,
             )
@@ -113,20 +118,21 @@ class Emitter:
             return facts
         return [(uuid, now if now is not None and wants(now) else None) for uuid, now in facts]
 
-    def _next_event(self, uuid: str, now: Port | None) -> NextEvent | None:
+    def _next_of_doubtful(self, uuid: str, now: Port | None) -> NextEvent | None:
+        """Return the next event where it is uncertain what the sink received last: it is sent
+        even what seems equal.
+        """
         delivered = self._view.get(uuid)
-        if uuid not in self._view.doubtful:
-            return lifecycle.next_event(delivered, now, replaying=self._replaying)
-        # What the sink received last is uncertain, so it is sent even what seems equal.
         in_bracket = self._origin not in ("update", "catchup")
         following = lifecycle.next_event(delivered, now, replaying=in_bracket)
         return following if following or now is None else NextEvent("updated", now, delivered)
 
     def _mark(self, action: SyncAction, time: datetime, ports: int | None) -> None:
+        self._seq += 1
         marker = SyncMarker(
             action=action,
             origin=self._origin,
-            seq=self._next_seq(),
+            seq=self._seq,
             time=time,
             host=self._host,
             ports=ports,
@@ -137,10 +143,6 @@ class Emitter:
             self._guard.deliver(call, marker, proves=action == "sync_finished")
         except Refused as refused:
             self._refused(marker, refused)
-
-    def _next_seq(self) -> int:
-        self._seq += 1
-        return self._seq
 
     def _flush(self) -> None:
         if not self._batch:

@@ -45,16 +45,17 @@ def in_order(
             moved = moved or before.attributes is not now.attributes
     gone += [(uuid, before) for uuid, before, _now in turned]
     arrived = [(uuid, now) for uuid, _before, now in turned] + arrived
-    gone.sort(key=lambda fact: -_place(fact[1]))
-    changed.sort(key=lambda fact: _place(fact[1]))  # in a resend they arrive again
-    arrived.sort(key=lambda fact: _place(fact[1]))
+    gone.sort(key=_place, reverse=True)
+    changed.sort(key=_place)  # in a resend they arrive again
+    arrived.sort(key=_place)
     if moved and len(changed) > 1:
         changed = _givers_first(changed, delivered)
     return [*absent, *((uuid, None) for uuid, _ in gone), *changed, *arrived]
 
 
-def _place(port: Port) -> int:
+def _place(fact: tuple[str, Port]) -> int:
     """Return where a port stands: the local port of a bridge, that of a fake bridge, any other."""
+    port = fact[1]
     if port.ofport == OFPP_LOCAL or (port.bridge is not None and port.bridge == port.name):
         return 0
     row = port.interface

@@ -79,7 +79,7 @@ class SinkGuard:
         self, call: Callable[[T], object], what: T, *, proves: bool = True
     ) -> SinkUnavailable | None:
         """Call once; return the exception if the destination is down. Raises as deliver() does."""
-        if self._queue.overdue():
+        if self._queue.stop_at is not None and self._queue.overdue():
             raise Stopped
         if self.times is None or not self.opened:
             return self._call(call, what, proves=proves)
@@ -137,7 +137,7 @@ class SinkGuard:
         down: SinkUnavailable | None = None
         try:
             returned = call(*what)
-            if runs_later(returned):
+            if returned is not None and runs_later(returned):
                 name = getattr(call, "__qualname__", repr(call))
                 raise TypeError(
                     f"{name} returned {returned!r:.80}: a coroutine or a generator that nobody "

@@ -81,6 +81,7 @@ class WorkQueue:
     ) -> None:
         self.bell = Bell()
         self.catchups = 0  #: how often the queue was discarded
+        self.stop_at: float | None = None  #: when to leave, once the worker is asked to
         self._lock = lock
         self._cut = cut
         self._resync = resync
@@ -92,7 +93,6 @@ class WorkQueue:
         self._reopen = False
         self._due_since: datetime | None = None  # the oldest change that the due update contains
         self._cut_since: datetime | None = None  # the same for the update in progress
-        self._stop_at: float | None = None
         self._stop_seen = False
         self._idle = False
         self._lent = False  # the feeding thread does the work in hand
@@ -111,7 +111,7 @@ class WorkQueue:
 
     def lend(self, facts: Facts) -> bool:
         """Leave facts to the feeding thread if the worker waits, and nothing else does."""
-        if not self._idle or self._due or self._queue or self._reopen or self._stop_at is not None:
+        if not self._idle or self._due or self._queue or self._reopen or self.stop_at is not None:
             return False
         self._idle = False
         self._lent = True
@@ -173,7 +173,7 @@ class WorkQueue:
         clock).
         """
         with self._lock:
-            self._stop_at = deadline
+            self.stop_at = deadline
         self.bell.ring()
 
     def left(self) -> tuple[dict[str, Port], bool] | None:
@@ -215,7 +215,7 @@ class WorkQueue:
                 self._queue[:0] = work
                 self._grown(work[0])
             waits = (self._synced and self._due) or self._queue or self._reopen
-            to_ring = waits or self._stop_at is not None
+            to_ring = waits or self.stop_at is not None
         if to_ring:
             self.bell.ring()
 
@@ -253,11 +253,11 @@ class WorkQueue:
                 if self._reopen:
                     self._reopen = False
                     return "reopen"
-                if self._stop_at is not None:
+                if self.stop_at is not None:
                     if not self._stop_seen:
                         self._stop_seen = True
                         return "stop"
-                    end = min(end, self._stop_at)
+                    end = min(end, self.stop_at)
             left = end - self.bell.now()
             if left <= 0 or not self.bell.wait(left):
                 return None
@@ -265,11 +265,11 @@ class WorkQueue:
     @property
     def stopping(self) -> bool:
         """Return whether the worker was asked to stop."""
-        return self._stop_at is not None
+        return self.stop_at is not None
 
     def overdue(self) -> bool:
         """Return whether the deadline of stop has passed."""
-        return self._stop_at is not None and self.bell.now() >= self._stop_at
+        return self.stop_at is not None and self.bell.now() >= self.stop_at
 
     def _take(self) -> Work | None:
         if self._reopen:
@@ -281,7 +281,7 @@ class WorkQueue:
             work = self._queue
             self._drop_queue()
             return work
-        return "leave" if self._stop_at is not None else None
+        return "leave" if self.stop_at is not None else None
 
     def _take_cut(self) -> FullUpdate:
         origin = next(origin for origin in _ORDER if origin in self._due)
