@@ -16,7 +16,7 @@ from dfovsdb.classifiers.base import Classifier
 from dfovsdb.defaults import DEFAULT_CONNECTION
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.monitor import handle as threaded
-from dfovsdb.monitor.options import ConnectionOptions, MonitorOptions
+from dfovsdb.monitor.options import ConnectionOptions, MonitorOptions, check_watch
 from dfovsdb.monitor.queue_sink import BatchSink
 from dfovsdb.selection import Selection
 
@@ -69,6 +69,7 @@ def watch(
     Cancelling the task ends the monitor. If you leave the loop with `break` and the program
     continues, close the generator: `async with contextlib.aclosing(watch(…)) as events:`.
     """
+    check_watch(timeout, None)
     sink = _LoopSink()
     if kinds or names:
         sink.selection = Selection(kinds=kinds, names=names)
@@ -91,14 +92,16 @@ async def _events(
     deadline = None if timeout is None else loop.time() + timeout
     try:
         await _in_thread(monitor.start)
-        while True:
-            for event in await _next_batch(sink, deadline, monitor):
-                if isinstance(event, PortEvent) or markers:
-                    yield event
-                if isinstance(event, SyncMarker) and event.action == "sync_finished":
-                    deadline = None
-                    if once:
-                        return
+        with monitor.waits.ends(sink):
+            while batch := await _next_batch(sink, deadline, monitor):
+                for event in batch:
+                    if isinstance(event, PortEvent) or markers:
+                        yield event
+                    if isinstance(event, SyncMarker) and event.action == "sync_finished":
+                        deadline = None
+                        if once:
+                            return
+        raise monitor.waits.over()
     finally:
         sink.release()
         await _in_thread(monitor.stop)
@@ -178,14 +181,17 @@ class Monitor:
         """Wait until the tables have been read; return False if the seconds have passed."""
         sink = _LoopSink()
         sink.connect(asyncio.get_running_loop())
-        with self._monitor.waits.attached("wait_synced", sink):
+        waits = self._monitor.waits
+        with waits.ends(sink), waits.attached("wait_synced", sink):
             try:
                 async with asyncio.timeout(timeout):
-                    await sink.next()
+                    batch = await sink.next()
             except TimeoutError:
                 return False
             finally:
                 sink.release()
+        if not batch:
+            raise waits.over()
         return True
 
     async def wait_for(

@@ -33,13 +33,18 @@ def escape(handler: logging.Handler) -> None:
     handler.setFormatter(_Escaping(handler.formatter or logging.Formatter()))
 
 
+def text_of(error: BaseException) -> str:
+    """Return the text of an exception of somebody else, whatever its __str__ does."""
+    try:
+        return str(error)
+    except BaseException as broken:  # noqa: BLE001 - the __str__ of somebody's exception
+        return f"<no text: {type(broken).__name__}>"
+
+
 def harmless(error: BaseException, depth: int = 0) -> BaseException:
     """Return an exception that prints like the original, with its causes, but escaped."""
     kind = type(error)
-    try:
-        text = clean(str(error), _LONGEST)
-    except Exception as broken:  # noqa: BLE001 - the __str__ of somebody's exception
-        text = f"<no text: {type(broken).__name__}>"
+    text = clean(text_of(error), _LONGEST)
     names = {"__module__": kind.__module__, "__qualname__": clean(kind.__qualname__)}
     twin = type(clean(kind.__name__), (Exception,), names)(text)
     twin.__traceback__ = error.__traceback__

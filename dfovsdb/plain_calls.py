@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Awaitable, Generator
+
 #: inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR: to call such a function runs nothing.
 _RUNS_NOTHING = 0x20 | 0x80 | 0x200
+
+_RUN_LATER = (Awaitable, Generator, AsyncGenerator, map)
 
 
 def runs_nothing(function: object) -> bool:
@@ -19,7 +23,9 @@ def place(function: object) -> str:
 
 
 def runs_later(returned: object) -> bool:
-    """Return whether a call returned a coroutine or a generator, which has done nothing yet."""
-    return returned is not None and (
-        hasattr(returned, "__await__") or hasattr(returned, "__next__")
-    )
+    """Return whether a call returned a coroutine or a generator, which has done nothing yet.
+
+    A file, the response of a server or the cursor of a database is none of them, though one can
+    iterate over it.
+    """
+    return returned is not None and isinstance(returned, _RUN_LATER)

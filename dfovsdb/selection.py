@@ -48,6 +48,18 @@ class Selection(msgspec.Struct, frozen=True, dict=True):
     links: Collection[str] = ()
     attributes: Mapping[str, str] = msgspec.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse what would select other ports than those that are meant.
+
+        :raises ConfigurationError: a field is one text, or does not consist of texts.
+        """
+        for name in ("kinds", "states", "names", "bridges", "iface_ids", "links"):
+            values = getattr(self, name)
+            if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+                raise ConfigurationError(
+                    f"{name}: {values!r:.80} is not a collection of strings, such as ['…']"
+                )
+
     def __bool__(self) -> bool:
         """Return whether it selects anything."""
         return any(

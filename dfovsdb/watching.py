@@ -12,7 +12,7 @@ from dfovsdb.classifiers.base import Classifier
 from dfovsdb.defaults import DEFAULT_CONNECTION
 from dfovsdb.model import PortEvent, SyncMarker
 from dfovsdb.monitor import Monitor
-from dfovsdb.monitor.options import ConnectionOptions
+from dfovsdb.monitor.options import ConnectionOptions, check_watch
 from dfovsdb.monitor.queue_sink import Batch, QueueSink
 from dfovsdb.selection import Selection
 
@@ -77,6 +77,7 @@ def watch(
     :raises WaitTimeout: the first sync took longer than the timeout.
     :raises ConfigurationError: the connection or an option cannot be used.
     """
+    check_watch(timeout, stop_event)
     sink = QueueSink()
     if kinds or names:
         sink.selection = Selection(kinds=kinds, names=names)

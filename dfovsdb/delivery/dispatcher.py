@@ -18,7 +18,7 @@ from dfovsdb.delivery.view import SinkView
 from dfovsdb.delivery.work_queue import Fact, Facts, Resync, WorkQueue
 from dfovsdb.delivery.worker import Worker
 from dfovsdb.errors import ConfigurationError
-from dfovsdb.logs import get_logger
+from dfovsdb.logs import get_logger, text_of
 from dfovsdb.model import Port
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.text.escape import counted
@@ -101,7 +101,7 @@ class Dispatcher:
             )
         if worker.failure is not None:
             raise ConfigurationError(
-                f"sink {worker.name} cannot be opened: {worker.failure}"
+                f"sink {worker.name} cannot be opened: {text_of(worker.failure)}"
             ) from worker.failure
 
     def publish(self, facts: Sequence[Fact]) -> None:

@@ -69,7 +69,7 @@ class Emitter:
         self._begin(update.origin, replaying=update.replaying)
         if update.origin != "catchup":
             self._mark("sync_started", update.time, None)
-        cut = selected(self._sink, update.cut)
+        cut = selected(self._guard, update.cut)
         facts: list[Fact] = [(uuid, None) for uuid in self._view if uuid not in cut]
         facts.extend(cut.items())
         self._add(facts, update.time)
@@ -116,7 +116,10 @@ class Emitter:
         wants = self._sink.selection
         if wants is None:
             return facts
-        return [(uuid, now if now is not None and wants(now) else None) for uuid, now in facts]
+        chosen = self._guard.wants
+        return [
+            (uuid, now if now is not None and chosen(now, wants) else None) for uuid, now in facts
+        ]
 
     def _next_of_doubtful(self, uuid: str, now: Port | None) -> NextEvent | None:
         """Return the next event where it is uncertain what the sink received last: it is sent
@@ -204,10 +207,12 @@ class Emitter:
         LOG.error("sink %s refused %s", self._guard.name, text, exc_info=refused.error)
 
 
-def selected(sink: Sink, ports: Mapping[str, Port]) -> Mapping[str, Port]:
+def selected(guard: SinkGuard, ports: Mapping[str, Port]) -> Mapping[str, Port]:
     """Return the ports that a sink wants."""
-    wants = sink.selection
-    return ports if wants is None else {uuid: port for uuid, port in ports.items() if wants(port)}
+    wants = guard.sink.selection
+    if wants is None:
+        return ports
+    return {uuid: port for uuid, port in ports.items() if guard.wants(port, wants)}
 
 
 def _arrived(down: SinkUnavailable | None, offered: int) -> int:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from dfovsdb.delivery.work_queue import WorkQueue
 from dfovsdb.errors import SinkUnavailable
 from dfovsdb.histogram import Histogram
-from dfovsdb.logs import get_logger
+from dfovsdb.logs import get_logger, text_of
 from dfovsdb.plain_calls import runs_later
 from dfovsdb.sinks.base import Sink
 
@@ -29,7 +29,7 @@ class Refused(Exception):
     """The sink raised something other than SinkUnavailable: `error`."""
 
     def __init__(self, error: BaseException) -> None:
-        super().__init__(str(error))
+        super().__init__(text_of(error))
         self.error = error
 
 
@@ -56,6 +56,7 @@ class SinkGuard:
         self.patient = True  #: whether this thread may wait
         self.times: Histogram | None = None  #: of deliveries, if they are measured
         self._queue = queue
+        self._selects = True  # no failure of its selection was logged
         self._down_since = 0.0
         self._wait = RETRY_FIRST
         self._retry_after: float | None = None  # seconds, if the destination has asked for them
@@ -127,6 +128,26 @@ class SinkGuard:
             LOG.error("sink %s failed in %s()", self.name, name, exc_info=refused.error)
             return None
 
+    def wants(self, what: T, selection: Callable[[T], object]) -> bool:
+        """Return whether a selection is true of something. What it raises is an error of the sink,
+        of which the first is logged, and counts as false.
+        """
+        try:
+            answer = selection(what)
+            if runs_later(answer):
+                raise TypeError(f"selection returned {answer!r:.80}, which is true of everything")
+            return bool(answer)
+        except BaseException as error:
+            self.counters["errors"] += 1
+            if self._selects:
+                self._selects = False
+                LOG.error(
+                    "sink %s failed in selection; a port for which it fails is not selected",
+                    self.name,
+                    exc_info=error,
+                )
+            return False
+
     def _call(
         self, call: Callable[..., object], *what: object, proves: bool = True
     ) -> SinkUnavailable | None:
@@ -160,7 +181,9 @@ class SinkGuard:
             self._down_since = self._queue.bell.now()
             self.counters["outages"] += 1
             LOG.warning(
-                "sink %s is unavailable: %s; undelivered events are offered again", self.name, down
+                "sink %s is unavailable: %s; undelivered events are offered again",
+                self.name,
+                text_of(down),
             )
 
     def _came_back(self) -> None:

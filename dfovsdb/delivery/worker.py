@@ -111,7 +111,7 @@ class Worker:
         left = self.queue.left()
         if left is None:
             return 0
-        cut, replay = selected(self._sink, left[0]), left[1]
+        cut, replay = selected(self._guard, left[0]), left[1]
         delivered = self._view.ports()
         if replay:
             return len(delivered.keys() | cut.keys())
@@ -129,7 +129,7 @@ class Worker:
             return False
         try:
             return self._sink.instant and self.queue.lend(message)
-        except Exception:  # a property of a plugin
+        except BaseException:  # a property of a plugin; SystemExit too: it ends no thread of ours
             LOG.exception("sink %s failed in instant", self.name)
             self._may_be_instant = False
             return False

@@ -377,6 +377,9 @@ def _check_selected(sinks: Mapping[str, Sink], offered: Sequence[str]) -> None:
 def _named(sinks: Sequence[AnySink] | Mapping[str, AnySink]) -> Mapping[str, Sink]:
     """Return the sinks by instance name; unnamed ones are named after their class."""
     if isinstance(sinks, Mapping):
+        for name in sinks:
+            if not isinstance(name, str) or not name:
+                raise ConfigurationError(f"sinks: {name!r:.80} is not the name of a sink")
         return {name: _as_sink(sink) for name, sink in sinks.items()}
     named: dict[str, Sink] = {}
     for sink in map(_as_sink, sinks):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, TypedDict
@@ -12,6 +11,7 @@ from dfovsdb.delivery.work_queue import Resync
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.model import TABLE, PortEvent
 from dfovsdb.sinks.base import Sink
+from dfovsdb.text.durations import why_not_seconds
 from dfovsdb.text.escape import clean, close_to, did_you_mean
 
 AnySink = Sink | Callable[[PortEvent], object]
@@ -83,19 +83,24 @@ def checked(options: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
+def check_watch(timeout: object, stop_event: object) -> None:
+    """Check what watch() takes beside the options of a Monitor.
+
+    :raises ConfigurationError: one of them cannot be used.
+    """
+    is_over = isinstance(timeout, int | float) and timeout < 0  # what is left of a longer time
+    if not is_over and (why := why_not_seconds(timeout)):
+        raise ConfigurationError(f"timeout: {timeout!r:.80} {why}")
+    if stop_event is not None and not callable(getattr(stop_event, "is_set", None)):
+        raise ConfigurationError(f"stop_event: {stop_event!r:.80} is not a threading.Event")
+
+
 def _one_of(*text: str) -> Callable[[object], str]:
     return lambda value: "" if value in text else f"is not allowed: use {' or '.join(text)}"
 
 
-def _number(lowest: float) -> Callable[[object], str]:
-    def check(value: object) -> str:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return "is not a number of seconds"
-        if not math.isfinite(value) or value < lowest:
-            return f"is not allowed: use {lowest:g} or more seconds"
-        return ""
-
-    return check
+def _seconds(value: object) -> str:
+    return "is not a number of seconds" if value is None else why_not_seconds(value)
 
 
 def _integer(lowest: int) -> Callable[[object], str]:
@@ -116,33 +121,42 @@ def _text(value: object) -> str:
 
 
 def _file(value: object) -> str:
-    path = value is None or (isinstance(value, str | os.PathLike) and os.fspath(value))
-    return "" if path else "is not a path"
+    if value is None:
+        return ""
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    return "" if isinstance(path, str) and path and "\0" not in path else "is not a path"
 
 
 def _several(value: object) -> str:
-    if value is None or (isinstance(value, Collection) and not isinstance(value, str | bytes)):
+    if isinstance(value, Collection) and not isinstance(value, str | bytes):
         return ""
     return "is not a sequence"
 
 
+def _texts(value: object) -> str:
+    if why := _several(value):
+        return why
+    assert isinstance(value, Collection)
+    return "" if all(isinstance(one, str) for one in value) else "does not consist of strings"
+
+
 _CHECKS: Mapping[str, Callable[[object], str]] = {
-    "classifiers": _several,
+    "classifiers": lambda value: "" if value is None else _several(value),
     "sinks": _several,
-    "tables": _several,
+    "tables": _texts,
     "resync": _one_of("replay", "diff"),
     "host": _text,
     "state_dir": _file,
     "queue_limit": _integer(1),
-    "stop_timeout": _number(0),
+    "stop_timeout": _seconds,
     "ssl_key_file": _file,
     "ssl_cert_file": _file,
     "ssl_ca_cert_file": _file,
     "ssl_check_hostname": lambda value: "" if isinstance(value, bool) else "is not True or False",
     "record": _file,
     "monitor": _one_of("auto", "rfc7047"),
-    "inactivity_probe": _number(0),
-    "reconnect_min": _number(0),
-    "reconnect_max": _number(0),
+    "inactivity_probe": _seconds,
+    "reconnect_min": _seconds,
+    "reconnect_max": _seconds,
     "max_message_size": _integer(1),
 }

@@ -13,6 +13,7 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Generic, TypeVar
 
 from dfovsdb.model import Port, PortEvent, SyncMarker
+from dfovsdb.plain_calls import runs_later
 from dfovsdb.sinks.base import Sink
 
 T = TypeVar("T")
@@ -36,9 +37,8 @@ class _Waiting(Sink, abc.ABC, Generic[T]):
         try:
             for event in events:
                 self._note(event)
-        except Exception as error:  # noqa: BLE001 - it belongs to the caller of wait_for()
-            failed = error
-            self._settle(lambda: self.future.set_exception(failed))
+        except BaseException as error:  # noqa: BLE001 - it belongs to the caller of wait_for()
+            self.fail(error)
         if self._synced:
             self._decide()
 
@@ -46,15 +46,24 @@ class _Waiting(Sink, abc.ABC, Generic[T]):
         self._synced = True
         self._decide()
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Let the future raise this."""
+        if isinstance(error, StopIteration):  # it cannot be raised in a coroutine (PEP 479)
+            error, cause = RuntimeError("the predicate raised StopIteration"), error
+            error.__cause__ = cause
         self._settle(lambda: self.future.set_exception(error))
 
     def _note(self, event: PortEvent) -> None:
-        if event.action != "offline" and self._predicate(event.port):
+        if event.action != "offline" and self._fits(event.port):
             self._fitting[event.port.uuid] = event.port
         else:
             self._fitting.pop(event.port.uuid, None)
+
+    def _fits(self, port: Port) -> bool:
+        answer = self._predicate(port)
+        if runs_later(answer):
+            raise TypeError(f"the predicate returned {answer!r:.80}, which is true of every port")
+        return bool(answer)
 
     @abc.abstractmethod
     def _decide(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from dfovsdb.errors import ConfigurationError, SinkUnavailable
 from dfovsdb.plain_calls import place, runs_nothing
+from dfovsdb.text.durations import why_not_seconds
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -128,6 +129,20 @@ def check(sink: object) -> None:
                 f"a call of it does nothing ({place(function)}): use def "
                 "without yield, and asyncio.run() or a thread of your own for coroutines"
             )
+    if runs_nothing(sink.selection):
+        raise ConfigurationError(
+            f"sink {type(sink).__name__}: selection is a coroutine or generator function, which "
+            f"is true of every port ({place(sink.selection)}): use def without yield"
+        )
+    if sink.selection is not None and not callable(sink.selection):
+        raise ConfigurationError(
+            f"sink {type(sink).__name__}: selection is {sink.selection!r:.80}, not a function of "
+            "a port"
+        )
+    if why := why_not_seconds(sink.poll_interval):
+        raise ConfigurationError(
+            f"sink {type(sink).__name__}: poll_interval: {sink.poll_interval!r:.80} {why}"
+        )
 
 
 class FunctionSink(Sink):
@@ -145,4 +160,5 @@ class FunctionSink(Sink):
         self._function = function
 
     def emit(self, event: PortEvent) -> None:
-        self._function(event)
+        # What it returns tells the worker whether it has done anything.
+        return self._function(event)  # type: ignore[return-value]

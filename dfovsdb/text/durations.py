@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import threading
 
 _UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|[smhd]?)")
@@ -18,6 +18,19 @@ def seconds(text: str) -> float:
     if found is None or not text.isascii():
         raise ValueError(f"{text!r:.60} is no duration: use 30, 30s, 10m, 2h or 1d")
     value = float(found[1]) * _UNITS[found[2]]
-    if not math.isfinite(value):
+    if value > threading.TIMEOUT_MAX:
         raise ValueError(f"{text!r:.60} is too long")
     return value
+
+
+def why_not_seconds(value: object) -> str:
+    """Return what is wrong with it; empty for a number that can be waited for, and for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "is not a number of seconds"
+    if not value >= 0:
+        return "is not allowed: use 0 or more seconds"
+    if value > threading.TIMEOUT_MAX:
+        return f"is not allowed: use {threading.TIMEOUT_MAX:.0f} seconds or less"
+    return ""

@@ -99,6 +99,10 @@ AT_THE_START = {
         "    async def sync_started(self, marker):\n        pass\n"
     ),
     "an open() that fails": sink('raise OSError("no such place")', "open", ", context"),
+    "an open() whose error has no text": sink("raise BadText", "open", ", context"),
+    "a poll_interval that is a text": (
+        'class Broken(Sink):\n    poll_interval = "1"\n    def emit(self, event):\n        pass\n'
+    ),
     "an open() that exits": sink('raise SystemExit("bye")', "open", ", context"),
 }
 
@@ -142,6 +146,13 @@ SINKS = {
     "it delivered a text": sink('raise SinkUnavailable("down", "two")', "emit_many", ", events"),
     "it wants to wait for ever": sink('raise SinkUnavailable("down", retry_after=float("inf"))'),
     "it wants to wait for a text": sink('raise SinkUnavailable("down", retry_after="soon")'),
+    "the text of its outage fails": (
+        "class BadOutage(SinkUnavailable):\n    __str__ = BadText.__str__\n\n\n"
+        + sink("raise BadOutage('down')")
+    ),
+    "its selection fails": sink("pass")
+    + "    def selection(self, port):\n        raise BadText\n",
+    "its selection exits": sink("pass") + "    def selection(self, port):\n        exit(3)\n",
     "it hangs": sink("RELEASE.wait()"),
     "it changes the batch": sink("events.append(1)", "emit_many", ", events"),
     "its sync fails": sink('raise ValueError("no")', "sync_started", ", marker"),

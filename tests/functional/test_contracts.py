@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dfovsdb import Classifier, Interface, Monitor, Port, PortEvent, Sink, aio, watch
 from dfovsdb.errors import ConfigurationError, MonitorStopped, SinkUnavailable, WaitTimeout
+from dfovsdb.monitor.pipeline import Pipeline
 from dfovsdb.plugins import default_classifiers
 from dfovsdb.selection import Selection
 from dfovsdb.sinks.base import SinkContext
@@ -44,15 +47,24 @@ class Generator(CaptureSink):
         yield from events
 
 
+class Selects(CaptureSink):
+    async def selection(self, port: Port) -> bool:  # type: ignore[override]  # on purpose
+        return port.kind == "vm"
+
+
 class Returns(CaptureSink):
     def emit(self, event: PortEvent) -> Any:
         super().emit(event)
-        return iter(())
+        return (name for name in "")
 
 
 @pytest.mark.parametrize(
     ("sink", "message"),
-    [(Coroutine, "emit\\(\\) is a coroutine"), (Generator, "emit_many\\(\\) is a")],
+    [
+        (Coroutine, "emit\\(\\) is a coroutine"),
+        (Generator, "emit_many\\(\\) is a"),
+        (Selects, "selection is a coroutine"),
+    ],
 )
 def test_a_sink_whose_calls_would_do_nothing_is_refused(sink: type[Sink], message: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{message}.*test_contracts.py:"):
@@ -78,6 +90,63 @@ def test_what_a_generator_returned_was_not_delivered(box: Sandbox) -> None:
     with Monitor(box.connection, sinks={"odd": sink}) as monitor:
         box.add_bridge("br-int")
         wait_until(lambda: monitor.status().sinks[0].counters["refused"])
+
+
+class Later:
+    """What a call of a coroutine function returns, without the warning that nobody awaited it."""
+
+    def __await__(self) -> Any:
+        yield
+
+
+def test_what_a_function_leaves_for_later_was_not_delivered(box: Sandbox) -> None:
+    with Monitor(box.connection, sinks={"odd": lambda _event: Later()}) as monitor:
+        wait_until(lambda: monitor.status().sinks[0].counters["refused"])
+
+
+def test_a_sink_may_return_what_one_can_iterate_over(box: Sandbox) -> None:
+    def inserts(_event: PortEvent) -> Any:
+        return sqlite3.connect(":memory:").execute("SELECT 1")
+
+    with Monitor(box.connection, sinks={"rows": inserts}) as monitor:
+        wait_until(lambda: monitor.status().sinks[0].counters["delivered"])
+        assert not monitor.status().sinks[0].counters["refused"]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit, KeyboardInterrupt])
+def test_a_selection_that_raises_selects_nothing_and_ends_nothing(
+    box: Sandbox, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    def raises(port: Port) -> bool:
+        if port.name == "tap0":
+            raise error("on purpose")
+        return True
+
+    sink = CaptureSink()
+    sink.selection = raises
+    with Monitor(box.connection, sinks={"picky": sink}) as monitor:
+        box.transact(*insert("tap0", **VM))
+        box.transact(*insert("tap1", **VM | {"ofport": 6}))
+        sink.wait_for_actions("tap1", ["online"])
+        assert monitor.status().sinks[0].counters["errors"]
+        assert monitor.running
+        assert monitor.stop()
+    assert "tap0" not in {event.port.name for event in sink.events}
+    assert caplog.text.count("sink picky failed in selection") == 1
+
+
+def test_a_property_that_exits_ends_no_thread(box: Sandbox) -> None:
+    class Exiting(CaptureSink):
+        @property
+        def instant(self) -> bool:  # type: ignore[override]  # on purpose
+            raise SystemExit(3)
+
+    sink = Exiting()
+    with Monitor(box.connection, sinks=[sink]) as monitor:
+        sink.wait_for_actions("br-int", ["online"])
+        box.transact(*insert("tap0", **VM))
+        sink.wait_for_actions("tap0", ["online"])
+        assert monitor.running
 
 
 def test_a_function_is_a_sink(box: Sandbox) -> None:
@@ -213,6 +282,11 @@ def test_a_sink_may_say_when_to_try_again(box: Sandbox) -> None:
         ({"tables": ["Controller"]}, "there is no table 'Controller'"),
         ({"tables": ["Port"]}, "Interface must be among them"),
         ({"tables": 5}, "tables: 5 is not a sequence"),
+        ({"tables": None}, "tables: None is not a sequence"),
+        ({"tables": [["Port"]]}, "tables: [['Port']] does not consist of strings"),
+        ({"stop_timeout": 1e300}, "stop_timeout: 1e+300 is not allowed"),
+        ({"stop_timeout": None}, "stop_timeout: None is not a number of seconds"),
+        ({"record": "a\0b"}, "record: 'a\\x00b' is not a path"),
     ],
 )
 def test_every_wrong_option_is_one_error_that_names_it(
@@ -224,6 +298,41 @@ def test_every_wrong_option_is_one_error_that_names_it(
         with pytest.raises(ConfigurationError) as raised:
             make("unix:/nobody", **options)
         assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"names": "tap*"}, "names: 'tap*' is not a collection of strings"),
+        ({"kinds": "vm"}, "kinds: 'vm' is not a collection of strings"),
+        ({"names": [1]}, "names: [1] is not a collection of strings"),
+        ({"timeout": "3"}, "timeout: '3' is not a number of seconds"),
+        ({"timeout": float("nan")}, "timeout: nan is not allowed"),
+        ({"stop_event": True}, "stop_event: True is not a threading.Event"),
+    ],
+)
+def test_what_watch_cannot_use_is_one_error_that_names_it(
+    options: dict[str, Any], message: str
+) -> None:
+    for make in (watch, aio.watch):
+        if make is aio.watch and "stop_event" in options:
+            continue
+        with pytest.raises(ConfigurationError) as raised:
+            make("unix:/nobody", **options)
+        assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("sinks", "message"),
+    [
+        (None, "sinks: None is not a sequence"),
+        ({"": CaptureSink()}, "sinks: '' is not the name of a sink"),
+        ({1: CaptureSink()}, "sinks: 1 is not the name of a sink"),
+    ],
+)
+def test_sinks_need_names_that_are_texts(sinks: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Monitor("unix:/nobody", sinks=sinks)
 
 
 # The end.
@@ -276,6 +385,61 @@ def test_a_loop_that_ends_by_itself_is_heard_of(
         assert not monitor.synced
         wait_until(lambda: not monitor.alive)
     assert "the monitor thread ended by itself" in caplog.text
+
+
+def test_coroutines_hear_of_the_end_too(
+    tmp_path: Path, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stopped() -> None:
+        monitor = aio.Monitor(f"unix:{tmp_path}/nobody")
+        await monitor.start()
+        waiting = asyncio.create_task(monitor.wait_synced())
+        await asyncio.sleep(0)
+        await monitor.stop()
+        await waiting
+
+    async def died() -> None:
+        async for _event in aio.watch(box.connection):
+            """Nothing comes."""
+
+    def out_of_memory(*_args: object) -> None:
+        raise SystemExit("no memory")
+
+    for case, message in ((stopped, "stopped"), (died, "ended by itself: SystemExit")):
+        if case is died:
+            monkeypatch.setattr(Pipeline, "apply", out_of_memory)
+        with pytest.raises(MonitorStopped, match=message):
+            asyncio.run(asyncio.wait_for(case(), DEADLINE))
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(ValueError, ValueError), (SystemExit, SystemExit), (StopIteration, RuntimeError)],
+)
+def test_what_a_predicate_raises_is_raised_where_it_is_awaited(
+    box: Sandbox, error: type[BaseException], raised: type[BaseException]
+) -> None:
+    def predicate(_port: Port) -> bool:
+        raise error("on purpose")
+
+    async def awaited() -> None:
+        async with aio.Monitor(box.connection) as monitor:
+            await monitor.wait_for(predicate, DEADLINE)
+
+    with Monitor(box.connection) as monitor:
+        for wait in (monitor.wait_for, monitor.wait_gone):
+            with pytest.raises(raised):
+                wait(predicate, DEADLINE)
+    with pytest.raises(raised):
+        asyncio.run(awaited())
+
+
+def test_a_predicate_that_is_a_coroutine_matches_nothing(box: Sandbox) -> None:
+    with (
+        Monitor(box.connection) as monitor,
+        pytest.raises(TypeError, match=r"the predicate returned .*Later object"),
+    ):
+        monitor.wait_for(lambda _port: Later(), DEADLINE)  # type: ignore[arg-type, return-value]
 
 
 def test_attach_raises_what_open_raises(box: Sandbox) -> None:
