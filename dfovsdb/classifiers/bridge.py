@@ -36,8 +36,9 @@ def _options() -> Sequence[cfg.Opt]:
 class BridgeClassifier(Classifier):
     """Claims the local port of every bridge.
 
-    Where Port and Bridge are read it is the internal port with the bridge's own name, also while
-    it has no port number, and of a fake bridge the internal port with the name of its Port.
+    Where Port and Bridge are read it is the port with the bridge's own name, also while it has no
+    port number; the switch opens it as internal, whatever its type says (vswitchd/bridge.c,
+    iface_get_type). Of a fake bridge it is the internal port with the name of its Port.
     Where they are not, it is the port with the number OFPP_LOCAL, or an internal port whose name
     is like `names`.
     """
@@ -52,13 +53,15 @@ class BridgeClassifier(Classifier):
     def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
         if self._local_port and interface.ofport == OFPP_LOCAL:
             return {}
+        if interface.name == interface.bridge:
+            return {}
         if interface.type != "internal":
             return None
         if interface.bridge is not None:
-            is_local = interface.name == interface.bridge
             is_fake = interface.fake_bridge and interface.name == interface.port_name
-            return {} if is_local or is_fake else None
+            return {} if is_fake else None
         return {} if self._is_named(interface.name) else None
 
     def nearly(self, interface: Interface) -> str | None:
-        return "its name is not among names" if interface.type == "internal" else None
+        is_by_name = interface.type == "internal" and interface.bridge is None
+        return "its name is not among names" if is_by_name else None

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
     from dfovsdb.model import Interface
 
+#: The kernel's NICs, and those through AF_XDP.
+_BY_NAME = ("", "system", "afxdp", "afxdp-nonpmd")
+
 #: systemd.net-naming-scheme(7), and the older names of Linux and of Dell's biosdevname.
 NAMES = (
     "eth[0-9]*",
-    "en[abciopsxPv]*[0-9]*",
+    "en[abcdiopsxPvX]*[0-9]*",
     "ib[0-9]*",
     "ibp*",
     "ibs*",
@@ -29,8 +32,8 @@ NAMES = (
     "team[0-9]*",
 )
 
-#: The representor of a virtual function, such as enp4s0f0_1.
-EXCLUDE_NAMES = ("*_[0-9]*", "*vf[0-9]*")
+#: The representor of a virtual function, such as enp4s0f0_1, enp4s0f0npf0vf1 or enp4s0f0r1.
+EXCLUDE_NAMES = ("*_[0-9]*", "*vf[0-9]*", "e*[0-9]r[0-9]*")
 
 
 def _options() -> Sequence[cfg.Opt]:
@@ -40,7 +43,8 @@ def _options() -> Sequence[cfg.Opt]:
         cfg.ListOpt(
             "names",
             default=list(NAMES),
-            help="Shell patterns of names. A system interface with such a name is an uplink.",
+            help="Shell patterns of names. A system or AF_XDP interface with such a name is an "
+            "uplink.",
         ),
         cfg.ListOpt(
             "exclude_names",
@@ -56,7 +60,9 @@ def _options() -> Sequence[cfg.Opt]:
 
 
 class UplinkClassifier(Classifier):
-    """Claims type `dpdk`, and system interfaces that have the name of a NIC and no VIF's ids."""
+    """Claims type `dpdk`, and system and AF_XDP interfaces that have the name of a NIC; none with
+    the ids of a VIF, and no representor.
+    """
 
     kind = "uplink"
     options = WhenRead(_options)
@@ -72,7 +78,7 @@ class UplinkClassifier(Classifier):
         self.columns = frozenset({"status"}) if status else frozenset()
 
     def classify(self, interface: Interface) -> Mapping[str, str | None] | None:
-        if interface.type not in ("", "system", "dpdk"):
+        if interface.type != "dpdk" and interface.type not in _BY_NAME:
             return None
         if _is_vif(interface.external_ids) or _is_vif(interface.port_external_ids):
             return None
@@ -80,15 +86,20 @@ class UplinkClassifier(Classifier):
             not self._is_named(interface.name) or self._is_excluded(interface.name)
         ):
             return None
+        devargs = interface.options.get("dpdk-devargs")
+        if devargs and "representor=" in devargs:  # of a virtual function of that NIC
+            return None
         status: Any = interface.columns.get("status") or {}
         return {
             "driver": status.get("driver_name"),
-            "devargs": interface.options.get("dpdk-devargs"),
+            "devargs": devargs,
         }
 
     def nearly(self, interface: Interface) -> str | None:
-        if interface.type in ("", "system") and self._is_named(interface.name):
+        if interface.type in _BY_NAME and self._is_named(interface.name):
             return "its name is among exclude_names, or it has the ids of a VIF"
+        if interface.type == "dpdk":
+            return "it is a representor, or has the ids of a VIF"
         return None
 
 

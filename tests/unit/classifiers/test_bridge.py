@@ -36,6 +36,16 @@ def test_other_ports_are_no_bridge(name: str, type_: str, ofport: int | None) ->
     assert BridgeClassifier().classify(interface(name=name, type=type_, ofport=ofport)) is None
 
 
+@pytest.mark.parametrize("ofport", [None, -1, 65534])
+@pytest.mark.parametrize("type_", ["internal", ""])
+def test_the_port_with_the_name_of_its_bridge_is_the_local_port_whatever_its_type(
+    type_: str, ofport: int | None
+) -> None:
+    row = interface(name="eth7", type=type_, ofport=ofport, bridge="eth7", port_name="eth7")
+    assert BridgeClassifier().classify(row) == {}
+    assert BridgeClassifier().classify(interface(name="eth7", type=type_, bridge="br")) is None
+
+
 def test_names_and_the_local_port_are_options() -> None:
     narrow = BridgeClassifier(names=("br-int", "br-tun"), local_port=False)
     assert narrow.classify(interface(name="br-tun", type="internal")) == {}

@@ -125,6 +125,19 @@ def test_other_rows_are_no_service(facts: dict[str, Any]) -> None:
     assert ServiceClassifier().classify(interface(**facts)) is None
 
 
+def test_the_metadata_port_of_ovn_is_a_service_and_no_vm() -> None:
+    ids = {"iface-id": "99999999-d9d6-497e-bfa9-cf6dbb574054"}
+    row = interface(name="tap0123abcd-e0", external_ids=ids)
+    assert ServiceClassifier().classify(row)
+    for vm in (
+        interface(name="tap99999999-d0", external_ids={"iface-id": "99999999-d0d6-497e"}),
+        interface(name="tap0123abcd-e0", external_ids={**ids, "attached-mac": "aa"}),
+        interface(name="tap0123abcd-e1", external_ids=ids),
+        interface(name="tap0123abcd-e0", type="dpdkvhostuser", external_ids=ids),
+    ):
+        assert ServiceClassifier().classify(vm) is None
+
+
 @pytest.mark.parametrize(
     "facts",
     [
@@ -136,6 +149,9 @@ def test_other_rows_are_no_service(facts: dict[str, Any]) -> None:
         {"name": "bond0"},
         {"name": "p1p1"},
         {"name": "ib0"},
+        {"name": "enX0"},
+        {"name": "end0"},
+        {"name": "enp2s0", "type": "afxdp"},
         {"name": "anything", "type": "dpdk", "options": {"dpdk-devargs": "0000:04:00.0"}},
     ],
 )
@@ -155,6 +171,8 @@ def test_the_name_of_a_nic_or_dpdk_is_an_uplink(facts: dict[str, Any]) -> None:
         {"name": "s1-eth1"},
         {"name": "eth0", "type": "internal"},
         {"name": "enp4s0f0_1"},
+        {"name": "enp4s0f0r1"},
+        {"name": "rep0", "type": "dpdk", "options": {"dpdk-devargs": "0:1.0,representor=[0]"}},
         {"name": "eth0", "external_ids": {"iface-id": "x"}},
         {"name": "eth0", "external_ids": {"xs-vif-uuid": "x"}},
         {"name": "eth1", "port_external_ids": {"contPodUid": "x"}},
