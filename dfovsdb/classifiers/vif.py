@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dfovsdb.model import Interface
 
 #: Who has one of these is plugged for a workload: Neutron and OVN, libvirt, os-vif, XenServer,
 #: ovs-docker, kube-ovn, OVN-Kubernetes; on the Port row Antrea and ovs-cni.
@@ -44,3 +48,14 @@ def ids_and_state(external_ids: Mapping[str, str]) -> dict[str, str | None]:
     attributes["iface_status"] = external_ids.get("iface-status") or None
     attributes["ovn_installed"] = external_ids.get("ovn-installed") or None
     return attributes
+
+
+def is_second(interface: Interface) -> bool:
+    """Return whether another row is its VIF's own.
+
+    A trunk of Neutron has its ids on its patch ports too; a VM of Xen with emulated devices has
+    `tapX.Y` beside `vifX.Y`.
+    """
+    if interface.type == "patch":
+        return True
+    return interface.name.startswith("tap") and bool(interface.external_ids.get("xs-vif-uuid"))

@@ -93,13 +93,16 @@ def sinks_can_be_built(conf: cfg.ConfigOpts) -> Iterator[Finding]:
 
 
 def monitor_can_be_built(conf: cfg.ConfigOpts) -> Iterator[Finding]:
-    """Check the connection, the tables and what they need; state_dir has a check of its own."""
+    """Check the connection, the tables and what they need, and that every kind that a sink selects
+    is one of the classifiers; state_dir has a check of its own.
+    """
     options = {**config.delivery_options(conf), **config.connection_options(conf)}
     options["state_dir"] = None
     try:
         Monitor(
             conf.ovsdb.connection,
             classifiers=list(plugins.CLASSIFIERS.build(conf.dfovsdb.classifiers, conf).values()),
+            sinks=plugins.SINKS.build(conf.dfovsdb.sinks, conf),
             **options,
         )
     except DfovsdbError as error:

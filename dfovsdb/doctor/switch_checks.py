@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from dfovsdb.classifiers import vif
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.doctor.context import Context
 from dfovsdb.doctor.finding import MOST, Finding
@@ -154,16 +155,36 @@ def tunnels_differ(case: Context) -> Iterator[Finding]:
 
 
 def _same_tunnels(case: Context) -> list[list[Port]]:
-    """Return the tunnels that the switch cannot tell apart, by name."""
+    """Return the tunnels that the switch cannot tell apart, by name.
+
+    If all of a group are open, something else tells them apart, such as options:packet_type.
+    """
     groups: dict[tuple[str | None, ...], list[Port]] = defaultdict(list)
     for port in case.monitor.ports().values():
         options = port.interface.options if port.interface is not None else {}
         if "remote_ip" in options:
-            key = options.get("in_key", options.get("key"))
-            ends = (options["remote_ip"], options.get("local_ip"), options.get("dst_port"))
+            key = _number(options.get("in_key", options.get("key", "0")))
+            port_number = options.get("dst_port", _DST_PORTS.get(port.type))
+            ends = (options["remote_ip"], options.get("local_ip"), port_number)
             groups[(port.type, key, *ends)].append(port)
-    same = [sorted(group, key=lambda port: port.name) for group in groups.values()]
-    return sorted((group for group in same if len(group) > 1), key=lambda group: group[0].name)
+    same = [
+        sorted(group, key=lambda port: port.name)
+        for group in groups.values()
+        if len(group) > 1 and any(port.state == "failed" for port in group)
+    ]
+    return sorted(same, key=lambda group: group[0].name)
+
+
+#: ovs-vswitchd.conf.db(5), Interface, options:dst_port
+_DST_PORTS = {"geneve": "6081", "vxlan": "4789", "gtpu": "2152", "bareudp": "6635"}
+
+
+def _number(key: str) -> str:
+    """Return a key as the switch compares it: `0x64` is `100`, and `flow` is `flow`."""
+    try:
+        return str(int(key, 0))
+    except ValueError:
+        return key
 
 
 def ports_failed(case: Context) -> Iterator[Finding]:
@@ -183,6 +204,11 @@ def ports_failed(case: Context) -> Iterator[Finding]:
             remedy = "start what provides the device again, such as its VM; or delete the port"
         elif "No such device" in (port.error or ""):
             remedy = "create a device of this name, or delete the port"
+        elif "Address family not supported" in (port.error or ""):
+            remedy = f"this ovs-vswitchd does not have the type {clean(port.type)}: correct it"
+            if port.type.startswith("dpdk"):
+                init = f"{vsctl(case.address)} set Open_vSwitch . other_config:dpdk-init=true"
+                remedy += f", or start a switch with DPDK after `{init}`"
         else:
             remedy = "remove this cause, and the switch will open the port"
         subject = "failed port" if port.state == "failed" else "gone port"
@@ -198,7 +224,7 @@ def iface_ids_are_unique(case: Context) -> Iterator[Finding]:
     rows: dict[str, list[Interface]] = defaultdict(list)
     for row in case.rows():
         iface_id = row.external_ids.get("iface-id")
-        if iface_id and row.type != "patch":  # a trunk has its ids on its patch ports too
+        if iface_id and not vif.is_second(row):
             rows[iface_id].append(row)
     several = {iface_id: same for iface_id, same in rows.items() if len(same) > 1}
     for iface_id, same in list(several.items())[:MOST]:

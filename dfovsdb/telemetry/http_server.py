@@ -166,7 +166,10 @@ class Server:
         status = error.status_code if isinstance(error, HTTPException) else 500
         if status == 404:
             return plain(404, self._there)
-        return plain(status, "only GET and HEAD are answered")
+        response = plain(status, "only GET and HEAD are answered")
+        if status == 405:
+            response.headers["Allow"] = "GET, HEAD"
+        return response
 
 
 class _Names:

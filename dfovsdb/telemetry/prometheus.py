@@ -21,6 +21,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from dfovsdb.classifiers import vif
 from dfovsdb.errors import LossReason
 from dfovsdb.histogram import Histogram, HistogramCounts
 from dfovsdb.model import Action, Interface, Port, State, state_of
@@ -137,7 +138,7 @@ def _switch(rows: Sequence[Interface], ports: Collection[Port]) -> Iterator[Metr
     for state in get_args(State):
         interfaces.add_metric((state,), states[state])
     yield interfaces
-    vifs = Counter(vif for port in ports if (vif := _own_vif(port)))
+    vifs = Counter(own for port in ports if (own := _own_vif(port)))
     yield GaugeMetricFamily(
         "dfovsdb_duplicate_vifs",
         "VIFs (iface-id) that more than one interface has as its own.",
@@ -157,11 +158,11 @@ def _waits_for_ovn(port: Port) -> bool:
 
 
 def _own_vif(port: Port) -> str | None:
-    """Return the VIF whose own interface a port is: not the patch of a trunk, nor a second row."""
-    if port.type == "patch" or port.attributes.get("twin"):
+    """Return the VIF whose own interface a port is."""
+    if port.attributes.get("twin") or (port.interface and vif.is_second(port.interface)):
         return None
-    vif = port.attributes.get("iface_id")
-    return vif if isinstance(vif, str) else None
+    iface_id = port.attributes.get("iface_id")
+    return iface_id if isinstance(iface_id, str) else None
 
 
 class _Fact(NamedTuple):

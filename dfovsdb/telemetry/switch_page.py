@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from typing import Self
+from typing import Self, get_args
 from urllib.parse import parse_qs
 
 import msgspec
@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.logs import get_logger
-from dfovsdb.model import port_of
+from dfovsdb.model import State, port_of
 from dfovsdb.monitor import Monitor
 from dfovsdb.selection import OTHER, Selection, check_kinds
 from dfovsdb.telemetry.event_counter import EventCounter
@@ -124,6 +124,11 @@ class Web:
             check_kinds(query.get("kind", ()), kinds, "kind=")
         except ConfigurationError as error:
             return plain(400, str(error))
+        if unknown := set(query.get("state", ())).difference(get_args(State)):
+            states = ", ".join(get_args(State))
+            return plain(
+                400, f"state={min(unknown)!a}: there is no such state; there are {states}"
+            )
         selection = Selection(
             kinds=query.get("kind", ()), states=query.get("state", ()), names=query.get("name", ())
         )

@@ -289,6 +289,14 @@ def test_a_configuration_that_cannot_be_read_is_one_line(
         assert done.stderr.count("\n") == 1
 
 
+def test_a_file_where_a_folder_is_asked_for_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "dfovsdb.conf"
+    file.write_text("[dfovsdb]\nsinks = log\n")
+    done = run("--config-dir", str(file), "run", "--check")
+    assert done.returncode == 2
+    assert "it is no folder; use --config-file" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["watch", "ports", "doctor"])
 def test_an_empty_connection_is_wrong_use(name: str) -> None:
     done = run(name, "")

@@ -330,6 +330,55 @@ def test_two_tunnels_that_the_switch_cannot_tell_apart_are_one_fault(ovs_sandbox
     assert not [f for f in findings(ovs_sandbox.connection) if f.level == "wrong"]
 
 
+def test_tunnels_are_compared_as_the_switch_does(ovs_sandbox: Sandbox) -> None:
+    ovs_sandbox.add_bridge("br-a")
+    for name, type_, options in (
+        ("l2", "gre", ""),
+        ("l3", "gre", "options:packet_type=legacy_l3"),
+        ("vx1", "vxlan", "options:key=100"),
+        ("vx2", "vxlan", "options:key=0x64 options:dst_port=4789"),
+    ):
+        set_ = ("set", "interface", name, f"type={type_}", "options:remote_ip=10.0.0.2")
+        ovs_sandbox.vsctl("add-port", "br-a", name, "--", *set_, *options.split())
+    case = Context(ovs_sandbox.connection, default_classifiers(), {}, timeout=20)
+    (wrong,) = [finding for finding in examine(case) if finding.level == "wrong"]
+    assert wrong.text.startswith("vx1 and vx2 are the same vxlan tunnel to 10.0.0.2")
+
+
+def test_a_type_that_the_switch_does_not_have_is_named(ovs_sandbox: Sandbox) -> None:
+    ovs_sandbox.add_bridge("br-a")
+    for name in ("dpdk", "nosuch"):
+        ovs_sandbox.vsctl("add-port", "br-a", name, "--", "set", "interface", name, f"type={name}")
+    by_dpdk, by_nosuch = of(findings(ovs_sandbox.connection), "failed port")
+    assert "does not have the type dpdk" in by_dpdk.remedy
+    assert "other_config:dpdk-init=true`" in by_dpdk.remedy
+    assert "does not have the type nosuch: correct it; " in by_nosuch.remedy
+
+
+def test_the_two_rows_of_a_vif_of_xen_are_no_fault(ovsdb_sandbox: Sandbox) -> None:
+    ovsdb_sandbox.add_bridge("xapi0")
+    ids = ["map", [["iface-id", "v"], ["xs-vif-uuid", "v"]]]
+    ovsdb_sandbox.add_bridge("br-int")
+    for number, name in enumerate(("vif1.0", "tap1.0")):
+        ovsdb_sandbox.transact(*helpers.insert(name, ofport=number + 1, external_ids=ids))
+    (found,) = of(findings(ovsdb_sandbox.connection, timeout=2), "iface-id")
+    assert found.level == "fine"
+
+
+def test_an_internal_port_is_not_advised_to_be_named_like_a_bridge(ovs_sandbox: Sandbox) -> None:
+    ovs_sandbox.add_bridge("br-int")
+    gateway = ("set", "interface", "antrea-gw0", "type=internal")
+    ovs_sandbox.vsctl("add-port", "br-int", "antrea-gw0", "--", *gateway)
+    case = Context(
+        ovs_sandbox.connection,
+        default_classifiers(),
+        {"tables": ("Interface", "Port", "Bridge")},
+        timeout=20,
+    )
+    (found,) = [finding for finding in examine(case) if finding.subject == "unclaimed"]
+    assert "names" not in found.remedy
+
+
 def test_what_the_database_holds_steers_no_terminal(ovsdb_sandbox: Sandbox) -> None:
     ovsdb_sandbox.add_bridge("br-int")
     row: dict[str, Any] = {
@@ -483,6 +532,7 @@ def test_what_the_start_would_take_is_fine_and_nothing_is_made(tmp_path: Path) -
             "[sink_jsonl] keep: use 1 or more",
         ),
         ("[htpp]\nlisten = 1", "options", "did you mean [http]?"),
+        ("[sink_log]\nkinds = vmm", "ovsdb", "[sink_log] kinds: vmm: no enabled classifier"),
     ],
 )
 def test_each_mistake_in_a_configuration_is_found_without_a_start(

@@ -283,6 +283,8 @@ def test_vifs_on_two_interfaces_and_those_that_ovn_has_left_are_counted(
     watched.wait_for("dfovsdb_ports_waiting_for_ovn", 2)
     ovs_sandbox.vsctl("set", "interface", "tap2", "external_ids:iface-id=vif-tap1")
     watched.wait_for("dfovsdb_duplicate_vifs", 1)
+    ovs_sandbox.vsctl("set", "interface", "tap2", "external_ids:xs-vif-uuid=vif-tap1")
+    watched.wait_for("dfovsdb_duplicate_vifs", 0)  # the emulated device of the same VIF
 
 
 def server_sent(watched: Watched, last_id: str = "") -> Generator[dict[str, str], None, None]:
@@ -412,7 +414,19 @@ def test_ports_are_a_filtered_json_list(ovs_sandbox: Sandbox, watched: Watched) 
             "available: bridge, patch, service, tunnel, uplink, vm\n"
         ),
     )
+    status, text = watched.get("/ports?state=faild")
+    assert status == 400
+    assert "there are pending, failed, gone, ready" in text
     assert watched.get("/nosuch")[0] == 404
+
+
+def test_another_method_is_told_which_are_answered(watched: Watched) -> None:
+    request = urllib.request.Request(f"{watched.web.url}/ports", method="POST")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=DEADLINE)
+    refused.value.close()
+    assert refused.value.code == 405
+    assert refused.value.headers["Allow"] == "GET, HEAD"
 
 
 def test_ports_say_whether_they_are_those_of_now(ovs_sandbox: Sandbox, watched: Watched) -> None:
