@@ -37,12 +37,17 @@ def add_tables(parser: argparse.ArgumentParser) -> None:
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--kind", action="append", default=[], help="only ports of this kind; may be repeated"
+        "--kind",
+        action="append",
+        default=[],
+        type=_given,
+        help="only ports of this kind; may be repeated",
     )
     parser.add_argument(
         "--name",
         action="append",
         default=[],
+        type=_given,
         metavar="PATTERN",
         help="only ports whose name matches this shell pattern; may be repeated",
     )
@@ -57,6 +62,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "--iface-id",
         action="append",
         default=[],
+        type=_given,
         metavar="ID",
         help="only ports of this VIF (external_ids:iface-id); may be repeated",
     )
@@ -64,9 +70,17 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "--bridge",
         action="append",
         default=[],
+        type=_given,
         metavar="PATTERN",
         help="only ports on a bridge whose name matches this shell pattern; may be repeated",
     )
+
+
+def _given(text: str) -> str:
+    """Refuse an empty value, which no port has, so that nothing would be found to be gone."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty, perhaps of a variable that is not set")
+    return text
 
 
 def add_all(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,8 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, TypedDict
 
+from dfovsdb.errors import DfovsdbError
+
 if TYPE_CHECKING:
     from dfovsdb.model import PortEvent, SyncMarker
 
@@ -24,11 +26,14 @@ class Terminal:
 
     :param wide: cut no line.
     :param utc: show times in UTC.
+    :raises DfovsdbError: it is closed, or cannot be written to.
     """
 
     def __init__(self, *, wide: bool = False, utc: bool = False) -> None:
         self.utc = utc
         self._day = ""  # of the last line
+        if sys.stdout is None:
+            raise DfovsdbError("standard output is closed, so nothing can be written to it")
         self.here = sys.stdout.isatty()
         plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
         self.colour = self.here and not plain
@@ -69,5 +74,12 @@ class Terminal:
         self._write(clean_json(line) if self.here else line)
 
     def _write(self, line: bytes) -> None:
-        sys.stdout.buffer.write(line + b"\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.buffer.write(line + b"\n")
+            sys.stdout.flush()
+        except BrokenPipeError:  # its reader has read enough
+            raise
+        except OSError as error:
+            # What is still buffered would be written, and fail, when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise DfovsdbError(f"cannot write to standard output: {error.strerror}") from None

@@ -283,7 +283,7 @@ def _nearly(classifier: Classifier, row: Interface) -> str | None:
     try:
         text = classifier.nearly(row)
         return text and str(text)
-    except Exception as error:  # noqa: BLE001 - said in its place
+    except BaseException as error:  # noqa: BLE001 - said in its place, SystemExit too
         return f"nearly() raised {error!r}"
 
 

@@ -304,6 +304,34 @@ def test_an_empty_connection_is_wrong_use(name: str) -> None:
     assert "CONNECTION is empty, perhaps of a variable that is not set" in done.stderr
 
 
+@pytest.mark.parametrize("option", ["--iface-id", "--name", "--kind", "--bridge"])
+def test_an_empty_value_is_wrong_use_and_nothing_is_gone(option: str) -> None:
+    done = run("wait", "unix:/nobody", option, "", "--gone", "--timeout", "1")
+    assert done.returncode == 2
+    assert "it is empty, perhaps of a variable that is not set" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [(">&-", "standard output is closed"), (">/dev/full", "cannot write to standard output")],
+)
+@pytest.mark.parametrize("name", ["ports", "watch --once", "doctor"])
+def test_standard_output_that_takes_nothing_is_one_line(
+    switch: Sandbox, name: str, to: str, message: str
+) -> None:
+    command = f'"$0" -m dfovsdb {name} {switch.connection} {to}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_interfaces_of_no_kind_are_never_silent(switch: Sandbox) -> None:
     switch.vsctl("add-port", "br-int", "veth1", "--", "set", "interface", "veth1", "type=dummy")
     line = "1 interface is of no kind: see `dfovsdb doctor`, or --all"
