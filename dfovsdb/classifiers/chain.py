@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dfovsdb.classifiers.base import IGNORE, Classifier
@@ -130,7 +130,14 @@ def check(classifier: Classifier) -> None:
             f"classifier {kind}: columns is the text {classifier.columns!r:.80}; use a set of "
             'names, such as frozenset({"mtu"})'
         )
-    columns = {str(name).removeprefix(f"{TABLE}.") for name in classifier.columns}
+    if not isinstance(classifier.columns, Collection) or not all(
+        isinstance(name, str) for name in classifier.columns
+    ):
+        raise ConfigurationError(
+            f"classifier {kind}: columns is {classifier.columns!r:.80}; use a set of names, such "
+            'as frozenset({"mtu"})'
+        )
+    columns = {name.removeprefix(f"{TABLE}.") for name in classifier.columns}
     if refused := _REFUSED_COLUMNS.intersection(columns):
         raise ConfigurationError(
             f"classifier {kind} declares the column {', '.join(sorted(refused))}, which the "
@@ -138,7 +145,8 @@ def check(classifier: Classifier) -> None:
         )
     for name in sorted(columns):
         table, dot, column = name.partition(".")
-        if (dot and (table not in TABLES or not column)) or not name:
+        named = column if dot else table
+        if (dot and table not in TABLES) or not (named.isascii() and named.isidentifier()):
             raise ConfigurationError(
                 f"classifier {kind} declares the column {name!r}; use NAME for a column of "
                 "Interface, Port.NAME or Bridge.NAME for one of these tables"
@@ -165,4 +173,11 @@ def _checked(attributes: Any, classifier: Classifier) -> dict[str, str | None]:
                 f"attribute {name!r:.80} is {value!r:.80}, not a string or None "
                 f"({place(classifier.classify)})"
             )
-    return dict(attributes)
+    if all(type(text) is str or text is None for pair in attributes.items() for text in pair):
+        return dict(attributes)
+    # A string of a class of its own, such as of an enum, is no string for what writes JSON.
+    return {_plain(name): value and _plain(value) for name, value in attributes.items()}
+
+
+def _plain(text: str) -> str:
+    return str.__str__(text)

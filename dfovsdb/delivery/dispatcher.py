@@ -21,7 +21,6 @@ from dfovsdb.errors import ConfigurationError
 from dfovsdb.logs import get_logger, text_of
 from dfovsdb.model import Port
 from dfovsdb.sinks.base import Sink, SinkContext
-from dfovsdb.text.escape import counted
 
 if TYPE_CHECKING:
     from dfovsdb.delivery.view_store import ViewStore
@@ -183,10 +182,9 @@ class Dispatcher:
             worker.queue.request_stop(deadline)
         for worker in self._workers:
             ended = worker.join(deadline + _GRACE - time.monotonic())
-            if left := worker.undelivered():
+            if worker.undelivered():
                 well = False
-                text = counted(left, "port was", "ports were")
-                LOG.warning("sink %s: %s left undelivered", worker.name, text)
+                worker.report()
             if not ended:
                 well = False
                 LOG.warning("sink %s did not stop in time; abandoned", worker.name)

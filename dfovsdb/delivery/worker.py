@@ -17,6 +17,7 @@ from dfovsdb.histogram import CALLS, Histogram
 from dfovsdb.logs import get_logger
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.status import SinkStatus
+from dfovsdb.text.escape import counted
 
 LOG = get_logger(__name__)
 
@@ -51,6 +52,8 @@ class Worker:
         self._guard = SinkGuard(name, sink, queue)
         self._emitter = Emitter(self._guard, view, context.host, BATCH)
         self._may_be_instant = type(view) is SinkView  # and nothing has to be written
+        self._reports = False  # when the thread ends: stop() was called within the sink
+        self._ended = False
         self._thread = threading.Thread(target=self.run, name=f"dfovsdb-{name}", daemon=True)
 
     @property
@@ -121,6 +124,16 @@ class Worker:
         )
         return sum(differs)
 
+    def report(self) -> None:
+        """Log what is left undelivered. Within a call of the sink itself this is known, and said,
+        when its thread ends.
+        """
+        if self._thread is threading.current_thread() and not self._ended:
+            self._reports = True
+        elif left := self.undelivered():
+            text = counted(left, "port was", "ports were")
+            LOG.warning("sink %s: %s left undelivered", self.name, text)
+
     # The feeding thread, for a sink that never waits.
 
     def lends(self, message: Facts) -> bool:
@@ -170,6 +183,9 @@ class Worker:
         if self._guard.opened:
             self._guard.ask("close", self._sink.close)
         self._view.settle()
+        self._ended = True
+        if self._reports:
+            self.report()
         with _lock:
             _in_use.pop(id(self._sink), None)
 

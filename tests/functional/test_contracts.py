@@ -387,6 +387,33 @@ def test_a_loop_that_ends_by_itself_is_heard_of(
     assert "the monitor thread ended by itself" in caplog.text
 
 
+def test_a_stop_within_a_sink_reports_nothing_that_is_delivered_afterwards(
+    box: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    monitors: list[Monitor] = []
+    ended = threading.Event()
+
+    class Stops(CaptureSink):
+        def emit(self, event: PortEvent) -> None:
+            monitors[0].stop()
+            super().emit(event)
+
+        def emit_many(self, events: Sequence[PortEvent]) -> None:
+            Sink.emit_many(self, events)
+
+        def close(self) -> None:
+            ended.set()
+
+    sink = Stops()
+    box.transact(*insert("tap0", **VM))
+    monitors.append(Monitor(box.connection, sinks={"stops": sink}))
+    monitors[0].start()
+    assert ended.wait(DEADLINE)
+    wait_until(lambda: "dfovsdb-stops" not in [one.name for one in threading.enumerate()])
+    assert {event.port.name for event in sink.events} == {"br-int", "tap0"}
+    assert "undelivered" not in caplog.text
+
+
 def test_coroutines_hear_of_the_end_too(
     tmp_path: Path, box: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,6 +98,35 @@ def test_columns_that_are_rewritten_all_the_time_are_refused_in_one_line(column:
         match=f"classifier a declares the column {column.removeprefix('Interface.')}",
     ):
         Chain([Says("a", None, frozenset({column, "mtu"}))])
+
+
+@pytest.mark.parametrize("columns", [None, 5, b"mtu", [None], "mtu"])
+def test_columns_that_are_no_set_of_names_are_refused(columns: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"classifier a: columns is .*use a set of names"):
+        Chain([Says("a", None, columns)])
+
+
+@pytest.mark.parametrize("column", ["a b", "mtu\0", "", "Port.", "Port.a b", "é"])
+def test_what_cannot_be_the_name_of_a_column_is_refused(column: str) -> None:
+    with pytest.raises(ConfigurationError, match="classifier a declares the column"):
+        Chain([Says("a", None, frozenset({column}))])
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+class Text(str):
+    pass
+
+
+def test_a_string_of_another_class_is_a_plain_one_in_the_port() -> None:
+    chain = Chain([Says("a", {"colour": Colour.RED, Text("b"): Text("c"), "none": None})])
+    claimed = chain.port(interface(), None)
+    assert claimed is not None
+    assert claimed.attributes == {"colour": "red", "b": "c", "none": None}
+    texts = [text for pair in claimed.attributes.items() for text in pair if text]
+    assert {type(text) for text in texts} == {str}
 
 
 @pytest.mark.parametrize("kind", ["", None, 5])
