@@ -75,7 +75,10 @@ def _read(conf: cfg.ConfigOpts, args: Sequence[str], searched: Mapping[str, Any]
     except OSError as error:
         raise ConfigurationError(f"cannot read the configuration: {one_line(error)}") from None
     except cfg.Error as error:
-        raise ConfigurationError(one_line(error)) from None
+        text = one_line(error)
+        if r"\ufeff" in text:  # as oslo.config quotes what some editors write
+            text += "; the file begins with a byte order mark: save it as UTF-8 without one"
+        raise ConfigurationError(text) from None
 
 
 def _readable() -> dict[str, Any]:

@@ -279,8 +279,11 @@ def test_a_configuration_that_cannot_be_read_is_one_line(
 ) -> None:
     latin = tmp_path / "latin.conf"
     latin.write_bytes(b"[dfovsdb]\nhost = caf\xe9\n")
+    marked = tmp_path / "marked.conf"
+    marked.write_text("[dfovsdb]\nsinks = log\n", encoding="utf-8-sig")
     for file, message in (
         (latin, "it is not UTF-8"),
+        (marked, "the file begins with a byte order mark"),
         (tmp_path, "it is a folder; use --config-dir"),
     ):
         done = run("--config-file", str(file), command_name)
