@@ -205,7 +205,8 @@ def ports_failed(case: Context) -> Iterator[Finding]:
         elif "No such device" in (port.error or ""):
             remedy = "create a device of this name, or delete the port"
         elif "Address family not supported" in (port.error or ""):
-            remedy = f"this ovs-vswitchd does not have the type {clean(port.type)}: correct it"
+            remedy = f"this ovs-vswitchd does not have the type {clean(port.type)}: correct it, "
+            remedy += "or delete the port"
             if port.type.startswith("dpdk"):
                 init = f"{vsctl(case.address)} set Open_vSwitch . other_config:dpdk-init=true"
                 remedy += f", or start a switch with DPDK after `{init}`"

@@ -352,7 +352,7 @@ def test_a_type_that_the_switch_does_not_have_is_named(ovs_sandbox: Sandbox) -> 
     by_dpdk, by_nosuch = of(findings(ovs_sandbox.connection), "failed port")
     assert "does not have the type dpdk" in by_dpdk.remedy
     assert "other_config:dpdk-init=true`" in by_dpdk.remedy
-    assert "does not have the type nosuch: correct it; " in by_nosuch.remedy
+    assert "does not have the type nosuch: correct it, or delete the port; " in by_nosuch.remedy
 
 
 def test_the_two_rows_of_a_vif_of_xen_are_no_fault(ovsdb_sandbox: Sandbox) -> None:

@@ -265,7 +265,7 @@ ILL: dict[str, tuple[Callable[[Sandbox], object], str, str, Callable[[Sandbox], 
     "a type that does not exist": (
         interface("vx7", "type=vxlann"),
         "vx7: could not open network device vx7",
-        "remove this cause",
+        "does not have the type vxlann: correct it, or delete the port",
         vsctl("set", "interface", "vx7", "type=vxlan", "options:remote_ip=10.0.0.2"),
     ),
     "a tunnel without a remote address": (
@@ -317,7 +317,7 @@ ILL: dict[str, tuple[Callable[[Sandbox], object], str, str, Callable[[Sandbox], 
     "a device of DPDK where there is none": (
         interface("dpdk7", "type=dpdk", "options:dpdk-devargs=0000:04:00.0"),
         "uplink dpdk7: ",
-        "remove this cause",
+        "correct it, or delete the port, or start a switch with DPDK",
         vsctl("del-port", "dpdk7"),
     ),
 }
