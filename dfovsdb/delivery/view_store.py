@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import os
 import shlex
 import sqlite3
@@ -59,7 +60,7 @@ def check_folder(state_dir: str | os.PathLike[str]) -> None:
     folder = Path(state_dir)
     try:
         os.stat(folder / ".")  # a path that fails for a file
-        for path in (folder, *(file for file in folder.glob(f"{FILE_NAME}*"))):
+        for path in (folder, *_files(folder)):
             mode = os.R_OK | os.W_OK | (os.X_OK if path == folder else 0)
             if not os.access(path, mode, effective_ids=True):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
@@ -315,14 +316,30 @@ def _unusable(folder: Path, error: Exception) -> ConfigurationError:
     text = f"state_dir {str(folder)!r} cannot be used: {why}; "
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
         text += "another process uses it"
-    elif not folder.exists():
+    elif not _exists(folder):
         text += f"create it, writable for this user: mkdir -p {shlex.quote(str(folder))}"
-    elif files := [file for file in folder.glob(f"{FILE_NAME}*") if not _may_write(file)]:
+    elif files := [file for file in _files(folder) if not _may_write(file)]:
         names = " ".join(shlex.quote(str(file)) for file in sorted(files))
         text += f"another user has written in it: chown {os.geteuid()} {names}"
     else:
         text += f"use a folder that uid {os.geteuid()} can write to"
     return ConfigurationError(text)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files there are; none where this user may not look."""
+    return [folder / name for name in glob.glob(f"{FILE_NAME}*", root_dir=folder)]
+
+
+def _exists(folder: Path) -> bool:
+    """Return whether it exists, or is behind a folder that this user may not enter."""
+    try:
+        os.stat(folder)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _may_write(file: Path) -> bool:

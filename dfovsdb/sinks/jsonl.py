@@ -82,11 +82,11 @@ class JsonlSink(Sink):
         if self.path == "-":
             return
         path = Path(self.path)
-        if path.is_dir():
+        if os.path.isdir(path):
             raise ConfigurationError(f"{path} is a folder: name a file in it in option path")
         try:
             os.stat(path.parent)
-            there = path if path.exists() else path.parent
+            there = path if os.path.exists(path) else path.parent
             if not os.access(there, os.W_OK, effective_ids=True):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.path)
         except (FileNotFoundError, PermissionError) as error:

@@ -186,6 +186,32 @@ check_folder(sys.argv[1])
     assert remedy in done.stderr
 
 
+@otheruser.needs_root
+def test_a_folder_behind_a_closed_one_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "closed" / "in"
+    folder.mkdir(parents=True)
+    os.chown(folder, otheruser.UID, otheruser.UID)
+    folder.parent.chmod(0o700)
+    otheruser.let_enter(tmp_path)
+    code = """
+become_nobody()
+from dfovsdb.delivery.view_store import check_folder
+from dfovsdb.sinks.jsonl import JsonlSink
+for check in (check_folder, lambda folder: JsonlSink(f"{folder}/events.jsonl")):
+    try:
+        check(sys.argv[1])
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+    store, sink = otheruser.run(code, str(folder)).stdout.splitlines()
+    assert store == (
+        f"ConfigurationError state_dir '{folder}' cannot be used: Permission denied; "
+        f"use a folder that uid {otheruser.UID} can write to"
+    )
+    assert sink.startswith("ConfigurationError")
+    assert "Permission denied" in sink
+
+
 def test_a_file_that_another_monitor_uses_is_refused(tmp_path: Path, open_state: Open) -> None:
     open_state()
     with pytest.raises(ConfigurationError, match="another process uses it"):
