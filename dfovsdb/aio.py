@@ -130,11 +130,7 @@ class Monitor:
         self.reopen = self._monitor.reopen
 
     async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            await self.stop()
-            raise
+        await self.start()
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -143,9 +139,15 @@ class Monitor:
     async def start(self) -> None:
         """Open the sinks, then connect; returns without waiting for the server.
 
+        Cancelling the task stops the monitor.
+
         :raises ConfigurationError: a sink cannot be opened. Nothing is left running.
         """
-        await _in_thread(self._monitor.start)
+        try:
+            await _in_thread(self._monitor.start)
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Disconnect, and let the sinks finish within stop_timeout. May be repeated."""

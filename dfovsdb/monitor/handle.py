@@ -114,9 +114,14 @@ class Monitor:
         :raises ConfigurationError: a sink cannot be opened. Nothing is left running.
         :raises RuntimeError: it was started before; start another Monitor instead.
         """
-        if self._loop.started:
+        if self._loop.started or self._loop.stopping:
             raise RuntimeError("a Monitor is started once")
-        self._dispatcher.start()
+        self._loop.started = True
+        try:
+            self._dispatcher.start()
+        except BaseException:
+            self._loop.stop(timeout=0)  # who waits for it hears of it
+            raise
         self._loop.start()
         return self
 
@@ -191,7 +196,10 @@ class Monitor:
 
         :param timeout: seconds, None for as long as it takes.
         :returns: False if the time has passed.
+        :raises RuntimeError: it was not started; so do wait_for(), wait_gone() and events().
+        :raises MonitorStopped: it was stopped, or ended by itself; so do these.
         """
+        self.waits.check()
         if not self._loop.was_synced.wait(timeout):
             return False
         if self._loop.over:
@@ -303,6 +311,7 @@ class Monitor:
         It is not part of status(), and not stored in state_dir.
 
         :raises ConfigurationError: it cannot be a sink, or is in use already.
+        :raises RuntimeError: the monitor was not started: give the sink to Monitor(sinks=…).
         :raises MonitorStopped: the monitor was stopped, or has ended.
         :raises Exception: what its open() raises.
         """

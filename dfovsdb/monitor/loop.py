@@ -47,6 +47,7 @@ class Loop:
         self.session = session
         self.outage = OutageLog()
         self.was_synced = threading.Event()
+        self.started = False  #: from the moment when its start begins
         self.stopping = False
         self.died: BaseException | None = None  #: why the loop ended by itself
         self.turned_at = 0.0  #: monotonic seconds, as the next two
@@ -60,11 +61,6 @@ class Loop:
         self._connected_at = 0.0  # monotonic seconds
         self._transport: Transport | None = None
         self._thread: threading.Thread | None = None
-
-    @property
-    def started(self) -> bool:
-        """Return whether it was started, or can be started no more."""
-        return self._thread is not None or self.stopping
 
     @property
     def over(self) -> bool:

@@ -43,14 +43,28 @@ class Waits:
         """Return the error for callers that wait while the monitor ends."""
         return MonitorStopped(f"{self._loop.address}: {self._loop.condition}")
 
-    def attach(self, name: str, sink: Sink) -> Worker:
-        """Add a sink whose open() has returned.
+    def check(self) -> None:
+        """Check that there is something to wait for.
 
-        :raises MonitorStopped: the monitor was stopped, or has ended.
-        :raises Exception: what its open() raises.
+        :raises RuntimeError: the monitor was not started.
+        :raises MonitorStopped: it was stopped, or has ended.
         """
         if self._loop.over:
             raise self.over()
+        if not self._loop.started:
+            raise RuntimeError(
+                "this Monitor was not started: call its start() first, or use it in a `with` "
+                "statement (`async with` for dfovsdb.aio)"
+            )
+
+    def attach(self, name: str, sink: Sink) -> Worker:
+        """Add a sink whose open() has returned.
+
+        :raises RuntimeError: the monitor was not started.
+        :raises MonitorStopped: it was stopped, or has ended.
+        :raises Exception: what its open() raises.
+        """
+        self.check()
         worker = self._dispatcher.attach(name, sink)
         if worker.opened.wait(OPEN_TIMEOUT) and worker.failure is not None:
             failure = worker.failure
@@ -79,8 +93,7 @@ class Waits:
     @contextlib.contextmanager
     def ends(self, sink: WaitForPort | WaitUntilGone | BatchSink) -> Iterator[None]:
         """End the wait when the monitor ends, within the context."""
-        if self._loop.over:
-            raise self.over()
+        self.check()
         with self._lock:
             self._waiting.add(sink)
         try:

@@ -368,6 +368,55 @@ def test_after_stop_everybody_hears_of_it(box: Sandbox) -> None:
     assert threading.active_count() < threads
 
 
+def test_who_waits_for_a_monitor_that_was_not_started_hears_of_it(tmp_path: Path) -> None:
+    monitor = Monitor(f"unix:{tmp_path}/nobody")
+    coroutines = aio.Monitor(f"unix:{tmp_path}/nobody")
+    waits = [
+        monitor.wait_synced,
+        lambda: monitor.wait_for(is_tap0),
+        lambda: monitor.wait_gone(is_tap0),
+        lambda: next(monitor.events()),
+        lambda: monitor.attach("early", CaptureSink()),
+        lambda: asyncio.run(coroutines.wait_synced()),
+        lambda: asyncio.run(coroutines.wait_for(is_tap0)),
+        lambda: asyncio.run(coroutines.wait_gone(is_tap0)),
+        lambda: asyncio.run(anext(coroutines.events())),  # type: ignore[arg-type]  # a coroutine
+    ]
+    for wait in waits:
+        with pytest.raises(RuntimeError, match=r"not started: call its start\(\) first"):
+            wait()
+    with monitor:  # and it still can be
+        assert not monitor.wait_synced(0)
+
+
+def test_who_waits_while_a_start_fails_hears_of_it(tmp_path: Path) -> None:
+    opening = threading.Event()
+    errors: list[Exception] = []
+
+    class Closed(CaptureSink):
+        def open(self, context: SinkContext) -> None:  # noqa: ARG002 - of the contract
+            opening.set()
+            wait_until(lambda: len(monitor.waits))
+            raise OSError("no")
+
+    def wait() -> None:
+        opening.wait(DEADLINE)
+        try:
+            monitor.wait_for(is_tap0)
+        except MonitorStopped as error:
+            errors.append(error)
+
+    monitor = Monitor(f"unix:{tmp_path}/nobody", sinks=[Closed()])
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    with pytest.raises(ConfigurationError, match="cannot be opened: no"):
+        monitor.start()
+    waiting.join(DEADLINE)
+    assert len(errors) == 1
+    with pytest.raises(MonitorStopped):
+        monitor.wait_synced()
+
+
 def test_a_loop_that_ends_by_itself_is_heard_of(
     box: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -301,5 +301,25 @@ def test_a_sink_that_cannot_be_opened_leaves_nothing_running() -> None:
     wait_until(lambda: no_thread_is_left())
 
 
+def test_a_start_that_is_cancelled_leaves_nothing_running() -> None:
+    opening, go_on = threading.Event(), threading.Event()
+
+    class Slow(CaptureSink):
+        def open(self, context: object) -> None:  # noqa: ARG002 - of the contract
+            opening.set()
+            go_on.wait(DEADLINE)
+
+    async def main() -> None:
+        starting = asyncio.create_task(aio.Monitor(SOMEWHERE, sinks=[Slow()]).start())
+        await asyncio.to_thread(opening.wait, DEADLINE)
+        starting.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
+    asyncio.run(main())
+    wait_until(lambda: no_thread_is_left())
+
+
 def no_thread_is_left() -> bool:
     return not [thread for thread in threading.enumerate() if thread.name.startswith("dfovsdb")]
