@@ -6,7 +6,7 @@ import glob
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from oslo_config import cfg
@@ -38,29 +38,35 @@ def load(
         from oslo_log import log
 
         log.register_options(conf)
-    args = [arg for file in config_files for arg in ("--config-file", file)]
-    args += [arg for folder in config_dirs for arg in ("--config-dir", folder)]
-    searched = {} if required or args else _readable()
+    searched = {} if required or config_files or config_dirs else _readable()
     for file in config_files:
         if os.path.isdir(file):
             raise ConfigurationError(f"cannot read {file}: it is a folder; use --config-dir")
     for folder in config_dirs:
         if os.path.exists(folder) and not os.path.isdir(folder):
             raise ConfigurationError(f"cannot read {folder}: it is no folder; use --config-file")
-    _read(conf, [*args, *(logging_args or ())], searched)
+    _read(conf, config_files, config_dirs, logging_args or (), searched)
     if (listen := os.environ.get("OS_METRICS__LISTEN")) is not None:  # its name before the page
         conf.set_default("listen", listen, group="http")
     check(conf, CORE_OPTIONS)
     return conf
 
 
-def _read(conf: cfg.ConfigOpts, args: Sequence[str], searched: Mapping[str, Any]) -> None:
+def _read(
+    conf: cfg.ConfigOpts,
+    config_files: Sequence[str],
+    config_dirs: Sequence[str],
+    logging_args: Sequence[str],
+    searched: Mapping[str, Any],
+) -> None:
     """Read the files.
 
     :raises ConfigurationError: one is missing or malformed, or may not be read.
     """
+    args = [arg for file in config_files for arg in ("--config-file", file)]
+    args += [arg for folder in config_dirs for arg in ("--config-dir", folder)]
     try:
-        conf(args, project="dfovsdb", **searched)
+        conf([*args, *logging_args], project="dfovsdb", **searched)
     except cfg.ConfigFilesNotFoundError as error:
         raise ConfigurationError(f"cannot read {', '.join(error.config_files)}") from None
     except cfg.ConfigFilesPermissionDeniedError as error:
@@ -69,16 +75,38 @@ def _read(conf: cfg.ConfigOpts, args: Sequence[str], searched: Mapping[str, Any]
             f"{os.geteuid()}"
         ) from None
     except UnicodeDecodeError as error:
+        named = _in_order(
+            config_files or conf.default_config_files, config_dirs or conf.default_config_dirs
+        )
+        file = next((file for file in named if not _is_utf8(file)), "the configuration")
         raise ConfigurationError(
-            f"cannot read the configuration: it is not UTF-8 ({one_line(error)}); correct the file"
+            f"cannot read {file}: it is not UTF-8 ({one_line(error)}); correct the file"
         ) from None
     except OSError as error:
         raise ConfigurationError(f"cannot read the configuration: {one_line(error)}") from None
-    except cfg.Error as error:
-        text = one_line(error)
+    except cfg.ConfigFileParseError as error:
+        text = one_line(error.msg)  # with the file and the line
         if r"\ufeff" in text:  # as oslo.config quotes what some editors write
-            text += "; the file begins with a byte order mark: save it as UTF-8 without one"
-        raise ConfigurationError(text) from None
+            what = "the file begins with a byte order mark: save it as UTF-8 without one"
+        else:
+            what = (
+                "write [SECTION], NAME = VALUE or # COMMENT; a line that begins with a space "
+                "continues the value above it"
+            )
+        raise ConfigurationError(f"cannot read the configuration {text}; {what}") from None
+    except cfg.Error as error:
+        raise ConfigurationError(one_line(error)) from None
+
+
+def _is_utf8(file: str) -> bool:
+    try:
+        with open(file, encoding="utf-8") as opened:
+            opened.read()
+    except UnicodeDecodeError:
+        return False
+    except OSError:
+        return True  # it says so itself
+    return True
 
 
 def _readable() -> dict[str, Any]:
@@ -91,9 +119,14 @@ def _readable() -> dict[str, Any]:
 
 def files(conf: cfg.ConfigOpts) -> list[str]:
     """Return the files that the configuration was read from, in order."""
-    folders = map(os.path.expanduser, conf.config_dir)
+    return _in_order(conf.config_file, conf.config_dir)
+
+
+def _in_order(files: Iterable[str], folders: Iterable[str]) -> list[str]:
+    """Return the files, and those in the folders, each once."""
+    folders = map(os.path.expanduser, folders)
     in_folders = (sorted(glob.glob(os.path.join(folder, "*.conf"))) for folder in folders)
-    named = [*map(os.path.expanduser, conf.config_file), *(f for some in in_folders for f in some)]
+    named = [*map(os.path.expanduser, files), *(f for some in in_folders for f in some)]
     return list(dict.fromkeys(named))  # oslo.config looks in /etc for program and project alike
 
 

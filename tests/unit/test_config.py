@@ -98,10 +98,25 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "none") in refusal(dirs=(str(tmp_path / "none"),))
 
 
-@pytest.mark.parametrize("text", ["no section", "[ovsdb\nmonitor = auto\n", "[ovsdb]\n = 5\n"])
-def test_a_malformed_file_is_named(file: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("no section", 1), ("[ovsdb\nmonitor = auto\n", 1), ("[ovsdb]\n = 5\n", 2)],
+)
+def test_of_a_malformed_file_the_line_is_named(file: Path, text: str, number: int) -> None:
     file.write_text(text)
-    assert str(file) in refusal(file)
+    line = refusal(file)
+    assert line.startswith(f"cannot read the configuration at {file}:{number}, ")
+    assert "write [SECTION], NAME = VALUE or # COMMENT" in line
+
+
+def test_of_several_files_the_one_that_is_not_utf8_is_named(file: Path, tmp_path: Path) -> None:
+    file.write_text("[dfovsdb]\nhost = a\n")
+    folder = tmp_path / "conf.d"
+    folder.mkdir()
+    for name, text in (("a.conf", b""), ("b.conf", b"# caf\xe9\n"), ("c.conf", b"")):
+        (folder / name).write_bytes(text)
+    assert f"cannot read {folder}/b.conf: it is not UTF-8" in refusal(file, dirs=(str(folder),))
+    assert f"cannot read {folder}/b.conf: it is not UTF-8" in refusal(file, folder / "b.conf")
 
 
 @pytest.mark.parametrize(
