@@ -173,10 +173,23 @@ def _checked(attributes: Any, classifier: Classifier) -> dict[str, str | None]:
                 f"attribute {name!r:.80} is {value!r:.80}, not a string or None "
                 f"({place(classifier.classify)})"
             )
+        if not _is_unicode(name) or not _is_unicode(value or ""):
+            raise ValueError(
+                f"attribute {name!r:.80} is {value!r:.80}, with half of a surrogate pair, which "
+                f"no sink can write ({place(classifier.classify)})"
+            )
     if all(type(text) is str or text is None for pair in attributes.items() for text in pair):
         return dict(attributes)
     # A string of a class of its own, such as of an enum, is no string for what writes JSON.
     return {_plain(name): value and _plain(value) for name, value in attributes.items()}
+
+
+def _is_unicode(text: str) -> bool:
+    """Return whether there is a UTF-8 form of the text: whether it has no lone surrogate."""
+    try:
+        return str.isascii(text) or bool(str.encode(text))
+    except UnicodeEncodeError:
+        return False
 
 
 def _plain(text: str) -> str:

@@ -67,6 +67,8 @@ def test_what_was_known_of_the_port_is_kept() -> None:
         ({1: "a"}, "not a string or None"),
         ({"a": 1}, "not a string or None"),
         ({"a": b"x"}, "not a string or None"),
+        ({"a": "é\ud800"}, "attribute 'a' is 'é\\ud800', with half of a surrogate pair"),
+        ({"\udcff": None}, "attribute '\\udcff' is None, with half of a surrogate pair"),
     ],
 )
 def test_a_classifier_that_fails_is_counted_logged_and_passed_over(
