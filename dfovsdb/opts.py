@@ -68,7 +68,7 @@ OVSDB_OPTIONS: tuple[cfg.Opt, ...] = (
         "reconnect_max",
         default=8,
         min=1,
-        help="Longest wait before another attempt to connect, in seconds.",
+        help="Longest wait before another attempt to connect, in seconds; at least reconnect_min.",
     ),
     cfg.IntOpt(
         "max_message_size",

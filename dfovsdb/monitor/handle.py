@@ -58,7 +58,7 @@ class Monitor:
         connection, see Session.
     :param inactivity_probe: seconds of silence before the server is probed; 0 disables probes.
     :param reconnect_min: shortest wait in seconds before another attempt.
-    :param reconnect_max: longest wait in seconds.
+    :param reconnect_max: longest wait in seconds; at least reconnect_min.
     :param max_message_size: bytes.
     :raises ConfigurationError: any of these is unknown or cannot be used.
     """

@@ -80,6 +80,12 @@ def checked(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, check in _CHECKS.items():
         if why := check(values[name]):
             raise ConfigurationError(f"{name}: {values[name]!r:.80} {why}")
+    shortest, longest = values["reconnect_min"], values["reconnect_max"]
+    if shortest > longest:
+        raise ConfigurationError(
+            f"reconnect_min: {shortest:g} is more than reconnect_max, which is {longest:g}: "
+            "lower the first or raise the second"
+        )
     return values
 
 

@@ -23,6 +23,11 @@ class Address(NamedTuple):
 
         :raises ConfigurationError: it is not a connection string.
         """
+        if any(map(str.isspace, connection)):
+            raise ConfigurationError(
+                f"connection {connection!r} has white space in it: {_SYNTAX}, and nothing after "
+                "it; a comment needs a line of its own"
+            )
         method, _, rest = connection.partition(":")
         if method == "unix" and rest:
             if len(os.fsencode(rest)) > 107 or "\0" in rest:  # sun_path, unix(7)

@@ -319,6 +319,14 @@ def test_a_malformed_connection_is_refused_before_anything_starts() -> None:
             Monitor(connection)
 
 
+@pytest.mark.parametrize(
+    "connection", ["unix:/x   # comment", "unix:/x ", "tcp:host:6640 # x", "tcp:a host:6640"]
+)
+def test_a_connection_with_white_space_is_refused(connection: str) -> None:
+    with pytest.raises(DfovsdbError, match=r"white space.*a comment needs a line of its own"):
+        Monitor(connection)
+
+
 def test_what_is_watched_is_what_its_recording_gives(
     ovsdb_sandbox: Sandbox, tmp_path: Path
 ) -> None:

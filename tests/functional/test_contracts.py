@@ -270,6 +270,7 @@ def test_a_sink_may_say_when_to_try_again(box: Sandbox) -> None:
         ({"queue_limit": "5"}, "queue_limit: '5' is not an integer"),
         ({"queue_limit": 0}, "queue_limit: 0 is not allowed: use 1 or more"),
         ({"stop_timeout": -1}, "stop_timeout: -1 is not allowed"),
+        ({"reconnect_min": 9}, "reconnect_min: 9 is more than reconnect_max, which is 8: lower"),
         ({"host": ""}, "host: '' is not a string, or is empty"),
         ({"host": 5}, "host: 5 is not a string"),
         ({"resync": "maybe"}, "resync: 'maybe' is not allowed: use replay or diff"),
