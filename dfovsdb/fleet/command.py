@@ -26,6 +26,8 @@ _INSTANCE = "nats"  # the options of this sink, unless --instance names another
 _LISTEN = "127.0.0.1:9642"  # where the page is, unless an option says otherwise
 _LOOK = 0.5  # seconds
 _HOST = 15  # columns of a host's name beside an event
+#: Columns of the ports that are left out in this order where the terminal is narrow.
+_PORTS_GIVE_WAY = ("ofport", "kind", "agent", "state")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -308,6 +310,7 @@ async def _where(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> 
     claims = await fleet.where(args.iface_id)
     if not claims:
         raise DfovsdbError(f"no host claims the VIF {clean(args.iface_id)}")
+    several = undecided(claims)
     if args.json:
         for claim in claims:
             _write_json(
@@ -315,19 +318,21 @@ async def _where(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> 
                 host=claim.host,
                 fresh=claim.fresh,
                 active=claim.active,
+                undecided=claim.host in several,
                 port=claim.port.facts(),
             )
     else:
         header = ("host", "agent", "vif", "state", "ofport", "kind", "name", "attributes")
         for line in table(header, [_claim_row(claim) for claim in claims], width=terminal.width):
             terminal.write(line)
-        if several := undecided(claims):
+        if several:
             hosts = " and ".join(map(clean, several))
             every = "both" if len(several) == 2 else "all"
             terminal.write(f"{hosts} {every} claim it: the platform does not say yet who has it")
 
 
 async def _ports(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
+    from dfovsdb.text.events import identity
     from dfovsdb.text.natural import natural
     from dfovsdb.text.tables import table
 
@@ -347,9 +352,18 @@ async def _ports(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> 
         for host, port in found
         for name, *rest in [_port_row(host, port)]
     ]
-    for line in table(header, rows, width=terminal.width):
-        terminal.write(line)
-    terminal.write(f"{len(found)} ports on {len({host for host, _ in found})} hosts")
+    lines = table(
+        header,
+        rows,
+        width=terminal.width,
+        gives_way=_PORTS_GIVE_WAY,
+        last=max((len(identity(port)) + 1 for _, port in found), default=0),  # 1: for the …
+    )
+    terminal.write(shown := next(lines), *lines)
+    total = f"{len(found)} ports on {len({host for host, _ in found})} hosts"
+    if left_out := [name for name in header if name not in shown]:
+        total += f" (without {', '.join(left_out)}: --wide)"
+    terminal.write(total)
 
 
 async def _hosts(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
@@ -498,19 +512,19 @@ async def _forget(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) ->
     if args.host not in known:
         raise DfovsdbError(f"there is nothing of a host {host}")
     state = "it has a recent heartbeat" if known[args.host].heartbeat else "it is stale"
-    _confirm(args, f"Delete host {host} with {known[args.host].ports} ports ({state})?")
+    await _confirm(args, fleet, f"Delete host {host} with {known[args.host].ports} ports ({state})?")
     await fleet.forget(args.host)
     terminal.write(f"host {host} is deleted")
 
 
 async def _tidy(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
-    _confirm(args, "Remove what the buckets keep of deleted keys?")
+    await _confirm(args, fleet, "Remove what the buckets keep of deleted keys?")
     await fleet.tidy(args.older)
     terminal.write("the buckets are tidy")
 
 
-def _confirm(args: argparse.Namespace, question: str) -> None:
-    """Ask on the terminal.
+async def _confirm(args: argparse.Namespace, fleet: Fleet, question: str) -> None:
+    """Ask on the terminal, and connect again: meanwhile nothing answers the server.
 
     :raises ConfigurationError: nobody can be asked, or the answer is no.
     """
@@ -533,6 +547,7 @@ def _confirm(args: argparse.Namespace, question: str) -> None:
         signal.signal(signal.SIGINT, handler)
     if answer.strip().lower() not in ("y", "yes"):
         raise ConfigurationError("nothing was deleted")
+    await fleet.reconnect()
 
 
 def _event_lines(item: PortEvent | SyncMarker, terminal: Terminal) -> Iterator[str]:

@@ -36,6 +36,10 @@ _NOBODY = (
     "no agent has written to these servers yet: enable the sink nats on a host, make the stream "
     "with `dfovsdb fleet create`, or name other servers"
 )
+_DELETED = (
+    "was deleted: make it again with `dfovsdb fleet create`, and have every agent send everything "
+    "again with SIGUSR1 (`systemctl kill --signal=USR1 dfovsdb`)"
+)
 _RETRY = 1.0  # seconds after a connection was lost
 INBOX = "_INBOX.fleet"  #: where responses arrive; no agent of a host has this prefix
 
@@ -115,10 +119,17 @@ class Fleet:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        is_new = isinstance(error, NatsError) and not await self._is_there()
+        missing = await self._missing() if isinstance(error, NatsError) else []
         await self._link.close()
-        if is_new:
+        if len(missing) == len(self._stored()):
             raise NatsError(_NOBODY) from None
+        if missing:
+            raise NatsError(f"{' and '.join(missing)} {_DELETED}") from None
+
+    async def reconnect(self) -> None:
+        """Connect again, as after a time in which the event loop did not run."""
+        await self._link.close()
+        await self._link.connect()
 
     async def create(self, streams: Streams) -> list[str]:
         """Create the stream and the buckets with these settings; return their names as streams.
@@ -130,13 +141,24 @@ class Fleet:
         except NatsError as error:
             raise DfovsdbError(str(error)) from None
 
-    async def _is_there(self) -> bool:
-        """Return whether an agent, or `fleet create`, has made anything, as far as is known."""
-        names = (self._streams.stream, bucket_stream(self._streams.ports_bucket))
+    async def _missing(self) -> list[str]:
+        """Return which of the stream and the buckets do not exist, as far as is known."""
         try:
-            return any([await self._link.stream(name) is not None for name in names])
+            return [
+                what
+                for what, name in self._stored().items()
+                if await self._link.stream(name) is None
+            ]
         except NatsError:
-            return True
+            return []
+
+    def _stored(self) -> Mapping[str, str]:
+        """Return the streams by what users call them."""
+        streams = self._streams
+        buckets = (streams.ports_bucket, streams.vifs_bucket, streams.hosts_bucket)
+        return {f"stream {streams.stream}": streams.stream} | {
+            f"bucket {bucket}": bucket_stream(bucket) for bucket in buckets
+        }
 
     async def where(self, iface_id: str) -> list[Claim]:
         """Return every host that claims a VIF, the one that has it first.

@@ -187,7 +187,7 @@ def port_table(
         [port_row(port) for port in ports],
         width=width,
         gives_way=PORT_GIVES_WAY,
-        last=max((len(identity(port)) for port in ports), default=0),
+        last=max((len(identity(port)) + 1 for port in ports), default=0),  # 1: for the …
         colour=colour,
         styles=[_STATES[port.state] for port in ports],
     )

@@ -591,11 +591,17 @@ def test_a_watch_of_the_past_ends_by_itself(server: NatsServer) -> None:
         assert (done.returncode, done.stderr) == (2, "dfovsdb: --since is later than --until\n")
 
 
-def asked(keys: bytes, *args: str) -> tuple[int, str]:
+def asked(
+    keys: bytes, *args: str, meanwhile: Callable[[], object] = lambda: None, columns: int = 80
+) -> tuple[int, str]:
     """Run a command on a terminal and press keys at its question; return status and output."""
     terminal, its_side = pty.openpty()
     process = subprocess.Popen(
-        ["setsid", "--ctty", *dfovsdb(*args)], stdin=its_side, stdout=its_side, stderr=its_side
+        ["setsid", "--ctty", *dfovsdb(*args)],
+        stdin=its_side,
+        stdout=its_side,
+        stderr=its_side,
+        env=os.environ | {"COLUMNS": str(columns)},
     )
     os.close(its_side)
     shown = b""
@@ -604,6 +610,7 @@ def asked(keys: bytes, *args: str) -> tuple[int, str]:
             if select.select([terminal], [], [], 1)[0]:
                 shown += os.read(terminal, 4096)
             elif b"[y/N] " in shown:  # it waits for an answer
+                meanwhile()
                 os.write(terminal, keys)
     os.close(terminal)
     return process.wait(DEADLINE), shown.decode().replace("\r", "")
@@ -624,6 +631,39 @@ def test_only_a_yes_is_a_yes(server: NatsServer, keys: bytes, status: int, end: 
     done, shown = asked(keys, "fleet", "tidy", "--servers", server.url)
     assert done == status, shown
     assert shown.endswith(end)
+
+
+@pytest.mark.parametrize("command", ["forget a", "tidy"])
+def test_a_connection_that_is_lost_while_it_asks_is_made_again(
+    server: NatsServer, command: str
+) -> None:
+    def restart() -> None:
+        server.stop()
+        server.start()
+        server.wait()
+
+    with Agent(server, "a") as agent:
+        agent.sync()
+    args = ("fleet", *command.split(), "--servers", server.url)
+    done, shown = asked(b"y\n", *args, meanwhile=restart)
+    assert (done, shown.splitlines()[1:]) in (
+        (0, ["host a is deleted"]),
+        (0, ["the buckets are tidy"]),
+    ), shown
+
+
+def test_the_iface_id_of_a_port_fits_into_eighty_columns(server: NatsServer) -> None:
+    iface_id = "4aa64e21-d9d6-497e-bfa9-cf6dbb574054"
+    with Agent(server, "cmp-1.example") as agent:
+        agent.tell(vif(iface_id, name=f"tap{iface_id[:11]}"))
+    status, shown = asked(b"", "fleet", "ports", "--servers", server.url)
+    header, line, total = shown.splitlines()
+    assert status == 0
+    assert header.split() == ["host", "name", "attributes"]
+    assert f"iface_id={iface_id}" in line
+    assert total == "1 ports on 1 hosts (without agent, kind, state, ofport: --wide)"
+    _, whole = asked(b"", "fleet", "ports", "--servers", server.url, columns=160)
+    assert whole.splitlines()[0].split()[1] == "agent"
 
 
 def test_what_a_narrow_terminal_cuts_is_whole_with_wide(server: NatsServer) -> None:
@@ -721,6 +761,23 @@ def test_before_any_agent_has_written_one_line_says_so(
     assert done.stderr.count("\n") == 1
 
 
+def test_a_bucket_that_was_deleted_is_named_and_comes_back(server: NatsServer) -> None:
+    with Agent(server, "cmp-1") as agent, Fleet([server.url]) as fleet:
+        agent.sync(vif("v1"))
+        for bucket, command in (("vifs", ("where", "v1")), ("ports", ("hosts",))):
+            fleet.run(fleet.link._jetstream().delete_stream(f"KV_dfovsdb-{bucket}"))
+            done = run("fleet", "--servers", server.url, *command)
+            assert done.returncode == 1
+            assert done.stderr.startswith(
+                f"dfovsdb: bucket dfovsdb-{bucket} was deleted: make it again with "
+                "`dfovsdb fleet create`, and have every agent"
+            )
+            assert done.stderr.count("\n") == 1
+            assert run("fleet", "--servers", server.url, "create").returncode == 0
+            agent.tell(vif("v1"))  # as a resend does
+            assert run("fleet", "--servers", server.url, *command).returncode == 0
+
+
 def test_while_nobody_says_which_host_has_a_vif_both_are_named(server: NatsServer) -> None:
     with Agent(server, "cmp-1") as one, Agent(server, "cmp-2") as two:
         one.sync(vif("v1", status=None))
@@ -729,11 +786,19 @@ def test_while_nobody_says_which_host_has_a_vif_both_are_named(server: NatsServe
         assert done.stdout.splitlines()[-1] == (
             "cmp-1 and cmp-2 both claim it: the platform does not say yet who has it"
         )
+        assert undecided(server) == {"cmp-1": True, "cmp-2": True}
         installed = {"iface_id": "v1", "iface_status": None, "ovn_installed": "true"}
         two.tell(vif("v1", "u-2", attributes=installed))
         done = run("fleet", "where", "--servers", server.url, "v1")
         assert done.stdout.splitlines()[1].startswith("cmp-2 ")
         assert "both claim it" not in done.stdout
+        assert undecided(server) == {"cmp-1": False, "cmp-2": False}
+
+
+def undecided(server: NatsServer) -> dict[str, bool]:
+    done = run("fleet", "where", "--servers", server.url, "v1", "--json")
+    claims = map(json.loads, done.stdout.splitlines())
+    return {claim["host"]: claim["undecided"] for claim in claims}
 
 
 def test_the_servers_of_the_command_are_those_of_the_sinks_options(
