@@ -15,6 +15,8 @@ from dfovsdb.delivery import view_store
 from dfovsdb.doctor.finding import Finding
 from dfovsdb.errors import DfovsdbError
 from dfovsdb.monitor import Monitor
+from dfovsdb.sinks.base import Sink
+from dfovsdb.sinks.isolated import IsolatedSink
 from dfovsdb.sinks.jsonl import JsonlSink
 from dfovsdb.telemetry.listen_address import is_held_by_us, web
 from dfovsdb.text.escape import clean
@@ -80,16 +82,19 @@ def sinks_can_be_built(conf: cfg.ConfigOpts) -> Iterator[Finding]:
         return
     for name in built:
         yield Finding("fine", "sink", f"{clean(name)} can be built; it was not opened")
-    to_stdout = [
-        clean(name)
-        for name, sink in built.items()
-        if isinstance(sink, JsonlSink) and sink.path == "-"
-    ]
+    to_stdout = [clean(name) for name, sink in built.items() if _is_on_stdout(sink)]
     if len(to_stdout) > 1:
         text = f"{' and '.join(to_stdout)} all write to standard output"
         yield Finding("note", "sinks", text, f"set [sink_{to_stdout[-1]}] path")
     if not built:
         yield Finding("note", "sinks", "none is enabled", "set [dfovsdb] sinks")
+
+
+def _is_on_stdout(sink: Sink) -> bool:
+    """Return whether it writes to standard output, which a process of its own shares."""
+    if isinstance(sink, IsolatedSink):
+        return issubclass(sink.plugin, JsonlSink) and sink.arguments.get("path", "-") == "-"
+    return isinstance(sink, JsonlSink) and sink.path == "-"
 
 
 def monitor_can_be_built(conf: cfg.ConfigOpts) -> Iterator[Finding]:

@@ -63,6 +63,8 @@ class IsolatedSink(Sink):
             raise ConfigurationError(
                 f"isolate: {plugin.__name__} cannot be built in another process: {error}"
             ) from None
+        self.plugin = plugin
+        self.arguments = arguments
         self._process: _Process | None = None
         self._lost_one = False  # a process ended by itself
         self._begun = 0.0  # when the process was started, in monotonic seconds
