@@ -107,7 +107,7 @@ class Server:
                 ws="none",
                 lifespan="off",
                 log_config=None,
-                log_level="warning",
+                log_level="error",  # it warns of each request that is malformed: without end
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,

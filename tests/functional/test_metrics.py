@@ -181,6 +181,27 @@ def test_a_client_that_drips_its_request_is_dropped(
     client.close()
 
 
+UPGRADE = b"Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"\x00\r\n\r\n", b" 400 "),
+        (b"GET /healthz HTTP/1.1\r\n" + UPGRADE + b"\r\n", b" 200 "),
+    ],
+    ids=["malformed", "upgrade"],
+)
+def test_what_is_no_request_of_ours_leaves_no_line_in_the_log(
+    watched: Watched, caplog: pytest.LogCaptureFixture, request_line: bytes, status: bytes
+) -> None:
+    with connect(watched) as client:
+        client.settimeout(DEADLINE)
+        client.sendall(request_line)
+        assert status in client.recv(100)
+    assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
+
+
 def test_clients_that_do_not_read_cost_little_and_are_dropped(
     ovs_sandbox: Sandbox, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
