@@ -85,7 +85,8 @@ def unclaimed_rows(case: Context) -> Iterator[Finding]:
                 f"no classifier claims {len(rows)} interfaces like {clean(pattern)} "
                 f"(type {clean(kind)}): {_names(rows, 3)}"
             )
-        remedy = "; ".join(near) or "a classifier `match` can claim such a row: docs/plugins.md"
+        recipes = "a classifier `match` can claim such a row: docs/platforms.md has recipes"
+        remedy = "; ".join([*near, recipes])
         yield Finding("note", "unclaimed", text, remedy)
     if rest := [row for _, rows in ordered[MOST:] for row in rows]:
         yield Finding("note", "unclaimed", f"and {len(rest)} more that look otherwise")

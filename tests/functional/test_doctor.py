@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,9 @@ def test_rows_that_nobody_claims_are_grouped_by_what_they_look_like(
         "no classifier claims 2 interfaces like lx* (type system): lxc3f9ab07c1, lxcbe0d77a2",
         "no classifier claims odd (type system)",
     ]
+    (remedy,) = {finding.remedy for finding in found}
+    assert remedy.startswith("vm: it has no external_ids:iface-id; a classifier `match` can claim")
+    assert remedy.endswith("docs/platforms.md has recipes")
 
 
 def test_interfaces_of_many_looks_are_counted_and_not_all_named(ovsdb_sandbox: Sandbox) -> None:
@@ -550,8 +554,10 @@ def test_an_option_that_is_set_twice_is_noted(tmp_path: Path) -> None:
     assert first.text.endswith("[dfovsdb] resync is set 2 times; the last one applies")
 
 
-def test_two_sinks_of_standard_output_are_noted(tmp_path: Path) -> None:
-    found = start_points("[dfovsdb]", "sinks = jsonl, audit=jsonl", tmp_path=tmp_path)
+@pytest.mark.parametrize("settings", [(), ("[sink_audit]", "isolate = true")])
+def test_two_sinks_of_standard_output_are_noted(settings: Sequence[str], tmp_path: Path) -> None:
+    enabled = ("[dfovsdb]", "sinks = jsonl, audit=jsonl")
+    found = start_points(*enabled, *settings, tmp_path=tmp_path)
     (note,) = (finding for finding in found if finding.level == "note")
     assert note.text == "jsonl and audit all write to standard output"
     assert note.remedy == "set [sink_audit] path"
@@ -609,7 +615,7 @@ def test_a_classifier_that_cannot_say_what_a_row_lacks_ends_no_examination(
     ovs_sandbox.add_bridge("br-int")
     found = list(examine(Context(ovs_sandbox.connection, [CannotSay()], {})))
     (unclaimed,) = of(found, "unclaimed")
-    assert unclaimed.remedy == "mute: nearly() raised KeyError('peer')"
+    assert unclaimed.remedy.startswith("mute: nearly() raised KeyError('peer'); ")
     assert of(found, "iface-id")  # the last check
 
 

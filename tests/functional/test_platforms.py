@@ -26,6 +26,8 @@ ROWS: dict[str, dict[str, Any]] = {
         "external_ids": {"container_id": "web", "container_iface": "eth1"},
     },
     "nm": {"name": "eno1", "external_ids": {"NM.connection.uuid": "9d3f"}},
+    "opennebula": {"name": "one-42-0"},
+    "fwpr": {"name": "fwpr102p0"},
     "lxd": {"name": "veth1a2b3c4d"},
     "mininet": {"name": "s1-eth1"},
     "nic": {"name": "lan0", "columns": {"status": {"driver_name": "ixgbe"}, "mtu": 9000}},
