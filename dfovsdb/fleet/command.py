@@ -512,7 +512,9 @@ async def _forget(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) ->
     if args.host not in known:
         raise DfovsdbError(f"there is nothing of a host {host}")
     state = "it has a recent heartbeat" if known[args.host].heartbeat else "it is stale"
-    await _confirm(args, fleet, f"Delete host {host} with {known[args.host].ports} ports ({state})?")
+    await _confirm(
+        args, fleet, f"Delete host {host} with {known[args.host].ports} ports ({state})?"
+    )
     await fleet.forget(args.host)
     terminal.write(f"host {host} is deleted")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -372,7 +372,7 @@ def test_after_stop_everybody_hears_of_it(box: Sandbox) -> None:
 def test_who_waits_for_a_monitor_that_was_not_started_hears_of_it(tmp_path: Path) -> None:
     monitor = Monitor(f"unix:{tmp_path}/nobody")
     coroutines = aio.Monitor(f"unix:{tmp_path}/nobody")
-    waits = [
+    waits: Sequence[Callable[[], object]] = [
         monitor.wait_synced,
         lambda: monitor.wait_for(is_tap0),
         lambda: monitor.wait_gone(is_tap0),
@@ -381,7 +381,7 @@ def test_who_waits_for_a_monitor_that_was_not_started_hears_of_it(tmp_path: Path
         lambda: asyncio.run(coroutines.wait_synced()),
         lambda: asyncio.run(coroutines.wait_for(is_tap0)),
         lambda: asyncio.run(coroutines.wait_gone(is_tap0)),
-        lambda: asyncio.run(anext(coroutines.events())),  # type: ignore[arg-type]  # a coroutine
+        lambda: asyncio.run(anext(coroutines.events())),
     ]
     for wait in waits:
         with pytest.raises(RuntimeError, match=r"not started: call its start\(\) first"):
