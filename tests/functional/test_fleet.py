@@ -637,7 +637,13 @@ def test_only_a_yes_is_a_yes(server: NatsServer, keys: bytes, status: int, end: 
 def test_a_connection_that_is_lost_while_it_asks_is_made_again(
     server: NatsServer, command: str
 ) -> None:
+    restarted = False
+
     def restart() -> None:
+        nonlocal restarted
+        if restarted:
+            return
+        restarted = True
         server.stop()
         server.start()
         server.wait()
@@ -646,10 +652,8 @@ def test_a_connection_that_is_lost_while_it_asks_is_made_again(
         agent.sync()
     args = ("fleet", *command.split(), "--servers", server.url)
     done, shown = asked(b"y\n", *args, meanwhile=restart)
-    assert (done, shown.splitlines()[1:]) in (
-        (0, ["host a is deleted"]),
-        (0, ["the buckets are tidy"]),
-    ), shown
+    assert done == 0, shown
+    assert shown.splitlines()[-1] in ("host a is deleted", "the buckets are tidy")
 
 
 def test_the_iface_id_of_a_port_fits_into_eighty_columns(server: NatsServer) -> None:
