@@ -607,11 +607,13 @@ def asked(
     shown = b""
     with contextlib.suppress(OSError):  # it has ended
         while process.poll() is None or select.select([terminal], [], [], 0)[0]:
-            if select.select([terminal], [], [], 1)[0]:
-                shown += os.read(terminal, 4096)
-            elif b"[y/N] " in shown:  # it waits for an answer
+            if keys and b"[y/N] " in shown:  # it waits for an answer
                 meanwhile()
                 os.write(terminal, keys)
+                keys = b""
+            if not select.select([terminal], [], [], DEADLINE)[0]:
+                process.kill()
+            shown += os.read(terminal, 4096)
     os.close(terminal)
     return process.wait(DEADLINE), shown.decode().replace("\r", "")
 
