@@ -12,7 +12,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.machinery import PathFinder
 from typing import Any, NamedTuple
 
@@ -38,20 +38,21 @@ def find(group: str) -> list[EntryPoint]:
 
     It looks at every installed package, so call it once for several names.
     """
-    return list(_from_folders(group) if _only_folders() else _from_library(group))
+    folders = [path for path in sys.path if isinstance(path, str)]  # an import passes others over
+    return list(_from_folders(group, folders) if _only(folders) else _from_library(group))
 
 
-def _only_folders() -> bool:
-    """Return whether every package is in a folder: none in an archive, an egg or elsewhere."""
+def _only(folders: Sequence[str]) -> bool:
+    """Return whether every package is in one of them: none in an archive, an egg or elsewhere."""
     return all(
         finder is PathFinder or not hasattr(finder, "find_distributions")
         for finder in sys.meta_path
-    ) and not any(os.path.isfile(path) or path.endswith(".egg") for path in sys.path)
+    ) and not any(os.path.isfile(path) or path.endswith(".egg") for path in folders)
 
 
-def _from_folders(group: str) -> Iterator[EntryPoint]:
+def _from_folders(group: str, folders: Sequence[str]) -> Iterator[EntryPoint]:
     seen = set()  # the first package of a name in sys.path is the one that is imported
-    for folder in sys.path:
+    for folder in folders:
         for entry in _entries(folder or os.curdir):
             stem, _, suffix = entry.lower().rpartition(".")
             if suffix in ("dist-info", "egg-info"):
@@ -69,13 +70,14 @@ def _entries(folder: str) -> list[str]:
 
 
 def _of_package(info: str, group: str) -> Iterator[EntryPoint]:
-    section = ""
+    section = package = ""
     for line in _lines(info, "entry_points.txt"):
         if line.startswith("[") and line.endswith("]"):
             section = line[1:-1]
         elif section == group and line and not line.startswith("#"):
             name, _, value = line.partition("=")
-            yield EntryPoint(name.strip(), value.strip(), _name(info))
+            package = package or _name(info)
+            yield EntryPoint(name.strip(), value.strip(), package)
 
 
 def _name(info: str) -> str:

@@ -290,7 +290,7 @@ def _line(error: BaseException) -> str:
     """
     import stevedore
 
-    libraries = (__file__, *stevedore.__path__, *importlib.__path__)
+    libraries = (__file__, entry_points.__file__, *stevedore.__path__, *importlib.__path__)
     lines = [
         f", at {os.path.basename(frame.filename)}:{frame.lineno}"
         for frame in traceback.extract_tb(error.__traceback__)

@@ -89,6 +89,14 @@ def test_what_is_no_package_is_passed_over(install: Install) -> None:
     assert entry_points.find(GROUP) == [EntryPoint("a", "m:A", "far-away")]
 
 
+def test_what_is_no_text_in_the_path_is_passed_over(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("near-1.0.dist-info", f"[{GROUP}]\nb = n:B\n", "near")
+    monkeypatch.setattr(sys, "path", [tmp_path, b"/", *sys.path])
+    assert entry_points.find(GROUP) == [EntryPoint("b", "n:B", "near")]
+
+
 def test_a_package_in_an_archive_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install: Install
 ) -> None:
