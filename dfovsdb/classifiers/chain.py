@@ -181,7 +181,10 @@ def _checked(attributes: Any, classifier: Classifier) -> dict[str, str | None]:
     if all(type(text) is str or text is None for pair in attributes.items() for text in pair):
         return dict(attributes)
     # A string of a class of its own, such as of an enum, is no string for what writes JSON.
-    return {_plain(name): value and _plain(value) for name, value in attributes.items()}
+    return {
+        _plain(name): None if value is None else _plain(value)
+        for name, value in attributes.items()
+    }
 
 
 def _is_unicode(text: str) -> bool:
