@@ -28,4 +28,6 @@ def runs_later(returned: object) -> bool:
     A file, the response of a server or the cursor of a database is none of them, though one can
     iterate over it.
     """
-    return returned is not None and isinstance(returned, _RUN_LATER)
+    if returned is None or returned is True or returned is False:  # soon said, of most calls
+        return False
+    return isinstance(returned, _RUN_LATER)

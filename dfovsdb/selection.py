@@ -55,7 +55,11 @@ class Selection(msgspec.Struct, frozen=True, dict=True):
         """
         for name in ("kinds", "states", "names", "bridges", "iface_ids", "links"):
             values = getattr(self, name)
-            if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+            if (
+                isinstance(values, str)
+                or not isinstance(values, Collection)  # an iterator would be empty after a look
+                or not all(isinstance(value, str) for value in values)
+            ):
                 raise ConfigurationError(
                     f"{name}: {values!r:.80} is not a collection of strings, such as ['…']"
                 )

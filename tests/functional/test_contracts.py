@@ -307,6 +307,8 @@ def test_every_wrong_option_is_one_error_that_names_it(
         ({"names": "tap*"}, "names: 'tap*' is not a collection of strings"),
         ({"kinds": "vm"}, "kinds: 'vm' is not a collection of strings"),
         ({"names": [1]}, "names: [1] is not a collection of strings"),
+        ({"names": iter(["tap*"])}, "is not a collection of strings"),
+        ({"kinds": 5}, "kinds: 5 is not a collection of strings"),
         ({"timeout": "3"}, "timeout: '3' is not a number of seconds"),
         ({"timeout": float("nan")}, "timeout: nan is not allowed"),
         ({"stop_event": True}, "stop_event: True is not a threading.Event"),
