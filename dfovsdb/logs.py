@@ -70,7 +70,11 @@ class _Escaping(logging.Formatter):
 
 
 def _harmless(record: logging.LogRecord) -> bool:
-    record.msg, record.args = clean(record.getMessage(), _LONGEST), None
+    try:
+        text = record.getMessage()
+    except BaseException as broken:  # noqa: BLE001 - the __str__ or __repr__ of somebody's object
+        text = f"{record.msg} <no text: {type(broken).__name__}>"
+    record.msg, record.args = clean(text, _LONGEST), None
     if record.exc_info and record.exc_info[1] is not None:
         twin = harmless(record.exc_info[1])
         record.exc_info = (type(twin), twin, twin.__traceback__)

@@ -172,10 +172,11 @@ class Emitter:
         except Refused as refused:
             batch = counted(len(events), "event")
             LOG.warning(
-                "sink %s refused a batch of %s (%r); offering them one by one",
+                "sink %s refused a batch of %s (%s: %s); offering them one by one",
                 self._guard.name,
                 batch,
-                refused.error,
+                type(refused.error).__name__,
+                refused,
             )
             self._offer_each(events)
 

@@ -34,6 +34,11 @@ class BadText(Exception):
         raise RuntimeError("no text")
 
 
+class BadRepr(BadText):
+    def __repr__(self):
+        raise RuntimeError("nothing to show")
+
+
 class BadMapping(collections.abc.Mapping):
     def __getitem__(self, key):
         raise KeyError(key)
@@ -115,6 +120,7 @@ CLASSIFIERS = {
     "it has no memory": "raise MemoryError",
     "it never ends to call itself": "return deeper(0)",
     "its error has no text": "raise BadText",
+    "its error shows nothing": "raise BadRepr",
     "it returns a text": "return 'broken'",
     "it returns a list": "return ['a']",
     "it returns True": "return True",
@@ -131,6 +137,8 @@ SINKS = {
     "it is interrupted": sink("raise KeyboardInterrupt"),
     "it never ends to call itself": sink("deeper(0)"),
     "its error has no text": sink("raise BadText"),
+    "its error shows nothing": sink("raise BadRepr"),
+    "its batch has an error that shows nothing": sink("raise BadRepr", "emit_many", ", events"),
     "it returns a coroutine": sink(
         "async def later():\n    pass\ncoroutine = later()\nthreading.Timer(0, coroutine.close)."
         "start()\nreturn coroutine"
