@@ -205,7 +205,7 @@ def ports_failed(case: Context) -> Iterator[Finding]:
             remedy = "start what provides the device again, such as its VM; or delete the port"
         elif "No such device" in (port.error or ""):
             remedy = "create a device of this name, or delete the port"
-        elif "Address family not supported" in (port.error or ""):
+        elif re.match(r"could not open .*\(Address family not supported", port.error or ""):
             remedy = f"this ovs-vswitchd does not have the type {clean(port.type)}: correct it, "
             remedy += "or delete the port"
             if port.type.startswith("dpdk"):

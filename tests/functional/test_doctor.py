@@ -359,6 +359,15 @@ def test_a_type_that_the_switch_does_not_have_is_named(ovs_sandbox: Sandbox) -> 
     assert "does not have the type nosuch: correct it, or delete the port; " in by_nosuch.remedy
 
 
+def test_a_type_that_the_host_refuses_is_not_missing(ovsdb_sandbox: Sandbox) -> None:
+    """As where the kernel has no IPv6: the switch has opened the port, and could not add it."""
+    ovsdb_sandbox.add_bridge("br-int")
+    error = "could not add network device vx6 to ofproto (Address family not supported)"
+    ovsdb_sandbox.transact(*helpers.insert("vx6", type="vxlan", ofport=-1, error=error))
+    (failed,) = of(findings(ovsdb_sandbox.connection, timeout=2), "failed port")
+    assert failed.remedy.startswith("remove this cause")
+
+
 def test_the_two_rows_of_a_vif_of_xen_are_no_fault(ovsdb_sandbox: Sandbox) -> None:
     ovsdb_sandbox.add_bridge("xapi0")
     ids = ["map", [["iface-id", "v"], ["xs-vif-uuid", "v"]]]
