@@ -461,9 +461,12 @@ async def _history(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -
 
     _check_times(args)
     life = Life(args.iface_id)
-    async for item, *_ in fleet.past(args.since):  # what was later says who had it before
+    # What was later says who had it before. Asked first, where it is says nothing of what comes
+    # in the meantime.
+    claims = await fleet.where(args.iface_id)
+    async for item, *_ in fleet.past(args.since):
         life.add(item)
-    for claim in await fleet.where(args.iface_id):
+    for claim in claims:
         life.is_on(claim.host, claim.port)
     before: PortEvent | None = None
     hosts: list[str] = []
@@ -471,7 +474,7 @@ async def _history(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -
     for moment in life.moments():
         event = moment.event
         if args.until is not None and event.time > args.until:
-            break
+            continue  # another host may have sent an earlier event after it
         waited = None if before is None else event.time - before.time
         if args.json:
             terminal.write_json(to_json(event))
@@ -484,8 +487,9 @@ async def _history(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -
     if before is None:
         raise DfovsdbError(f"the log has no event of the VIF {clean(args.iface_id)}")
     if not args.json:
+        several, none = (lasting(max(one, timedelta())) for one in (on_several, on_none))
         terminal.write(
-            f"in all on several hosts for {lasting(on_several)}, on no host for {lasting(on_none)}"
+            f"between these events: on several hosts for {several}, on no host for {none}"
         )
 
 

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -541,7 +541,8 @@ def test_the_life_of_a_vif_goes_over_hosts(server: NatsServer) -> None:
         other.tell(vif("v1", "u-2"))
     done = run("fleet", "history", "v1", "--servers", server.url)
     *shown, total = done.stdout.splitlines()
-    assert re.fullmatch(r"in all on several hosts for [\d.,]+ s, on no host for 0.0 s", total)
+    between = r"between these events: on several hosts for [\d.,]+ s, on no host for 0.0 s"
+    assert re.fullmatch(between, total)
     assert [line.rpartition("host=")[2] for line in shown] == [
         "a, then on a",
         "b, then on a, b",
@@ -575,6 +576,22 @@ def test_a_part_of_the_life_of_a_vif_knows_who_had_it_before(server: NatsServer)
     assert [line.rpartition("host=")[2] for line in done.stdout.splitlines()[:-1]] == [
         "c, then on a, b, c",
         "a, then on b, c",
+    ]
+
+
+def test_an_event_that_arrived_late_is_in_the_history_of_its_time(server: NatsServer) -> None:
+    def ago(minutes: int) -> datetime:
+        return datetime.now(UTC) - timedelta(minutes=minutes)
+
+    with Agent(server, "a") as one, Agent(server, "b") as other:
+        one.sink.emit(event(vif("v1", "u-1"), host="a", seq=1, time=ago(60)))
+        one.sink.emit(event(vif("v1", "u-1"), action="updated", host="a", seq=2, time=ago(10)))
+        other.sink.emit(event(vif("v1", "u-2"), host="b", seq=1, time=ago(40)))
+    done = run("fleet", "history", "v1", "--until", "30m", "--servers", server.url)
+    assert [line.rpartition("host=")[2] for line in done.stdout.splitlines()] == [
+        "a, then on a",
+        "b, then on a, b",
+        "between these events: on several hosts for 0.0 s, on no host for 0.0 s",
     ]
 
 
