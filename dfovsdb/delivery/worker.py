@@ -14,7 +14,7 @@ from dfovsdb.delivery.view import SinkView
 from dfovsdb.delivery.work_queue import Facts, FullUpdate, WorkQueue
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.histogram import CALLS, Histogram
-from dfovsdb.logs import get_logger
+from dfovsdb.logs import get_logger, text_of
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.status import SinkStatus
 from dfovsdb.text.escape import counted
@@ -54,6 +54,7 @@ class Worker:
         self._may_be_instant = type(view) is SinkView  # and nothing has to be written
         self._reports = False  # when the thread ends: stop() was called within the sink
         self._ended = False
+        self._feeder: threading.Thread | None = None  # in deliver()
         self._thread = threading.Thread(target=self.run, name=f"dfovsdb-{name}", daemon=True)
 
     @property
@@ -104,7 +105,7 @@ class Worker:
 
     def join(self, timeout: float) -> bool:
         """Wait for the thread; return False if it did not end in time."""
-        if self._thread.ident is None or self._thread is threading.current_thread():
+        if self._thread.ident is None or self._makes_a_call():
             return True
         self._thread.join(max(0.0, timeout))
         return not self._thread.is_alive()
@@ -128,11 +129,15 @@ class Worker:
         """Log what is left undelivered. Within a call of the sink itself this is known, and said,
         when its thread ends.
         """
-        if self._thread is threading.current_thread() and not self._ended:
+        if self._makes_a_call() and not self._ended:
             self._reports = True
         elif left := self.undelivered():
             text = counted(left, "port was", "ports were")
             LOG.warning("sink %s: %s left undelivered", self.name, text)
+
+    def _makes_a_call(self) -> bool:
+        """Return whether this thread is the one that calls the sink now."""
+        return threading.current_thread() in (self._thread, self._feeder)
 
     # The feeding thread, for a sink that never waits.
 
@@ -151,6 +156,7 @@ class Worker:
         """Deliver a message here and now; the worker does it if that fails, and from then on."""
         began, done, failures = time.perf_counter(), False, self._guard.failures()
         self._guard.patient = False
+        self._feeder = threading.current_thread()
         try:
             self._emitter.emit_facts([message])
             done = True
@@ -160,6 +166,7 @@ class Worker:
             LOG.exception("sink %s: internal error; resending the full state", self.name)
             self.queue.request_resync()
         self._guard.patient = True
+        self._feeder = None
         took = time.perf_counter() - began
         if took > INSTANT:
             LOG.info(
@@ -201,7 +208,7 @@ class Worker:
                 LOG.error(
                     "sink %s failed to open; it will receive no events: %s",
                     self.name,
-                    refused.error,
+                    text_of(refused.error),
                 )
             return False
         else:

@@ -90,14 +90,22 @@ def test_a_sink_in_an_outage_from_the_start_is_not_closed_either() -> None:
     assert delivery.worker.failure is None
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), SystemExit("no")])
+class NoText(Exception):
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(ValueError("no"), "no"), (SystemExit("no"), "no"), (NoText(), "<no text: SystemExit>")],
+)
 def test_open_that_fails_for_good_after_the_start_is_said(
-    error: BaseException, caplog: pytest.LogCaptureFixture
+    error: BaseException, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = OpensLater(SinkUnavailable("not yet"), error)
     delivery = Delivery(sink)
     leave(delivery, seconds=5)
-    assert "sink sink0 failed to open; it will receive no events: no" in caplog.messages
+    assert f"sink sink0 failed to open; it will receive no events: {text}" in caplog.messages
     assert delivery.worker.failure is error
 
 
