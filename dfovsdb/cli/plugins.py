@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dfovsdb.cli import common
+from dfovsdb.cli.terminal import Terminal
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,12 +22,11 @@ def plugins(args: argparse.Namespace) -> int:
     from dfovsdb.plugins import CLASSIFIERS, SINKS
     from dfovsdb.text.escape import clean
 
-    conf = common.configuration(args)
+    conf, terminal = common.configuration(args), Terminal()
     for finder, enabled in (
         (CLASSIFIERS, conf.dfovsdb.classifiers),
         (SINKS, conf.dfovsdb.sinks),
     ):
-        print(f"{finder.what}s")
-        for line in finder.table(enabled, conf):
-            print(f"  {clean(line, 2000)}")
+        terminal.write(f"{finder.what}s")
+        terminal.write(*(f"  {clean(line, 2000)}" for line in finder.table(enabled, conf)))
     return common.DONE

@@ -318,11 +318,11 @@ def test_an_empty_value_is_wrong_use_and_nothing_is_gone(option: str) -> None:
     ("to", "message"),
     [(">&-", "standard output is closed"), (">/dev/full", "cannot write to standard output")],
 )
-@pytest.mark.parametrize("name", ["ports", "watch --once", "doctor"])
+@pytest.mark.parametrize("name", ["ports {}", "watch --once {}", "doctor {}", "plugins"])
 def test_standard_output_that_takes_nothing_is_one_line(
     switch: Sandbox, name: str, to: str, message: str
 ) -> None:
-    command = f'"$0" -m dfovsdb {name} {switch.connection} {to}'
+    command = f'"$0" -m dfovsdb {name.format(switch.connection)} {to}'
     done = subprocess.run(
         ["sh", "-c", command, sys.executable],
         capture_output=True,
