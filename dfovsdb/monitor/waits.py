@@ -93,10 +93,10 @@ class Waits:
     @contextlib.contextmanager
     def ends(self, sink: WaitForPort | WaitUntilGone | BatchSink) -> Iterator[None]:
         """End the wait when the monitor ends, within the context."""
-        self.check()
         with self._lock:
             self._waiting.add(sink)
         try:
+            self.check()  # the last thing: what ends from here on ends this wait too
             yield
         finally:
             with self._lock:

@@ -1,0 +1,36 @@
+"""Waits that begin while their monitor ends."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from dfovsdb.errors import MonitorStopped
+from dfovsdb.monitor.wait_for import WaitForPort
+from dfovsdb.monitor.waits import Waits
+
+
+class EndsWhenLookedAt:
+    """A loop that ends right after somebody has seen that it runs."""
+
+    address, condition = "unix:db.sock", "stopped"
+    waits: Waits
+    ended = False
+
+    @property
+    def over(self) -> bool:
+        was, self.ended = self.ended, True
+        self.waits.release()
+        return was
+
+
+def test_a_wait_that_begins_while_the_monitor_ends_ends_too() -> None:
+    loop = EndsWhenLookedAt()
+    loop.waits = Waits(cast("Any", loop), cast("Any", None))
+    sink = WaitForPort(lambda _port: True)
+    with loop.waits.ends(sink):
+        assert isinstance(sink.future.exception(timeout=0), MonitorStopped)
+    with pytest.raises(MonitorStopped), loop.waits.ends(sink):
+        pytest.fail("the monitor has ended")
+    assert not len(loop.waits)
