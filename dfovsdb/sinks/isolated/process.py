@@ -14,6 +14,7 @@ import traceback
 from queue import SimpleQueue
 
 from dfovsdb.errors import SinkUnavailable
+from dfovsdb.logs import text_of
 from dfovsdb.plain_calls import runs_later
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.sinks.isolated.pipe import (
@@ -82,9 +83,9 @@ class _Server:
             if runs_later(returned):
                 raise TypeError(f"{method}() returned {returned!r:.80}, which nobody runs")
         except SinkUnavailable as error:
-            down = (str(error), error.delivered, error.retry_after)
+            down = (text_of(error), error.delivered, error.retry_after)
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it refuses this event
-            raised = (repr(error), traceback.format_exc())
+            raised = (f"{type(error).__name__}: {text_of(error)}", traceback.format_exc())
         return Answer(self._sink.poll_interval if self._sink else None, down, raised)
 
     def _built(self) -> Sink:

@@ -156,7 +156,8 @@ class _Process:
         self._socket, theirs = socket.socketpair()
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(self._socket.close)
-            program = _PROGRAM.format(path=sys.path, descriptor=theirs.fileno())
+            path = [one for one in sys.path if isinstance(one, str)]  # an import needs no others
+            program = _PROGRAM.format(path=path, descriptor=theirs.fileno())
             self._process = subprocess.Popen(  # noqa: S603 - this Python, and our own program
                 [sys.executable, "-c", program],
                 stdin=subprocess.DEVNULL,

@@ -16,6 +16,25 @@ from dfovsdb.sinks.base import Sink, SinkContext
 LOG = logging.getLogger("dfovsdb.tests.file_sink")
 
 
+class NoText(Exception):
+    def __str__(self) -> str:
+        raise SystemExit
+
+    __repr__ = __str__
+
+
+class NoOutageText(SinkUnavailable):
+    __str__ = __repr__ = NoText.__str__
+
+
+RAISED = {
+    "refused": ValueError("this one never"),
+    "later": SinkUnavailable("not now", retry_after=7),
+    "refused without a text": NoText(),
+    "later without a text": NoOutageText("not now"),
+}
+
+
 class FileSink(Sink):
     """Appends `ACTION NAME` to a file, and does what the name of a port asks for."""
 
@@ -32,10 +51,8 @@ class FileSink(Sink):
 
     def emit(self, event: PortEvent) -> None:
         name = event.port.name
-        if name == "refused":
-            raise ValueError("this one never")
-        if name == "later":
-            raise SinkUnavailable("not now", retry_after=7)
+        if name in RAISED:
+            raise RAISED[name]
         if name == "dies" and not self._path.with_name("died").exists():
             self._path.with_name("died").touch()
             os._exit(3)
