@@ -7,6 +7,7 @@ import contextlib
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,15 +66,19 @@ def program(word: str, server: NatsServer, **changes: str) -> subprocess.Complet
 
 
 def test_a_host_of_the_guide_keeps_what_is_its_own(server: NatsServer, admin: Fleet) -> None:
-    """Syncs, events, removing what another run left: all that an agent does."""
+    """Syncs, events, removing what another run left, reading its own heartbeat: all that an agent
+    does.
+    """
     for epoch, uuids in (("e1", ("u-1", "u-2")), ("e2", ("u-2", "u-3"))):
-        sink = NatsSink([server.url], create=False, **HOST)
+        sink = NatsSink([server.url], create=False, heartbeat=0.1, **HOST)
         sink.open(CONTEXT._replace(epoch=epoch))
         sink.sync_started(marker(seq=1))
         for number, uuid in enumerate(uuids, start=2):
             attributes = {"iface_id": f"v.{uuid}"}
             sink.emit(event(port(uuid=uuid, attributes=attributes), seq=number))
         sink.sync_finished(marker(action="sync_finished", seq=4, ports=2))
+        time.sleep(0.1)
+        sink.poll()
         sink.close()
     assert set(admin.ports("cmp-17")) == {"u-2", "u-3"}
     assert admin.vifs() == {"v=2Eu-2.cmp-17.u-2", "v=2Eu-3.cmp-17.u-3"}
