@@ -23,10 +23,10 @@ class Address(NamedTuple):
 
         :raises ConfigurationError: it is not a connection string.
         """
-        if any(map(str.isspace, connection)):
+        if connection != connection.strip() or " #" in connection:  # else a path may have spaces
             raise ConfigurationError(
-                f"connection {connection!r} has white space in it: {_SYNTAX}, and nothing after "
-                "it; a comment needs a line of its own"
+                f"connection {connection!r}: {_SYNTAX}, and nothing around it; a comment needs a "
+                "line of its own"
             )
         method, _, rest = connection.partition(":")
         if method == "unix" and rest:
@@ -57,7 +57,7 @@ def _is_host(host: str) -> bool:
     connect.
     """
     try:
-        return bool(host.encode("idna")) and host.isprintable()
+        return bool(host.encode("idna")) and host.isprintable() and " " not in host
     except UnicodeError:
         return False
 
