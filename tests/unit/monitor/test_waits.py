@@ -16,6 +16,7 @@ class EndsWhenLookedAt:
 
     address, condition = "unix:db.sock", "stopped"
     waits: Waits
+    started = True
     ended = False
 
     @property
