@@ -42,6 +42,7 @@ PROCESSES = 2
 AT_A_TIME = 8  # hosts of one process that sync together
 BATCH = 500  # events, as a worker offers them
 REST = 10.0  # seconds after the sync, in which the servers finish what they have acknowledged
+PACE = 0.02  # seconds from one question to the next, as people and programs come and go
 _TIMEOUT = 120.0  # seconds that a busy server has for an answer
 
 
@@ -207,6 +208,7 @@ async def _ask(urls: Sequence[str], names: Sequence[str], asked: int) -> dict[st
             delays.append(time.monotonic() - began)
             (claim,) = [claim for answer in answers for claim in answer]
             assert claim.host == host
+            await asyncio.sleep(max(0.0, began + PACE - time.monotonic()))
         listed = []
         for host in chance.choices(names, k=10):
             began = time.monotonic()

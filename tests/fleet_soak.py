@@ -354,6 +354,7 @@ class FleetSoak:
                 named = {line.partition(":")[0] for line in wrong}
                 logs = [host.last_words() for host in made if host.name in named]
                 raise AssertionError("\n".join([str(error), *wrong[:4], *logs[:3]])) from None
+        with Fleet(cluster.urls, timeout=60) as fleet:  # the other may have been idle for minutes
             log = fleet.log()
         check_order(log)
         return len(log)

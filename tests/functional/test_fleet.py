@@ -608,6 +608,10 @@ def test_a_watch_of_the_past_ends_by_itself(server: NatsServer) -> None:
         assert (done.returncode, done.stderr) == (2, "dfovsdb: --since is later than --until\n")
 
 
+def _sleeps(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("S")  # proc(5)
+
+
 def asked(
     keys: bytes, *args: str, meanwhile: Callable[[], object] = lambda: None, columns: int = 80
 ) -> tuple[int, str]:
@@ -624,7 +628,8 @@ def asked(
     shown = b""
     with contextlib.suppress(OSError):  # it has ended
         while process.poll() is None or select.select([terminal], [], [], 0)[0]:
-            if keys and b"[y/N] " in shown:  # it waits for an answer
+            if keys and b"[y/N] " in shown:
+                wait_until(lambda: _sleeps(process.pid))  # it waits for an answer
                 meanwhile()
                 os.write(terminal, keys)
                 keys = b""
