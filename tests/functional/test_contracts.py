@@ -523,7 +523,7 @@ def test_a_predicate_that_is_a_coroutine_matches_nothing(box: Sandbox) -> None:
         Monitor(box.connection) as monitor,
         pytest.raises(TypeError, match=r"the predicate returned .*Later object"),
     ):
-        monitor.wait_for(lambda _port: Later(), DEADLINE)  # type: ignore[arg-type, return-value]
+        monitor.wait_for(lambda _port: Later(), DEADLINE)  # type: ignore[arg-type, return-value]  # on purpose
 
 
 def test_attach_raises_what_open_raises(box: Sandbox) -> None:

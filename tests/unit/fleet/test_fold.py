@@ -111,7 +111,7 @@ def life(*items: PortEvent | SyncMarker) -> Life:
     return found
 
 
-def told(found: Life) -> list[tuple[str, str, list[str]]]:
+def moments(found: Life) -> list[tuple[str, str, list[str]]]:
     return [(one.event.action, one.event.host, one.hosts) for one in found.moments()]
 
 
@@ -124,7 +124,7 @@ def sync(host: str, *ports: Port, count: int | None = None) -> list[PortEvent | 
 
 def test_a_vif_that_left_while_its_agent_was_dead_is_no_longer_there_after_its_sync() -> None:
     found = life(*sync("a", TAP0, VIF), event(VIF, host="b"), *sync("a", TAP0))
-    assert told(found) == [
+    assert moments(found) == [
         ("online", "a", ["a"]),
         ("online", "b", ["a", "b"]),
         ("offline", "a", ["b"]),
@@ -159,14 +159,14 @@ def test_the_waits_of_a_port_are_measured_from_its_row() -> None:
 
 
 def test_a_sync_of_mere_differences_ends_no_life() -> None:
-    assert told(life(*sync("a", VIF), *sync("a", TAP0, count=2))) == [("online", "a", ["a"])]
+    assert moments(life(*sync("a", VIF), *sync("a", TAP0, count=2))) == [("online", "a", ["a"])]
 
 
 def test_what_the_log_no_longer_has_is_known_from_what_came_after() -> None:
     found = life(event(VIF, host="b"), event(VIF, host="a", action="offline"))
     found.is_on("c", VIF)
     found.is_on("b", VIF)
-    assert told(found) == [("online", "b", ["a", "b", "c"]), ("offline", "a", ["b", "c"])]
+    assert moments(found) == [("online", "b", ["a", "b", "c"]), ("offline", "a", ["b", "c"])]
 
 
 def test_a_port_that_takes_another_vif_has_left_this_one() -> None:
@@ -177,4 +177,8 @@ def test_a_port_that_takes_another_vif_has_left_this_one() -> None:
         event(other, host="a", action="offline"),
         event(VIF, host="a", action="updated", previous=other),
     )
-    assert told(found) == [("online", "a", ["a"]), ("updated", "a", []), ("updated", "a", ["a"])]
+    assert moments(found) == [
+        ("online", "a", ["a"]),
+        ("updated", "a", []),
+        ("updated", "a", ["a"]),
+    ]
