@@ -332,7 +332,7 @@ async def _where(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> 
 
 
 async def _ports(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:
-    from dfovsdb.text.events import identity
+    from dfovsdb.text.events import identity_width, left_out
     from dfovsdb.text.natural import natural
     from dfovsdb.text.tables import table
 
@@ -357,13 +357,11 @@ async def _ports(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> 
         rows,
         width=terminal.width,
         gives_way=_PORTS_GIVE_WAY,
-        last=max((len(identity(port)) + 1 for _, port in found), default=0),  # 1: for the …
+        last=identity_width(port for _, port in found),
     )
     terminal.write(shown := next(lines), *lines)
     total = f"{len(found)} ports on {len({host for host, _ in found})} hosts"
-    if left_out := [name for name in header if name not in shown]:
-        total += f" (without {', '.join(left_out)}: --wide)"
-    terminal.write(total)
+    terminal.write(total + left_out(header, shown))
 
 
 async def _hosts(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) -> None:

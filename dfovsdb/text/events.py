@@ -7,7 +7,7 @@ control a terminal is escaped.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -187,7 +187,7 @@ def port_table(
         [port_row(port) for port in ports],
         width=width,
         gives_way=PORT_GIVES_WAY,
-        last=max((len(identity(port)) + 1 for port in ports), default=0),  # 1: for the …
+        last=identity_width(ports),
         colour=colour,
         styles=[_STATES[port.state] for port in ports],
     )
@@ -197,9 +197,19 @@ def port_table(
     kinds = Counter(port.kind for port in ports)
     counts = ", ".join(f"{clean(kind)} {kinds[kind]}" for kind in sorted(kinds))
     total = counted(len(ports), "port") + (f": {counts}" if counts else "")
-    if left_out := [name for name in PORT_HEADER if name not in header]:
-        total += f" (without {', '.join(left_out)}: --wide)"
+    total += left_out(PORT_HEADER, header)
     yield painted(cut(total, width), DIM, colour=colour)
+
+
+def left_out(names: Sequence[str], header: str) -> str:
+    """Return ` (without NAME, NAME: --wide)`, empty if the header of a table has every column."""
+    gone = [name for name in names if name not in header]
+    return f" (without {', '.join(gone)}: --wide)" if gone else ""
+
+
+def identity_width(ports: Iterable[Port]) -> int:
+    """Return the columns that the longest identity takes with the `…` after it."""
+    return max((len(identity(port)) + 1 for port in ports), default=0)
 
 
 def port_facts(port: Port) -> str:
