@@ -32,11 +32,10 @@ class Chain:
     def __init__(self, classifiers: Sequence[Classifier]) -> None:
         self._classifiers = tuple(classifiers)
         self.failures = Failures()
-        # with the two below: the classifier that is running, and since when
-        self._asked: Classifier | None = None
+        # The row that is being classified, since when, and the classifier that is running.
         self._row: Interface | None = None
         self._since = 0.0  # monotonic seconds
-        self._asking = False
+        self._asked: Classifier | None = None
         for classifier in self._classifiers:
             check(classifier)
         # What our own classifiers return is right, and not shared with anybody.
@@ -64,7 +63,7 @@ class Chain:
         """Return the port that a row is now, None if no classifier claims it; `last` is what it
         was.
         """
-        self._row, self._since, self._asking = interface, time.monotonic(), True
+        self._row, self._since = interface, time.monotonic()
         try:
             for classifier, classify, ours in self._asks:
                 self._asked = classifier
@@ -82,15 +81,15 @@ class Chain:
                 return port_of(interface, classifier.kind, attributes, last)
             return None
         finally:
-            self._asking = False
+            self._row = None
 
     def busy(self, longer_than: float = 1.0) -> str | None:
         """Return which classifier has been asked for so many seconds, and of which interface.
 
         None where none has. From any thread.
         """
-        asked, row, since = self._asked, self._row, self._since
-        if not self._asking or row is None or asked is None:
+        row, since, asked = self._row, self._since, self._asked
+        if row is None or asked is None:
             return None
         seconds = time.monotonic() - since
         if seconds <= longer_than:

@@ -64,7 +64,8 @@ class ServiceClassifier(Classifier):
 def _is_metadata(interface: Interface) -> bool:
     ids = interface.external_ids
     return (
-        interface.type in ("", "system")
+        interface.name.endswith("0")  # the rest is for few VMs
+        and interface.type in ("", "system")
         and _METADATA.fullmatch(interface.name) is not None
         and not ids["iface-id"].startswith(interface.name.removeprefix("tap"))
         and not any(ids.get(key) for key in vif.VIF_KEYS if key != "iface-id")

@@ -44,9 +44,10 @@ def ids(external_ids: Mapping[str, str]) -> dict[str, str | None]:
 
 def ids_and_state(external_ids: Mapping[str, str]) -> dict[str, str | None]:
     """Return the same, and what the controller says of the binding."""
+    get = external_ids.get
     attributes = ids(external_ids)
-    attributes["iface_status"] = external_ids.get("iface-status") or None
-    attributes["ovn_installed"] = external_ids.get("ovn-installed") or None
+    attributes["iface_status"] = get("iface-status") or None
+    attributes["ovn_installed"] = get("ovn-installed") or None
     return attributes
 
 

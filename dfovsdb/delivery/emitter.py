@@ -182,6 +182,7 @@ class Emitter:
 
     def _offer_each(self, events: Sequence[PortEvent]) -> None:
         attempt, emit = self._guard.attempt, self._sink.emit
+        accepted = self._view.accepted
         for number, event in enumerate(events):
             try:
                 while (down := attempt(emit, event)) and not _arrived(down, 1):
@@ -190,7 +191,8 @@ class Emitter:
                 self._view.refused(event)
                 self._refused(event, refused)
             else:
-                self._accepted((event,))
+                accepted((event,))
+                self._guard.counters["delivered"] += 1
 
     def _back_off(self, events: Sequence[PortEvent]) -> None:
         self._left = events  # where waiting is not for this thread

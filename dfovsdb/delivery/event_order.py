@@ -29,11 +29,12 @@ def in_order(
     arrived: list[tuple[str, Port]] = []
     absent: list[tuple[str, Port | None]] = []
     moved = False
-    for uuid, now in facts:
+    for fact in facts:
+        uuid, now = fact
         before = delivered(uuid)
         if now is None:
             if before is None:
-                absent.append((uuid, None))
+                absent.append(fact)
             else:
                 gone.append((uuid, before))
         elif before is None:

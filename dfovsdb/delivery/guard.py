@@ -83,9 +83,9 @@ class SinkGuard:
         if self._queue.stop_at is not None and self._queue.overdue():
             raise Stopped
         if self.times is None or not self.opened:
-            return self._call(call, what, proves=proves)
+            return self._call(call, (what,), proves)
         began = time.perf_counter()
-        down = self._call(call, what, proves=proves)
+        down = self._call(call, (what,), proves)
         if down is None:
             self.times.observe(time.perf_counter() - began)
         return down
@@ -122,7 +122,7 @@ class SinkGuard:
         :returns: the exception if the destination is down.
         """
         try:
-            return self._call(call, proves=name != "close")
+            return self._call(call, (), name != "close")
         except Refused as refused:
             self.counters["errors"] += 1
             LOG.error("sink %s failed in %s()", self.name, name, exc_info=refused.error)
@@ -149,10 +149,11 @@ class SinkGuard:
             return False
 
     def _call(
-        self, call: Callable[..., object], *what: object, proves: bool = True
+        self, call: Callable[..., object], what: tuple[object, ...], proves: bool
     ) -> SinkUnavailable | None:
         """Call once.
 
+        :param what: the arguments.
         :param proves: whether returning shows that the destination is up.
         """
         down: SinkUnavailable | None = None

@@ -89,17 +89,17 @@ class Replica:
         affected = self._peers.apply(deltas)
         if self._surroundings is not None and change is not None:
             affected |= self._surroundings.apply(change)
-        changed: list[RowDelta] = []
+        rows, changed = self.rows, []
         for delta in deltas:
             uuid, new = delta.uuid, delta.new
             affected.discard(uuid)
-            old = self.rows.get(uuid)
+            old = rows.get(uuid)
             if new is None:
                 self._unknown.pop(uuid, None)
-                del self.rows[uuid]
+                del rows[uuid]
                 changed.append(RowDelta(uuid, old, None))
             else:
-                self.rows[uuid] = row = self._settled(new, old)
+                rows[uuid] = row = self._settled(new, old)
                 if row is new and old is delta.old:
                     changed.append(delta)  # as the server has it
                 elif not (uuid in self._unknown and row == old):  # unknown is not news
@@ -123,7 +123,8 @@ class Replica:
 
         :param old: the row that was held.
         """
-        row = self._peers.join(row)
+        if row.type == "patch" or row.peer is not None:  # it is, or was
+            row = self._peers.join(row)
         if self._surroundings is not None:
             row = self._surroundings.join(row)
         if old is None or not is_unknown(row) or is_unknown(old) or row.ofport != old.ofport:

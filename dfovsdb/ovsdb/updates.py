@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from dfovsdb.errors import ProtocolError
 from dfovsdb.model import NOTHING, TABLE, UNREADABLE, Interface, RowDelta
@@ -114,7 +115,8 @@ class TablesDecoder:
         size = 1 if tables else 2
         for table, rows in tables.items():
             size += len(table) + (5 if rows else 6)  # two quotes, colon, brace, and comma or brace
-            size += sum(map(len, rows)) + sum(map(len, rows.values())) + 4 * len(rows)
+            for uuid, update in rows.items():
+                size += len(uuid) + len(update) + 4
         if size != len(updates):
             json.loads(bytes(updates), object_pairs_hook=_refuse_repetition)
         return tables
@@ -165,10 +167,10 @@ class Codec:
 
         :raises ProtocolError: an update cannot be read, or is not one of a new row.
         """
-        decode, action, new = self._row_update.decode, self._action, self._new
+        decode, action_of, new = self._row_update.decode, self._action, self._new
         try:
             return {
-                uuid: new(uuid, action(uuid, decode(raw), held=False)[1])
+                uuid: new(uuid, action_of(uuid, decode(raw), held=False)[1])
                 for uuid, raw in updates.items()
             }
         except UNREADABLE as error:
@@ -182,41 +184,43 @@ class Codec:
         :param get: returns the row that is held of a uuid.
         :raises ProtocolError: an update cannot be read, or does not fit.
         """
+        decode, action_of = self._row_update.decode, self._action
         deltas: list[RowDelta] = []
         try:
             for uuid, raw in updates.items():
                 old = get(uuid)
                 if old is not None:
                     uuid = old.uuid  # the same object finds its way faster through every dict
-                new = self._read(uuid, self._row_update.decode(raw), old)
+                action, row = action_of(uuid, decode(raw), held=old is not None)
+                if action == "delete":
+                    new = None
+                elif old is None or self._whole_rows:
+                    new = self._new(uuid, row)
+                else:
+                    new = self._modified(old, row)
                 deltas.append(RowDelta(uuid, old, new))
         except UNREADABLE as error:
             raise ProtocolError(f"an update of table {TABLE} cannot be read: {error}") from None
         return deltas
 
-    def _read(self, uuid: str, update: Any, old: Interface | None) -> Interface | None:
-        action, row = self._action(uuid, update, held=old is not None)
-        if action == "delete":
-            return None
-        if old is None or self._whole_rows:
-            return self._new(uuid, row)
-        return self._modified(old, row)
-
     def _new(self, uuid: str, row: _Row) -> Interface:
         """Return a row in which omitted columns have their default (ovsdb-server(7),
         <row-update2>).
+
+        What nearly every row has is read here, without a further call.
         """
-        unset = msgspec.UNSET
-        name, type_, mac, error = row.name, row.type, row.mac_in_use, row.error
+        unset, intern = msgspec.UNSET, sys.intern
+        name, type_, admin, link = row.name, row.type, row.admin_state, row.link_state
+        mac, error, ofport = row.mac_in_use, row.error, row.ofport
         options, external_ids = row.options, row.external_ids
         return Interface(
             uuid=uuid,
             name="" if name is unset else name,
-            type="" if type_ is unset else sys.intern(type_),
-            ofport=number_value(row.ofport),
-            admin_state=_word(row.admin_state),
-            link_state=_word(row.link_state),
-            mac_in_use=self._no_mac if mac is unset else _text(mac),
+            type="" if type_ is unset else intern(type_),
+            ofport=number_value(ofport),
+            admin_state=intern(admin) if type(admin) is str else _text(admin),
+            link_state=intern(link) if type(link) is str else _text(link),
+            mac_in_use=mac if type(mac) is str else self._no_mac if mac is unset else _text(mac),
             error=None if error is unset else _text(error),
             external_ids=NOTHING if external_ids is unset else read_only(map_value(external_ids)),
             options=NOTHING if options is unset else read_only(map_value(options)),
@@ -225,19 +229,37 @@ class Codec:
 
     def _modified(self, old: Interface, row: _Row) -> Interface:
         """Return a row in which omitted columns keep their value, and maps are differences."""
-        new: dict[str, Any] = {}
-        for name, read in _SCALARS:
-            if (value := getattr(row, name)) is not msgspec.UNSET:
-                new[name] = read(value)
-        if row.external_ids is not msgspec.UNSET:
-            new["external_ids"] = read_only(
-                map_changed(old.external_ids, map_value(row.external_ids))
-            )
-        if row.options is not msgspec.UNSET:
+        unset = msgspec.UNSET
+        new = _scalars(row)
+        if row.external_ids is not unset:
+            ids = map_changed(old.external_ids, map_value(row.external_ids))
+            new["external_ids"] = read_only(ids)
+        if row.options is not unset:
             new["options"] = read_only(map_changed(old.options, map_value(row.options)))
         if self._extra:
             new["columns"] = read_only(modified_columns(self._extra, old.columns, row))
-        return msgspec.structs.replace(old, **new)
+        return replace(old, **new)
+
+
+def _scalars(row: _Row) -> dict[str, Any]:
+    """Return the scalar and optional columns that a difference has."""
+    unset = msgspec.UNSET
+    new: dict[str, Any] = {}
+    if row.name is not unset:
+        new["name"] = row.name
+    if row.type is not unset:
+        new["type"] = sys.intern(row.type)
+    if row.ofport is not unset:
+        new["ofport"] = number_value(row.ofport)
+    if row.admin_state is not unset:
+        new["admin_state"] = _word(row.admin_state)
+    if row.link_state is not unset:
+        new["link_state"] = _word(row.link_state)
+    if row.mac_in_use is not unset:
+        new["mac_in_use"] = _text(row.mac_in_use)
+    if row.error is not unset:
+        new["error"] = _text(row.error)
+    return new
 
 
 def new_columns(extra: Mapping[str, ColumnType], row: Any) -> dict[str, Any]:
@@ -452,14 +474,3 @@ def _atom(value: Any) -> Any:
         case str() | int() | float():
             return value
     raise ProtocolError(f"expected an atom: {value!r:.80}")
-
-
-_SCALARS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
-    ("ofport", number_value),
-    ("mac_in_use", _text),
-    ("admin_state", _word),
-    ("link_state", _word),
-    ("error", _text),
-    ("name", str),
-    ("type", sys.intern),
-)
