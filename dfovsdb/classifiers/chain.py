@@ -124,13 +124,10 @@ def check(classifier: Classifier) -> None:
             f"classifier {kind}: classify() is a coroutine or generator function, and a call of "
             f"it does nothing ({place(classifier.classify)}): use def without yield"
         )
-    if isinstance(classifier.columns, str):
-        raise ConfigurationError(
-            f"classifier {kind}: columns is the text {classifier.columns!r:.80}; use a set of "
-            'names, such as frozenset({"mtu"})'
-        )
-    if not isinstance(classifier.columns, Collection) or not all(
-        isinstance(name, str) for name in classifier.columns
+    if (
+        isinstance(classifier.columns, str)  # which is a collection of its letters
+        or not isinstance(classifier.columns, Collection)
+        or not all(isinstance(name, str) for name in classifier.columns)
     ):
         raise ConfigurationError(
             f"classifier {kind}: columns is {classifier.columns!r:.80}; use a set of names, such "

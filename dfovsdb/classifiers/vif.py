@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dfovsdb.model import Interface
+    from dfovsdb.model import Interface, Port
 
 #: Who has one of these is plugged for a workload: Neutron and OVN, libvirt, os-vif, XenServer,
 #: ovs-docker, kube-ovn, OVN-Kubernetes; on the Port row Antrea and ovs-cni.
@@ -49,6 +49,11 @@ def ids_and_state(external_ids: Mapping[str, str]) -> dict[str, str | None]:
     attributes["iface_status"] = get("iface-status") or None
     attributes["ovn_installed"] = get("ovn-installed") or None
     return attributes
+
+
+def ovn_installed(port: Port) -> bool:
+    """Return whether OVN says that the flows of a port are installed (ovn-controller(8))."""
+    return port.attributes.get("ovn_installed") == "true"
 
 
 def is_second(interface: Interface) -> bool:

@@ -6,10 +6,12 @@ No I/O: it receives the messages of the log in their order.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
+from dfovsdb.classifiers import vif
 from dfovsdb.model import Port, PortEvent, SyncMarker
+from dfovsdb.telemetry.event_counter import Wait
 
 #: An agent offers a batch again, 500 events at most (and its markers); an older message
 #: is a repetition.
@@ -123,7 +125,7 @@ class Life:
     def moments(self) -> Iterator[Moment]:
         """Yield the events of the VIF in their order."""
         have = set(self._before)
-        ready, installed = _Wait(), _Wait()
+        ready, installed = Wait(), Wait()
         for event in self._events:
             place = (event.host, event.port.uuid)
             gone = event.action == "offline" or not self._is_it(event.port)
@@ -132,9 +134,7 @@ class Life:
                 event,
                 sorted({host for host, _ in have}),
                 ready.after(event, reached=event.port.state == "ready"),
-                installed.after(
-                    event, reached=event.port.attributes.get("ovn_installed") == "true"
-                ),
+                installed.after(event, reached=vif.ovn_installed(event.port)),
             )
 
     def _add_marker(self, marker: SyncMarker) -> None:
@@ -162,21 +162,3 @@ class Life:
 
     def _is_it(self, port: Port | None) -> bool:
         return port is not None and port.attributes.get("iface_id") == self._iface_id
-
-
-class _Wait:
-    """How long ports have waited since their rows came, if that was seen."""
-
-    def __init__(self) -> None:
-        self._since: dict[tuple[str, str], datetime] = {}
-
-    def after(self, event: PortEvent, *, reached: bool) -> timedelta | None:
-        """Return how long the port of an event has waited, if this event ends that."""
-        place = (event.host, event.port.uuid)
-        if event.action == "offline" or event.origin != "update":
-            self._since.pop(place, None)
-        elif event.action == "online" and event.previous is None and not reached:
-            self._since[place] = event.time
-        elif reached and place in self._since:
-            return event.time - self._since.pop(place)
-        return None

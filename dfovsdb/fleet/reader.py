@@ -12,6 +12,7 @@ from typing import NamedTuple, Self, TypeVar
 from msgspec.structs import replace
 from nats.js import api
 
+from dfovsdb.classifiers import vif
 from dfovsdb.errors import DfovsdbError
 from dfovsdb.fleet.fold import Seen
 from dfovsdb.json_v1 import decode_port, from_json, to_json
@@ -55,7 +56,7 @@ class Claim(NamedTuple):
     @property
     def installed(self) -> bool:
         """Return whether OVN says that the flows of the VIF are installed there."""
-        return self.port.attributes.get("ovn_installed") == "true"
+        return vif.ovn_installed(self.port)
 
     @property
     def active(self) -> bool:

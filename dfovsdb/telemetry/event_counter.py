@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
+from dfovsdb.classifiers import vif
 from dfovsdb.histogram import WAITS, Histogram
-from dfovsdb.model import Port, PortEvent
+from dfovsdb.model import PortEvent
 from dfovsdb.sinks.base import Sink
 
 _Waits = defaultdict[str, Histogram]
@@ -31,36 +32,41 @@ class EventCounter(Sink):
         self.to_ready: _Waits = defaultdict(partial(Histogram, WAITS))
         #: From the row to external_ids:ovn-installed, which ovn-controller(8) sets.
         self.to_ovn_installed: _Waits = defaultdict(partial(Histogram, WAITS))
-        self._unready: dict[str, datetime] = {}
-        self._uninstalled: dict[str, datetime] = {}
+        self._ready, self._installed = Wait(), Wait()
 
     def emit(self, event: PortEvent) -> None:
         port = event.port
         self.events[event.action, port.kind] += 1
-        if event.action == "online" and event.previous is None and event.origin == "update":
-            if port.state == "pending":
-                self._unready[port.uuid] = event.time
-            if not _ovn_installed(port):
-                self._uninstalled[port.uuid] = event.time
-        elif event.action == "offline" or event.origin != "update":
-            self._unready.pop(port.uuid, None)
-            self._uninstalled.pop(port.uuid, None)
-        else:
-            if port.state == "ready":
-                _measure(self._unready, self.to_ready, event)
-            if _ovn_installed(port):
-                _measure(self._uninstalled, self.to_ovn_installed, event)
+        if (lasted := self._ready.after(event, reached=port.state == "ready")) is not None:
+            self.to_ready[port.kind].observe(_seconds(lasted))
+        if (lasted := self._installed.after(event, reached=vif.ovn_installed(port))) is not None:
+            self.to_ovn_installed[port.kind].observe(_seconds(lasted))
 
     def emit_many(self, events: Sequence[PortEvent]) -> None:
         for event in events:
             self.emit(event)
 
 
-def _measure(since: dict[str, datetime], waits: _Waits, event: PortEvent) -> None:
-    began = since.pop(event.port.uuid, None)
-    if began is not None:
-        waits[event.port.kind].observe(max(0.0, (event.time - began).total_seconds()))
+class Wait:
+    """How long ports have waited for something since their rows came, where that was seen."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, str], datetime] = {}  # by host and uuid
+
+    def after(self, event: PortEvent, *, reached: bool) -> timedelta | None:
+        """Return how long the port of an event has waited, if this event ends that.
+
+        :param reached: whether the port has now what it waits for.
+        """
+        place = (event.host, event.port.uuid)
+        if event.action == "offline" or event.origin != "update":
+            self._since.pop(place, None)
+        elif event.action == "online" and event.previous is None and not reached:
+            self._since[place] = event.time
+        elif reached and place in self._since:
+            return event.time - self._since.pop(place)
+        return None
 
 
-def _ovn_installed(port: Port) -> bool:
-    return port.attributes.get("ovn_installed") == "true"
+def _seconds(lasted: timedelta) -> float:
+    return max(0.0, lasted.total_seconds())  # a clock may be set back

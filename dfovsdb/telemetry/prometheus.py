@@ -71,7 +71,7 @@ class _Collector(Collector):
         )
         yield _waits(
             "dfovsdb_insert_to_ready_seconds",
-            "Time from the first sight of a row to its OpenFlow port number.",
+            "Time from the first sight of a row until the port is ready.",
             self._observer.to_ready,
         )
         yield _waits(
@@ -153,8 +153,7 @@ def _switch(rows: Sequence[Interface], ports: Collection[Port]) -> Iterator[Metr
 
 
 def _waits_for_ovn(port: Port) -> bool:
-    installed = port.attributes.get("ovn_installed") == "true"
-    return port.state == "ready" and not installed and _own_vif(port) is not None
+    return port.state == "ready" and not vif.ovn_installed(port) and _own_vif(port) is not None
 
 
 def _own_vif(port: Port) -> str | None:
