@@ -8,7 +8,7 @@ import socket
 
 from benchmarks.clients.observer import COLUMNS, Observer
 
-_READ_SIZE = 1 << 18
+_READ_SIZE = 1 << 20
 _MARK = re.compile(rb'"vm-id","(mark-\d+|end-\d+)"')
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from dfovsdb.delivery.work_queue import Fact
 from dfovsdb.model import OFPP_LOCAL, Port
 
 
-def in_order(
-    facts: Sequence[tuple[str, Port | None]], delivered: Callable[[str], Port | None]
-) -> list[tuple[str, Port | None]]:
+def in_order(facts: Sequence[Fact], delivered: Callable[[str], Port | None]) -> list[Fact]:
     """Return the facts of one message, or of a full update, in the order of their events.
 
     Ports that leave come first, and with them ports whose kind changes (they are there twice:
@@ -23,11 +22,12 @@ def in_order(
     if len(facts) == 1:
         uuid, now = facts[0]
         return [(uuid, None), facts[0]] if _turned(delivered(uuid), now) else list(facts)
-    gone: list[tuple[str, Port]] = []
-    turned: list[tuple[str, Port, Port]] = []
-    changed: list[tuple[str, Port]] = []
-    arrived: list[tuple[str, Port]] = []
-    absent: list[tuple[str, Port | None]] = []
+    gone: list[Fact] = []  # as last delivered, and so the next
+    leaving: list[Fact] = []
+    turned: list[Fact] = []
+    changed: list[Fact] = []
+    arrived: list[Fact] = []
+    absent: list[Fact] = []
     moved = False
     for fact in facts:
         uuid, now = fact
@@ -38,14 +38,15 @@ def in_order(
             else:
                 gone.append((uuid, before))
         elif before is None:
-            arrived.append((uuid, now))
+            arrived.append(fact)
         elif now.kind != before.kind:
-            turned.append((uuid, before, now))
+            leaving.append((uuid, before))
+            turned.append(fact)
         else:
-            changed.append((uuid, now))
+            changed.append(fact)
             moved = moved or before.attributes is not now.attributes
-    gone += [(uuid, before) for uuid, before, _now in turned]
-    arrived = [(uuid, now) for uuid, _before, now in turned] + arrived
+    gone += leaving
+    arrived = turned + arrived
     gone.sort(key=_place, reverse=True)
     changed.sort(key=_place)  # in a resend they arrive again
     arrived.sort(key=_place)
@@ -54,18 +55,17 @@ def in_order(
     return [*absent, *((uuid, None) for uuid, _ in gone), *changed, *arrived]
 
 
-def _place(fact: tuple[str, Port]) -> int:
+def _place(fact: Fact) -> int:
     """Return where a port stands: the local port of a bridge, that of a fake bridge, any other."""
     port = fact[1]
+    assert port is not None  # of what leaves it is the port as last delivered
     if port.ofport == OFPP_LOCAL or (port.bridge is not None and port.bridge == port.name):
         return 0
     row = port.interface
     return 1 if row is not None and row.fake_bridge and row.port_name == port.name else 2
 
 
-def _givers_first(
-    changed: Sequence[tuple[str, Port]], delivered: Callable[[str], Port | None]
-) -> list[tuple[str, Port]]:
+def _givers_first(changed: Sequence[Fact], delivered: Callable[[str], Port | None]) -> list[Fact]:
     """Return the changes with each that gives up an iface-id before the one that takes it.
 
     Where ports exchange theirs in a circle, it is cut somewhere.
@@ -75,13 +75,13 @@ def _givers_first(
     for place, (uuid, now) in enumerate(changed):
         before = delivered(uuid)
         old = None if before is None else before.attributes.get("iface_id")
-        new = now.attributes.get("iface_id")
+        new = None if now is None else now.attributes.get("iface_id")
         takes.append(new if new != old else None)
         if old and old != new:
             givers[old] = place
     if not givers:
         return list(changed)
-    ordered: list[tuple[str, Port]] = []
+    ordered: list[Fact] = []
     done: set[int] = set()
     for place in range(len(changed)):
         waiting: list[int] = []
