@@ -196,6 +196,28 @@ def test_a_host_that_was_forgotten_and_still_runs_comes_back_with_everything(
         assert set(fleet.ports(HOST)) == {"u-1"}, "the list of its keys has come back too"
 
 
+def test_a_host_that_is_forgotten_just_before_a_sync_is_asked_for_everything(
+    server: NatsServer,
+) -> None:
+    """Such a sync, of differences alone, writes a heartbeat where the last one was deleted."""
+    asked: list[bool] = []
+    sink = NatsSink([server.url], heartbeat=30, time_to_live=90)
+    sink.open(CONTEXT._replace(request_replay=lambda: asked.append(True)))
+    sink.sync_started(marker(seq=1))
+    sink.emit(event(vm(0), seq=2))
+    sink.sync_finished(marker(action="sync_finished", ports=1, seq=3))
+    sink.poll()
+    assert asked == []
+    with Fleet([server.url]) as fleet:
+        fleet.forget(HOST)
+    sink.sync_started(marker(origin="resync", seq=4))
+    sink.sync_finished(marker(action="sync_finished", origin="resync", ports=1, seq=5))
+    sink.poll()
+    sink.poll()
+    sink.close()
+    assert asked == [True]
+
+
 def test_a_heartbeat_says_how_the_host_is_and_goes_stale_when_it_stops(
     server: NatsServer,
 ) -> None:

@@ -57,6 +57,7 @@ class Publisher:
         self._heartbeat = heartbeat
         self._window = window
         self._beat_at = 0.0  # monotonic seconds: when the next one is due; 0: now
+        self._beaten = False  # a heartbeat of this run should be in the buckets
         self._synced = False  # this run has completed a sync
         self._shared = False  # since then, another agent has written heartbeats of this name
         self._made: dict[
@@ -215,13 +216,14 @@ class Publisher:
         connection, _ = await self._connected()
         now = time.monotonic()
         is_due = now >= self._beat_at
-        if is_due and self._beat_at:  # an interval has passed since the last one
+        if is_due and self._beaten:
             await self._look_at_last_beat(connection)
         beats = self._beat() if is_due else []
         await connection.publish([*messages, *beats], self._window)
         if beats:
             # A little early, so that the poll after a whole interval finds the next one due.
             self._beat_at = now + 0.9 * self._heartbeat
+            self._beaten = True
 
     def _beat(self) -> list[Publication]:
         return self._messages.of_heartbeat(
@@ -252,7 +254,7 @@ class Publisher:
             raise Unacknowledged(str(error), 0) from None
         if last is None:
             LOG.warning("the ports of this host were deleted from NATS; resending everything")
-            self._beat_at = 0.0  # not to be noticed again
+            self._beaten = False  # not to be noticed again
             self._context.request_replay()
         elif not self._shared and self._is_of_another(last):
             LOG.warning(
@@ -301,6 +303,7 @@ class Publisher:
         if self._made and made != self._made:
             LOG.warning("a stream or a bucket was created again; resending everything")
             self._beat_at = 0.0
+            self._beaten = False
             self._context.request_replay()
         self._made = made
 
