@@ -16,9 +16,8 @@ class SinkStatus(NamedTuple):
     queued: int  #: facts that wait, and those in hand
     oldest_age: float  #: seconds since the oldest fact that it has not accepted, 0 for none
     counters: Mapping[str, int]  #: delivered, refused, outages, errors, catchups
-    deliveries: (
-        HistogramCounts | None
-    )  #: seconds of each call that was accepted, where it is measured
+    #: seconds of each call that was accepted, where it is measured
+    deliveries: HistogramCounts | None
 
 
 class Status(NamedTuple):

@@ -198,10 +198,8 @@ def test_a_body_that_is_slow_does_not_block_the_loop_and_gets_the_last_word(
             if event.port.name == "tap0":
                 numbers.append(event.port.ofport)
             if len(numbers) == 1:
-                for number in range(60):
-                    await asyncio.to_thread(
-                        switch.transact, update("tap0", 1000 + number)
-                    )  # while nobody takes events
+                for number in range(60):  # while nobody takes events
+                    await asyncio.to_thread(switch.transact, update("tap0", 1000 + number))
             if numbers[-1:] == [1059]:
                 break
         return numbers

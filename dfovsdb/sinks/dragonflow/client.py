@@ -89,9 +89,8 @@ class ZmqPublisher:
 
         :raises ConfigurationError: it is in use, or cannot be bound.
         """
-        self._context = (
-            zmq.Context()
-        )  # a context of its own: closing it does not wait for sockets of others
+        # A context of its own: closing it does not wait for sockets of others.
+        self._context = zmq.Context()
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.set(zmq.XPUB_VERBOSE, 1)
         self._socket.set(zmq.XPUB_NODROP, 1)

@@ -60,9 +60,7 @@ class Publisher:
         self._beaten = False  # a heartbeat of this run should be in the buckets
         self._synced = False  # this run has completed a sync
         self._shared = False  # since then, another agent has written heartbeats of this name
-        self._made: dict[
-            str, datetime | None
-        ] = {}  # the creation time of each stream, as last seen
+        self._made: dict[str, datetime | None] = {}  # when each stream was created, as last seen
         self._known: set[str] = set()  # ports that this process has published
         self._refused: set[str] = set()  # ports whose latest state can never be published
         self._index: KeyIndex | None = None  # None: the list of another run has not been read yet
@@ -171,13 +169,11 @@ class Publisher:
     ) -> list[str]:
         """Return the ports that an earlier process has left and that are no longer present.
 
-        Return None if this was not a full sync: a sync with differences only does not contain
+        Return an empty list if this was not a full sync: one with differences only does not contain
         ports that were published before this process began. If the numbers show that the bucket
         does not contain everything, a resend is requested.
         """
-        present = (
-            self._known | self._refused
-        )  # read only once: a sync may have many thousand ports
+        present = self._known | self._refused  # made once: a sync may have many thousand ports
         left = [uuid for uuid, _ in index if uuid not in present]
         count = len(present)
         if count >= (marker.ports or 0):

@@ -186,9 +186,8 @@ def test_telling_the_difference_always_ends_at_the_table(
     for uuid, a_port in table.items():
         assert delivered[uuid].kind == a_port.kind
         assert delivered[uuid].ofport == a_port.ofport
-    assert (
-        deliver(delivered, list(table.items()), replaying=False) == []
-    )  # and then nothing is left
+    left = deliver(delivered, list(table.items()), replaying=False)
+    assert left == []
 
     actions = [following.action for following in following]
     first_other = next((i for i, a in enumerate(actions) if a != "offline"), len(actions))
