@@ -14,11 +14,13 @@ from typing import Any
 
 import nats
 import pytest
+from nats.js import api
 
 from dfovsdb import config
 from dfovsdb.errors import SinkUnavailable
 from dfovsdb.sinks.base import SinkContext
 from dfovsdb.sinks.nats import NatsSink
+from dfovsdb.sinks.nats.client import NatsError, Publication
 from dfovsdb.testing import wait_until
 from tests.freeports import free_port
 from tests.natsserver import NatsServer
@@ -127,6 +129,44 @@ def test_a_host_of_the_guide_touches_nothing_of_another(
     assert f'permissions violation for publish to "{subject.lower()}"' in said[0].lower()
     for bucket in ("ports", "vifs", "hosts"):
         assert admin.keys(f"dfovsdb-{bucket}") == {}
+
+
+def big_log(admin: Fleet) -> int:
+    """Fill the log with more than the server sends to a client that does not read (64 MB)."""
+    admin.publish([Publication("dfovsdb.v1.cmp-17.vm", bytes(400_000))] * 300)
+    return 300
+
+
+def test_the_reader_of_the_guide_reads_a_log_of_any_size(server: NatsServer, admin: Fleet) -> None:
+    messages = big_log(admin)
+    with Fleet([server.url], **READER) as reader:
+        assert len(reader.stored()) == messages
+
+
+def test_a_reader_who_may_not_say_what_has_arrived_is_told(tmp_path: Path) -> None:
+    """It waits for no message that does not come."""
+    settings = block("text", "accounts {").replace('"$JS.FC.>"', "")
+    with NatsServer(tmp_path / "nats", settings=settings) as server:
+        with Fleet([server.url], **ADMIN) as admin:
+            for one in admin.streams.configs():
+                admin.run(admin.link.create(one))
+            big_log(admin)
+        with (
+            Fleet([server.url], timeout=1, **READER) as reader,
+            pytest.raises(NatsError, match=r"(?i)permissions violation .*\$JS\.FC"),
+        ):
+            reader.stored()
+        with (
+            Fleet([server.url], timeout=1, **READER) as reader,
+            pytest.raises(NatsError, match=r"(?i)permissions violation .*\$JS\.FC"),
+        ):
+            reader.run(follow(reader))
+
+
+async def follow(reader: Fleet) -> None:
+    start = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.ALL)
+    async for _ in reader.link.follow(reader.streams.stream, "dfovsdb.v1.>", start):
+        pass
 
 
 @pytest.mark.slow

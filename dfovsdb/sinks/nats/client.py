@@ -308,10 +308,12 @@ class Connection:
                     if not info.num_pending and not _has_missed(info, expected):
                         return
                     if silence >= self._timeout:
-                        what = f"stream {stream} cannot be read"
+                        what = f"the server has more, and sent nothing for {silence:g} s"
                         raise NatsError(
-                            f"{what}: the server has more, and sent nothing for {silence:g} s"
+                            f"stream {stream} cannot be read: {what}{self._last_trouble()}"
                         ) from None
+                    continue
+                if await self._is_of_server(message):
                     continue
                 metadata = message.metadata
                 if metadata.sequence.consumer != expected:
@@ -327,7 +329,6 @@ class Connection:
         :param start: where to begin.
         :raises NatsError: the connection has ended, or a message was missed.
         """
-        start = start.evolve(idle_heartbeat=self._timeout / 2)
         async with self._consumer(stream, subject, start) as (found, _info):
             expected = 1
             while True:
@@ -335,9 +336,8 @@ class Connection:
                     message = await found.next_msg(2 * self._timeout)
                 except (OSError, nats.errors.Error) as error:
                     raise self._failed(f"stream {stream}", error) from None
-                headers = message.headers or {}
-                if headers.get("Status"):  # a heartbeat, which says what was sent before it
-                    sent = headers.get("Nats-Last-Consumer", "")
+                if await self._is_of_server(message):
+                    sent = (message.headers or {}).get("Nats-Last-Consumer", "")
                     if sent.isdigit() and int(sent) >= expected:
                         raise NatsError(f"stream {stream}: a message was missed")
                     continue
@@ -352,6 +352,9 @@ class Connection:
     ) -> AsyncIterator[tuple[Any, api.ConsumerInfo]]:
         """Create a consumer that the server removes when this connection ends. Its name and filter
         are in the subject of the request, so that a server can restrict a host to its own keys.
+
+        The server sends no more than we keep up with (flow control). Else it would close the
+        connection when 64 MB, its max_pending, are on their way.
         """
         jetstream, client = self._jetstream(), self._connection()
         inbox = client.new_inbox()
@@ -363,6 +366,8 @@ class Connection:
             mem_storage=True,
             num_replicas=1,
             inactive_threshold=5.0,
+            flow_control=True,
+            idle_heartbeat=self._timeout / 2,
         )
         try:
             found = await client.subscribe(inbox)
@@ -376,6 +381,22 @@ class Connection:
         finally:
             with contextlib.suppress(Exception):  # the connection may have ended
                 await found.unsubscribe()
+
+    async def _is_of_server(self, message: Msg) -> bool:
+        """Return whether a message is none of the stream: a heartbeat, which says what was sent
+        before it, or the question whether everything so far has arrived, which is answered.
+
+        :raises NatsError: the server has refused an answer, and waits for it.
+        """
+        headers = message.headers or {}
+        if not headers.get("Status"):
+            return False
+        waits = headers.get("Nats-Consumer-Stalled")
+        if waits and self._trouble:
+            raise NatsError(self._trouble[-1])
+        if reply := message.reply or waits:
+            await self._connection().publish(reply)
+        return True
 
     async def _consumer_info(self, stream: str, name: str) -> api.ConsumerInfo:
         info: api.ConsumerInfo = await self._jetstream().consumer_info(stream, name)
@@ -449,6 +470,9 @@ class Connection:
     def _failed(self, what: str, error: Exception) -> NatsError:
         return NatsError(f"{what}: {self._text(error)}")
 
+    def _last_trouble(self) -> str:
+        return f": {self._trouble[-1]}" if self._trouble else ""
+
     def _text(self, error: BaseException) -> str:
         """Return what went wrong, in one line without secrets."""
         if isinstance(error, js_errors.ServiceUnavailableError) and not error.description:
@@ -460,8 +484,7 @@ class Connection:
         if "authorization" in str(error).lower():
             return "authorization failed: see user, password, token and credentials_file"
         if isinstance(error, TimeoutError):
-            last = f": {self._trouble[-1]}" if self._trouble else ""
-            return f"no answer within {self._timeout:g} s{last}"
+            return f"no answer within {self._timeout:g} s{self._last_trouble()}"
         if isinstance(error, socket.gaierror):
             return f"the name cannot be resolved ({error.strerror})"
         if isinstance(error, OSError):

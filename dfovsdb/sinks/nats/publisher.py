@@ -169,9 +169,9 @@ class Publisher:
     ) -> list[str]:
         """Return the ports that an earlier process has left and that are no longer present.
 
-        Return an empty list if this was not a full sync: one with differences only does not contain
-        ports that were published before this process began. If the numbers show that the bucket
-        does not contain everything, a resend is requested.
+        Return an empty list if this was not a full sync: one with differences only does not
+        contain ports that were published before this process began. If the numbers show that the
+        bucket does not contain everything, a resend is requested.
         """
         present = self._known | self._refused  # made once: a sync may have many thousand ports
         left = [uuid for uuid, _ in index if uuid not in present]
