@@ -9,7 +9,7 @@ import select
 import shlex
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ class JsonlSink(Sink):
 
     A full disk is an outage, and so is a pipe that nobody reads. Of a line that was written only
     in part, the part is removed from a file; into a pipe the rest is written before anything else.
+    If the file is deleted, a new one is begun, and all ports are sent again.
     """
 
     options = (
@@ -75,6 +76,7 @@ class JsonlSink(Sink):
         self._fd = -1
         self._rest = b""  # the end of a line whose beginning has been written
         self._rotates = True  # the last rotation has not failed
+        self._request_replay: Callable[[], None] = lambda: None
         self._check_path()
 
     def _check_path(self) -> None:
@@ -95,6 +97,7 @@ class JsonlSink(Sink):
             pass
 
     def open(self, context: SinkContext) -> None:
+        self._request_replay = context.request_replay
         try:
             self._open()
         except OSError as error:
@@ -103,6 +106,7 @@ class JsonlSink(Sink):
     def reopen(self) -> None:
         if self.path == "-":
             return
+        self._leave_deleted_file()
         self.close()
         try:
             self._open()
@@ -137,6 +141,7 @@ class JsonlSink(Sink):
 
     def _write(self, lines: list[bytes]) -> None:
         delivered = 0
+        self._leave_deleted_file()
         for part in self._parts([line + b"\n" for line in lines]):
             try:
                 self._append(b"".join(part))
@@ -145,6 +150,22 @@ class JsonlSink(Sink):
                     self._text(error.cause), delivered + error.whole_lines
                 ) from None
             delivered += len(part)
+
+    def _leave_deleted_file(self) -> None:
+        """Begin a new file if the present one was deleted, and not only renamed: nobody will ever
+        read it, so everything is written again.
+        """
+        if self.path == "-" or self._fd < 0:
+            return
+        ours = os.fstat(self._fd)
+        if ours.st_nlink:
+            return
+        with contextlib.suppress(OSError):
+            if os.path.samestat(ours, os.stat(self.path)):  # such as /dev/stdout
+                return
+        LOG.warning("%s was deleted; a new file is begun with all ports", self.path)
+        self.close()  # the next write opens the new file
+        self._request_replay()
 
     def _parts(self, lines: list[bytes]) -> Iterator[list[bytes]]:
         """Yield the lines in as many parts as there are files to write them to."""
@@ -211,12 +232,18 @@ class JsonlSink(Sink):
     def _rotate(self) -> None:
         """Rename the file to PATH.1 and begin a new one; if that fails, go on with the present
         one.
+
+        Earlier files are renamed only as far as the next free name, so that another attempt after
+        a failure, which finds PATH.1 free, deletes none of them.
         """
+        earlier = [f"{self.path}.{number}" for number in range(1, self._keep + 1)]
+        free = next(
+            (n for n, name in enumerate(earlier) if not os.path.lexists(name)), len(earlier) - 1
+        )
         try:
-            for number in range(self._keep - 1, 0, -1):
-                with contextlib.suppress(FileNotFoundError):
-                    os.replace(f"{self.path}.{number}", f"{self.path}.{number + 1}")
-            os.replace(self.path, f"{self.path}.1")
+            for number in range(free, 0, -1):
+                os.replace(earlier[number - 1], earlier[number])
+            os.replace(self.path, earlier[0])
         except OSError as error:
             if self._rotates:
                 LOG.warning(

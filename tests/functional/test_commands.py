@@ -423,7 +423,8 @@ def test_a_file_that_cannot_be_reopened_is_one_line_and_its_sink_goes_on_when_it
     switch.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0", *VM)
     agent.wait_for(lambda: file.exists() and "tap0" in file.read_text())
     assert agent.end() == 0
-    assert len(agent.err[begin + 1 :]) == 4  # unavailable, available, leaving, ended
+    assert len(agent.err[begin + 1 :]) == 5  # deleted, unavailable, available, leaving, ended
+    assert '"origin":"replay"' in file.read_text()  # what was in the deleted file
 
 
 def test_a_slip_of_the_pen_in_the_configuration_is_a_line_of_the_log(

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import resource
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -301,6 +302,64 @@ def test_a_file_that_cannot_be_renamed_is_written_on(
     sink.close()
     assert file.read_bytes() == b"".join(LINES)
     assert caplog.text.count("cannot be rotated (Permission denied)") == 1
+
+
+def test_a_rotation_that_fails_deletes_no_earlier_file(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = JsonlSink(path=str(file), max_bytes=10, keep=3)
+    sink.open(CONTEXT)
+    sink.emit_many(EVENTS[:3])
+    file.rename(file.with_name("renamed-by-somebody"))
+    sink.emit_many(EVENTS)
+    sink.close()
+    assert caplog.text.count("cannot be rotated (No such file or directory)") == 1
+    earlier = [file.with_name(f"events.jsonl.{number}") for number in (2, 3)]
+    assert [path.read_bytes() for path in earlier] == [LINES[1], LINES[0]]
+
+
+def test_a_file_that_was_deleted_is_begun_again_with_all_ports(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    resends: list[None] = []
+    sink = JsonlSink(path=str(file))
+    sink.open(CONTEXT._replace(request_replay=lambda: resends.append(None)))
+    sink.emit(EVENTS[0])
+    assert not resends
+    file.unlink()
+    sink.emit(EVENTS[1])
+    sink.emit(EVENTS[2])
+    sink.close()
+    assert file.read_bytes() == LINES[1] + LINES[2]
+    assert len(resends) == 1
+    assert caplog.text.count("was deleted; a new file is begun with all ports") == 1
+
+
+def test_reopening_in_place_of_a_deleted_file_is_the_same(file: Path) -> None:
+    resends: list[None] = []
+    sink = JsonlSink(path=str(file))
+    sink.open(CONTEXT._replace(request_replay=lambda: resends.append(None)))
+    sink.emit(EVENTS[0])
+    file.rename(file.with_name("rotated"))
+    sink.reopen()
+    assert not resends
+    file.unlink()
+    sink.reopen()
+    sink.close()
+    assert file.exists()
+    assert len(resends) == 1
+
+
+def test_a_file_without_a_name_that_the_path_leads_to_is_not_deleted(tmp_path: Path) -> None:
+    resends: list[None] = []
+    with tempfile.TemporaryFile(dir=tmp_path) as nameless:
+        sink = JsonlSink(path=f"/dev/fd/{nameless.fileno()}")
+        sink.open(CONTEXT._replace(request_replay=lambda: resends.append(None)))
+        sink.emit_many(EVENTS)
+        sink.close()
+        nameless.seek(0)
+        assert nameless.read() == b"".join(LINES)
+    assert not resends
 
 
 def test_standard_output_cannot_be_rotated() -> None:
