@@ -7,12 +7,16 @@ the agent go on, and what could not be written is counted.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import queue
+import sys
 import threading
 from collections.abc import Collection, Sequence
 
-from dfovsdb.logs import get_logger
+from dfovsdb.logs import get_logger, text_of
+from dfovsdb.text.escape import clean
 
 LIMIT = 10_000  #: lines that may wait
 PATIENCE = 1.0  #: seconds that a thread which may wait does so while LIMIT lines are waiting
@@ -28,11 +32,15 @@ class LogWriter(logging.Handler):
     def __init__(self, handlers: Sequence[logging.Handler], hurried: Collection[str] = ()) -> None:
         super().__init__()
         self._handlers = handlers
+        for handler in handlers:  # its own would print a traceback for every line
+            failed = functools.partial(self._failed, handler)
+            handler.handleError = failed  # type: ignore[method-assign]
         self._hurried = frozenset(hurried)
         self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(LIMIT)
         self._stuck = False  # nothing was written while somebody waited for PATIENCE
         self._dropped = 0
         self._lock = threading.Lock()  # of the two above
+        self._failures = 0  # lines that a handler has failed to write since one was written
         self._thread = threading.Thread(target=self._run, name="dfovsdb-log", daemon=True)
         self._thread.start()
 
@@ -70,25 +78,53 @@ class LogWriter(logging.Handler):
             record = self._records.get()
             if record is None:
                 return
+            before = self._failures
             self._write(record)
+            if self._failures > before:
+                continue
             with self._lock:
                 self._stuck = False
                 dropped, self._dropped = self._dropped, 0
             if dropped:
-                # not through the logger, whose lines wait behind this one
-                self._write(
-                    get_logger(__name__).makeRecord(
-                        __name__,
-                        logging.WARNING,
-                        __file__,
-                        0,
-                        "%d log lines were dropped here, because the log could not be written",
-                        (dropped,),
-                        None,
-                    )
+                self._say_here(
+                    "%d log lines were dropped here, because the log could not be written", dropped
                 )
+            if self._failures:  # what a file holds back on a full disk may be written later
+                self._say_here(
+                    "up to %d log lines are missing here, because the log could not be written",
+                    self._failures,
+                )
+                self._failures = 0
+
+    def _say_here(self, text: str, number: int) -> None:
+        """Write a line of our own: through the logger it would wait behind others."""
+        logger = get_logger(__name__)
+        self._write(
+            logger.makeRecord(__name__, logging.WARNING, __file__, 0, text, (number,), None)
+        )
 
     def _write(self, record: logging.LogRecord) -> None:
         for handler in self._handlers:
             if record.levelno >= handler.level:
-                handler.handle(record)
+                try:
+                    handler.handle(record)
+                except Exception:  # noqa: BLE001 - such as of a folder that is not there any more
+                    self._failed(handler, record)
+
+    def _failed(self, handler: logging.Handler, record: logging.LogRecord) -> None:  # noqa: ARG002
+        """Say once, where somebody may still read it, why the log cannot be written; called while
+        the exception is handled.
+        """
+        self._failures += 1
+        if self._failures > 1:
+            return
+        error = sys.exception() or Exception()
+        why = (isinstance(error, OSError) and error.strerror) or text_of(error)
+        name = getattr(handler, "baseFilename", "the log")
+        with contextlib.suppress(OSError, ValueError):  # it may be standard error that fails
+            print(
+                f"dfovsdb: {clean(name)} cannot be written: {clean(why)}; it is tried again with "
+                "the next line of the log",
+                file=sys.stderr,
+                flush=True,
+            )

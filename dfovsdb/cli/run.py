@@ -65,7 +65,13 @@ def run(args: argparse.Namespace) -> int:
     if not (conf.log_file or conf.log_dir or conf.use_journal):
         # oslo.log would use standard output, which is for events
         conf.set_default("use_stderr", True)
-    log.setup(conf, "dfovsdb", __version__)
+    try:
+        log.setup(conf, "dfovsdb", __version__)
+    except (OSError, RuntimeError, log.LogConfigError) as error:  # RuntimeError: of use_journal
+        raise ConfigurationError(
+            f"the log cannot be opened: {error}; change log_file, log_dir, use_journal or "
+            "log_config_append in [DEFAULT]"
+        ) from None
     root = logging.getLogger()
     for handler in root.handlers:
         if is_journal(handler):

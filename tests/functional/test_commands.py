@@ -836,6 +836,8 @@ def test_plugins_says_what_would_stop_the_start_and_why(tmp_path: Path) -> None:
             "for this user: mkdir -p /nosuch",
         ),
         ("[dfovsdb]\nstate_dir = /nosuch", "state_dir '/nosuch'"),
+        ("[DEFAULT]\nlog_file = /nosuch/log", "'/nosuch/log'; change log_file"),
+        ("[DEFAULT]\nlog_config_append = /nosuch", "/nosuch"),
         ("nonsense", "nonsense"),
     ],
 )

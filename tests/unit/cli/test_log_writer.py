@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import threading
 from collections.abc import Iterator
@@ -104,3 +106,46 @@ def test_each_handler_has_its_level(kept: Kept, writer: LogWriter) -> None:
     logger.warning("yes")
     assert writer.finish(DEADLINE)
     assert kept.lines == ["yes"]
+
+
+class Failing(logging.StreamHandler[io.StringIO]):
+    """Fails as a file on a full disk, or as one whose folder was deleted."""
+
+    def __init__(self) -> None:
+        super().__init__(io.StringIO())
+        self.full = self.deleted = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.deleted:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/var/log/a.log")
+        super().emit(record)
+
+    def flush(self) -> None:
+        if self.full:
+            self.stream.truncate(0)
+            self.stream.seek(0)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("how", ["full", "deleted"])
+def test_a_log_that_fails_is_one_line_on_standard_error_and_goes_on_when_it_can(
+    how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = Failing()
+    writer = LogWriter([failing])
+    logger = logger_of(writer)
+    setattr(failing, how, True)
+    for number in range(3):
+        logger.info("line %d", number)
+    wait_until(lambda: writer._failures == 3)
+    setattr(failing, how, False)
+    logger.info("the next")
+    logger.info("the last")
+    assert writer.finish(DEADLINE)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("dfovsdb: the log cannot be written: No s")
+    assert failing.stream.getvalue().splitlines() == [
+        "the next",
+        "up to 3 log lines are missing here, because the log could not be written",
+        "the last",
+    ]
