@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 18  # bytes that are read at once from the end of a file
 _FIRST = 100  # lines among which the first one of a file that can be read is looked for
 _TIME = b'"time":"'
+_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)  # a compressed file that was cut, or damaged
 
 
 class History:
@@ -43,6 +44,7 @@ class History:
         self._files = files
         self._ends: dict[str, int] = {}  # where the last complete line of a file has ended
         self.damaged = 0  #: lines that could not be read
+        self.incomplete: list[str] = []  #: compressed files that were cut, or are damaged
 
     def events(
         self,
@@ -66,7 +68,7 @@ class History:
         """Return the time of the oldest event of the files; None if there is none."""
         found = []
         for file in self._files:
-            with contextlib.suppress(OSError, EOFError, zlib.error), _open(file) as lines:
+            with contextlib.suppress(OSError, *_DAMAGED), _open(file) as lines:
                 for line in itertools.islice(lines, _FIRST):
                     with contextlib.suppress(ValueError):
                         found.append(from_json(line).time)
@@ -102,8 +104,8 @@ class History:
                 event = self._read(line)
                 if event is not None and wanted(event):
                     yield event
-        except (EOFError, zlib.error):  # a compressed file that was cut, or damaged
-            self.damaged += 1
+        except _DAMAGED:
+            self.incomplete.append(file)
         except OSError as error:
             raise ConfigurationError(
                 f"cannot read {os.fspath(file)!r}: {error.strerror or error}"
@@ -222,7 +224,7 @@ def _backwards(file: str) -> Iterator[bytes]:
     """Yield the lines of a file, the last first; of a large one it reads what is taken."""
     with _open(file) as handle:
         if _is_packed(file):
-            yield from reversed(handle.read().split(b"\n"))
+            yield from _packed_backwards(handle)
             return
         at, rest = handle.seek(0, os.SEEK_END), b""
         while at > 0:
@@ -232,6 +234,20 @@ def _backwards(file: str) -> Iterator[bytes]:
             rest, *lines = (handle.read(size) + rest).split(b"\n")
             yield from reversed(lines)
         yield rest
+
+
+def _packed_backwards(handle: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a compressed file, the last first; raise what is wrong with it then."""
+    blocks: list[bytes] = []
+    damage = None
+    try:
+        while block := handle.read1(_BLOCK):  # type: ignore[attr-defined]  # gzip.GzipFile
+            blocks.append(block)
+    except _DAMAGED as error:
+        damage = error
+    yield from reversed(b"".join(blocks).split(b"\n"))
+    if damage:
+        raise damage
 
 
 def _is_packed(file: str) -> bool:

@@ -26,6 +26,9 @@ from dfovsdb.model import (
 VERSION: Literal[1] = 1
 
 
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
 class PortJson(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A port; see the event reference for what each field means."""
 
@@ -55,7 +58,7 @@ class PortEventJson(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
     v: Literal[1] = VERSION
     seq: Annotated[int, msgspec.Meta(ge=1)]
-    time: datetime
+    time: Time
     host: str
     action: Action
     origin: Origin
@@ -68,7 +71,7 @@ class SyncMarkerJson(msgspec.Struct, gc=False, frozen=True, kw_only=True):
 
     v: Literal[1] = VERSION
     seq: Annotated[int, msgspec.Meta(ge=1)]
-    time: datetime
+    time: Time
     host: str
     action: SyncAction
     origin: Origin

@@ -61,7 +61,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def history(args: argparse.Namespace) -> int:
     from dfovsdb.errors import ConfigurationError
     from dfovsdb.history import History, moment, timeline
-    from dfovsdb.text.escape import counted
+    from dfovsdb.text.escape import clean, counted
     from dfovsdb.text.events import timeline_lines
 
     files = args.file or _files_of_the_configuration(args)
@@ -91,8 +91,17 @@ def history(args: argparse.Namespace) -> int:
             _show(event, terminal, as_json=args.json)
     if not shown or since is not None:
         _say_how_far_back(past, since, utc=args.utc)
-    if past.damaged and not args.json:
-        terminal.write(f"{counted(past.damaged, 'line')} could not be read")
+    problems = [
+        f"{clean(file)} was cut or is damaged: its events may be wrong or missing"
+        for file in past.incomplete
+    ]
+    if past.damaged:
+        problems.append(f"{counted(past.damaged, 'line')} could not be read")
+    for problem in problems:
+        if args.json:
+            print(f"dfovsdb: {problem}", file=sys.stderr)
+        else:
+            terminal.write(problem)
     if args.follow:
         _follow(past.follow(wanted, args.iface_id), terminal, as_json=args.json)
     return common.DONE

@@ -161,6 +161,34 @@ def test_the_newest_lines_of_a_large_file_are_read_from_its_end(
     assert past.last_lines(files, 3) == [b"", b"line 999", b"line 998"]
 
 
+@pytest.mark.parametrize("how", ["cut", "checksum", "header"])
+@pytest.mark.parametrize("order", ["newest first", "oldest first", "json"])
+def test_a_compressed_file_that_is_damaged_is_named_and_the_rest_is_shown(
+    tmp_path: Path, how: str, order: str
+) -> None:
+    lines = b"".join(to_json(event(seq=n)) + b"\n" for n in range(1, 2001))
+    packed = bytearray(gzip.compress(lines))
+    if how == "cut":
+        del packed[len(packed) // 2 :]
+    else:
+        packed[-8 if how == "checksum" else 0] ^= 1
+    old, new = tmp_path / "events.jsonl.1.gz", tmp_path / "events.jsonl"
+    old.write_bytes(packed)
+    new.write_bytes(to_json(event(seq=1)) + b"\n")
+    options = {"newest first": [], "oldest first": ["--timeline"], "json": ["--json"]}[order]
+    done = history("history", *options, str(new), str(old))
+    assert done.returncode == 0
+    said = f"{old} was cut or is damaged: its events may be wrong or missing"
+    if order == "json":
+        assert done.stderr.splitlines()[0] == f"dfovsdb: {said}"
+    else:
+        assert said in done.stdout
+        assert done.stderr == ""
+    shown = done.stdout.count("tap")
+    least, most = {"cut": (500, 1990), "checksum": (2001, 9000), "header": (1, 5)}[how]
+    assert least <= shown <= most
+
+
 def test_files_may_be_named(file: Path) -> None:
     assert "tap1" in history("history", str(file)).stdout
 

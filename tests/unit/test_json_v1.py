@@ -147,6 +147,7 @@ def test_what_is_no_event_of_version_1_is_a_value_error(line: bytes, text: str) 
     "change",
     [
         {"seq": 0},
+        {"time": "2026-11-22T13:00:00"},  # of which time zone?
         {"action": "gone"},
         {"origin": "dream"},
         {"port": None},
