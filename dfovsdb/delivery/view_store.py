@@ -3,6 +3,9 @@
 Because of this file, departures are delivered after a restart too. A port is marked before an
 offer and confirmed after it was accepted. A crash between the two leaves the port doubtful, and a
 doubtful port is sent again. So a crash may repeat an event, but never lose one.
+
+A stored port whose bytes were damaged may still look like a port, of another name, so each row has
+a checksum. A file that is deleted while it is in use is noticed, and written again.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ import sqlite3
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dfovsdb import json_v1
@@ -32,7 +36,7 @@ LOG = get_logger(__name__)
 FILE_NAME = "told.sqlite"
 #: "dfov": identifies files of dfovsdb (sqlite.org/pragma.html#pragma_application_id)
 _APPLICATION_ID = 0x6466_6F76
-_VERSION = 1
+_VERSION = 2
 _FILES = ("", "-wal", "-shm", "-journal")  # of one database (sqlite.org/tempfiles.html)
 #: Primary result codes (sqlite.org/rescode.html) that say nothing about the file itself.
 _IN_THE_WAY = {
@@ -122,30 +126,34 @@ class ViewStore:
             self._db.close()
             self._lock.release()
 
-    def load(self, sink: str, host: str) -> Iterator[tuple[Port, bool]]:
-        """Yield the stored ports of a sink, and whether each is doubtful."""
+    def load(self, sink: str, host: str) -> tuple[list[tuple[Port, bool]], bool]:
+        """Return the stored ports of a sink, with whether each is doubtful, and whether all of
+        them could be read.
+        """
         with self._lock:
             rows = self._db.execute(
-                "SELECT uuid, port, doubtful FROM told WHERE sink = ? AND host = ?", (sink, host)
+                "SELECT uuid, doubtful, port, checksum FROM told WHERE sink = ? AND host = ?",
+                (sink, host),
             ).fetchall()
+        ports: list[tuple[Port, bool]] = []
         lost: list[str] = []
-        for uuid, text, doubtful in rows:
+        for uuid, doubtful, text, checksum in rows:
             try:
-                port = json_v1.decode_port(text)
-                if port.uuid.encode() != uuid:
-                    raise ValueError(f"it is the port {port.uuid}")
+                if checksum != _checksum(uuid, doubtful, text):
+                    raise ValueError("its checksum is wrong")
+                ports.append((json_v1.decode_port(text), bool(doubtful)))
             except (*UNREADABLE, TypeError, ValueError, AttributeError) as error:
                 lost.append(f"{uuid!r:.50}: {error}")
-            else:
-                yield port, bool(doubtful)
         if lost:
             LOG.warning(
-                "%s: %s that sink %s was sent cannot be read, such as %s: they are sent as new",
+                "%s: %s that sink %s was sent cannot be read, such as %s; what is still there is "
+                "sent as new, but no departure is sent of what has left meanwhile",
                 self._path,
                 counted(len(lost), "port"),
                 sink,
                 lost[0],
             )
+        return ports, not lost
 
     def write(self, statements: Sequence[Statement]) -> bool:
         """Run statements in one transaction; return False if the disk refuses, logged once."""
@@ -153,10 +161,12 @@ class ViewStore:
             if self._closed or (self._retry_at and time.monotonic() < self._retry_at):
                 return False
             try:
+                if not self._is_there():
+                    self._write_again()
                 with self._db:
                     for sql, rows in statements:
                         self._db.executemany(sql, rows)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 if self._retry_at is None:
                     LOG.warning(
                         "%s cannot be written: %s; continuing without it, and trying again later",
@@ -174,6 +184,24 @@ class ViewStore:
         """Let the next write try the disk, however long ago it refused."""
         if self._retry_at is not None:
             self._retry_at = time.monotonic()
+
+    def _is_there(self) -> bool:
+        """Return whether the file that is open still has its name."""
+        try:
+            return os.path.samestat(self._identity, os.stat(self._path))
+        except FileNotFoundError:
+            return False
+
+    def _write_again(self) -> None:
+        """Write everything to a new file, because nobody will find the one that is open."""
+        memory = sqlite3.connect(":memory:", check_same_thread=False)
+        self._db.backup(memory)
+        self._db.close()  # before another is opened: it deletes the journal of its name
+        self._db = memory
+        self._db = self._connect()
+        memory.backup(self._db)
+        memory.close()
+        LOG.warning("%s was deleted or replaced while in use; it was written again", self._path)
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -211,7 +239,7 @@ class ViewStore:
                 raise sqlite3.DatabaseError(
                     f"it is not a file of this version of dfovsdb ({application:#x}, {version})"
                 )
-            if (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != b"ok":
+            if (found := db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != b"ok":
                 raise sqlite3.DatabaseError(str(found, errors="replace"))
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
@@ -220,12 +248,14 @@ class ViewStore:
             db.execute(
                 "CREATE TABLE IF NOT EXISTS told (sink TEXT NOT NULL, host TEXT NOT NULL, "
                 "uuid TEXT NOT NULL, doubtful INTEGER NOT NULL, port BLOB NOT NULL, "
+                "checksum INTEGER NOT NULL, "
                 "PRIMARY KEY (sink, host, uuid)) WITHOUT ROWID"
             )
-            db.execute("SELECT sink, host, uuid, doubtful, port FROM told LIMIT 1")
+            db.execute("SELECT sink, host, uuid, doubtful, port, checksum FROM told LIMIT 1")
             # check that writing is possible at all
             db.execute("UPDATE told SET doubtful = doubtful WHERE 0")
             db.commit()
+            self._identity = os.stat(self._path)
         except BaseException:
             db.close()
             raise
@@ -239,7 +269,10 @@ class StoredSinkView(SinkView):
     it is being offered. While an offer is open the port is doubtful.
     """
 
-    _PUT = "INSERT OR REPLACE INTO told (sink, host, uuid, doubtful, port) VALUES (?, ?, ?, ?, ?)"
+    _PUT = (
+        "INSERT OR REPLACE INTO told (sink, host, uuid, doubtful, port, checksum) "
+        "VALUES (?, ?, ?, ?, ?, ?)"
+    )
     _DELETE = "DELETE FROM told WHERE sink = ? AND host = ? AND uuid = ?"
     _DELETE_ALL = "DELETE FROM told WHERE sink = ? AND host = ?"
 
@@ -248,8 +281,9 @@ class StoredSinkView(SinkView):
         self._state = state
         self._key = (sink, host)
         self._offered: dict[str, Port] = {}
-        self._behind = False  # something could not be written to the file
-        for port, doubtful in state.load(sink, host):
+        ports, complete = state.load(sink, host)
+        self._behind = not complete  # the file has something else than this view
+        for port, doubtful in ports:
             self._ports[port.uuid] = port
             if doubtful:
                 self.doubtful.add(port.uuid)
@@ -301,9 +335,15 @@ class StoredSinkView(SinkView):
                 gone.append((*self._key, uuid))
             else:
                 doubtful = uuid in self._offered or uuid in self.doubtful
-                put.append((*self._key, uuid, doubtful, json_v1.encode_port(port)))
+                text = json_v1.encode_port(port)
+                checksum = _checksum(uuid.encode(), doubtful, text)
+                put.append((*self._key, uuid, doubtful, text, checksum))
         statements += [(self._DELETE, gone), (self._PUT, put)]
         self._behind = not self._state.write(statements)
+
+
+def _checksum(uuid: bytes, doubtful: int, port: bytes) -> int:
+    return zlib.crc32(b"%s %d %s" % (uuid, doubtful, port))
 
 
 def _is_in_the_way(error: Exception) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
+import re
 import shutil
 import sqlite3
 import threading
@@ -25,6 +27,7 @@ from tests.unit.delivery.test_emitter import reported
 from tests.waiting import DEADLINE
 
 Open = Callable[..., ViewStore]
+OWNER = b"logcmp-17"  # in a row, the sink and the host: rows of other ones are nobody's
 
 
 @pytest.fixture
@@ -448,6 +451,74 @@ def test_whatever_a_stored_port_holds_the_others_are_kept_and_the_start_works(
     again = open_state(copy).view("log", "cmp-17")
     assert kept(again) == {"b": False}
     assert "1 port that sink log was sent cannot be read" in caplog.text
+    again.mend()
+    caplog.clear()
+    assert kept(open_state(after_a_kill(copy)).view("log", "cmp-17")) == {"b": False}
+    assert not caplog.messages
+
+
+def test_whatever_byte_of_the_file_is_damaged_no_port_is_another_one_or_missing_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with contextlib.closing(ViewStore(tmp_path)) as state:
+        view = state.view("log", "cmp-17")
+        for number in range(50):
+            tell(view, event("online", f"uuid-{number:02}"))
+    good = (tmp_path / FILE_NAME).read_bytes()
+    owners = {match.start() + n for match in re.finditer(OWNER, good) for n in range(len(OWNER))}
+    used = [at for at, byte in enumerate(good) if byte and at not in owners]
+    rng = random.Random(20261201)
+    damaged = tmp_path / "damaged"
+    for at in rng.sample(used, 300):
+        shutil.rmtree(damaged, ignore_errors=True)
+        damaged.mkdir()
+        bad = bytearray(good)
+        bad[at] ^= 1 << rng.randrange(8)
+        (damaged / FILE_NAME).write_bytes(bad)
+        caplog.clear()
+        with contextlib.closing(ViewStore(damaged)) as state:
+            again = state.view("log", "cmp-17")
+            ports = again.ports()
+            assert ports.items() <= view.ports().items(), at
+            assert caplog.messages or ports == view.ports(), at
+            tell(again, event("online", "new"))
+        with contextlib.closing(ViewStore(damaged)) as state:
+            assert "new" in kept(state.view("log", "cmp-17")), at
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "its folder is moved"])
+def test_a_file_that_is_lost_while_in_use_is_written_again(
+    tmp_path: Path,
+    open_state: Open,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    monkeypatch.setattr(view_store, "_RETRY", 0.0)
+    folder = tmp_path / "state"
+    folder.mkdir()
+    state = open_state(folder)
+    views = [state.view(name, "cmp-17") for name in ("log", "audit")]
+    for view in views:
+        tell(view, event("online", "a"), event("online", "b"))
+    if how == "deleted":
+        for file in folder.iterdir():
+            file.unlink()
+    elif how == "replaced":
+        shutil.copy(folder / FILE_NAME, folder / "copy")
+        (folder / "copy").rename(folder / FILE_NAME)
+    else:
+        folder.rename(tmp_path / "elsewhere")
+        tell(views[0], event("offline", "b"))
+        assert views[0].behind
+        assert "told.sqlite cannot be written: " in caplog.text
+        folder.mkdir()
+    tell(views[0], event("online", "c"))
+    assert caplog.text.count("was deleted or replaced while in use; it was written again") == 1
+    again = open_state(after_a_kill(folder))
+    b = {} if how == "its folder is moved" else {"b": False}
+    assert kept(again.view("log", "cmp-17")) == {"a": False, "c": False} | b
+    assert kept(again.view("audit", "cmp-17")) == {"a": False, "b": False}
 
 
 @pytest.mark.parametrize(
