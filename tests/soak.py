@@ -180,7 +180,7 @@ class Soak:
             self._empty.write_bytes(self.box.database.read_bytes())
             with self._agent() as self.agent:
                 self._restore_bridges()
-                self._quiet()  # it has begun: a start on a full disk ends with status 2
+                self._quiet()  # it has begun: a start on a full disk ends with status 1
                 while self._rounds != rounds and time.monotonic() - self._began < seconds:
                     self._rounds += 1
                     self._round()

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from dfovsdb import json_v1
 from dfovsdb.delivery.view import SinkView
-from dfovsdb.errors import ConfigurationError
+from dfovsdb.errors import ConfigurationError, DfovsdbError
 from dfovsdb.logs import get_logger
 from dfovsdb.model import UNREADABLE, Port, PortEvent
 from dfovsdb.text.escape import counted
@@ -49,6 +49,7 @@ _IN_THE_WAY = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_NOMEM,
 }
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _RETRY = 4.0  # seconds before another attempt to write after the disk refused
 _CLOSE = 0.2  # seconds that closing waits for a hanging disk
 
@@ -67,7 +68,8 @@ def check_folder(state_dir: str | os.PathLike[str]) -> None:
         for path in (folder, *_files(folder)):
             mode = os.R_OK | os.W_OK | (os.X_OK if path == folder else 0)
             if not os.access(path, mode, effective_ids=True):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+                number = errno.EROFS if _is_read_only(path) else errno.EACCES
+                raise OSError(number, os.strerror(number), str(path))
     except OSError as error:
         raise _unusable(folder, error) from None
 
@@ -91,6 +93,7 @@ class ViewStore:
     one may be missing. This is the price for not waiting for the disk twice for every event.
 
     :raises ConfigurationError: the folder does not exist, cannot be written to, or is in use.
+    :raises DfovsdbError: its disk is full.
     """
 
     def __init__(self, state_dir: str | os.PathLike[str]) -> None:
@@ -351,19 +354,34 @@ def _is_in_the_way(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _IN_THE_WAY
 
 
-def _unusable(folder: Path, error: Exception) -> ConfigurationError:
+def _unusable(folder: Path, error: Exception) -> DfovsdbError:
     why = (isinstance(error, OSError) and error.strerror) or str(error)
     text = f"state_dir {str(folder)!r} cannot be used: {why}; "
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) in _FULL:
+        # no wrong use: another attempt may succeed
+        return DfovsdbError(f"{text}free some space on its disk")
+    if code == sqlite3.SQLITE_BUSY:
         text += "another process uses it"
     elif not _exists(folder):
         text += f"create it, writable for this user: mkdir -p {shlex.quote(str(folder))}"
+    elif _is_read_only(folder):
+        text += (
+            "mount it to be written to; a systemd unit may write only to the folders that it lists"
+        )
     elif files := [file for file in _files(folder) if not _may_write(file)]:
         names = " ".join(shlex.quote(str(file)) for file in sorted(files))
         text += f"another user has written in it: chown {os.geteuid()} {names}"
     else:
         text += f"use a folder that uid {os.geteuid()} can write to"
     return ConfigurationError(text)
+
+
+def _is_read_only(path: Path) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def _files(folder: Path) -> list[Path]:

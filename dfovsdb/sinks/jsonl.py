@@ -89,19 +89,23 @@ class JsonlSink(Sink):
         try:
             os.stat(path.parent)
             there = path if os.path.exists(path) else path.parent
-            if not os.access(there, os.W_OK, effective_ids=True):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.path)
+            if os.access(there, os.W_OK, effective_ids=True):
+                return
+            read_only = os.statvfs(there).f_flag & os.ST_RDONLY
         except (FileNotFoundError, PermissionError) as error:
             raise ConfigurationError(self._text(error)) from None
         except OSError:
-            pass
+            return
+        number = errno.EROFS if read_only else errno.EACCES
+        raise ConfigurationError(self._text(OSError(number, os.strerror(number), self.path)))
 
     def open(self, context: SinkContext) -> None:
         self._request_replay = context.request_replay
         try:
             self._open()
         except OSError as error:
-            raise ConfigurationError(self._text(error)) from None
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise (SinkUnavailable if full else ConfigurationError)(self._text(error)) from None
 
     def reopen(self) -> None:
         if self.path == "-":

@@ -19,7 +19,7 @@ import pytest
 
 from dfovsdb.delivery import view_store
 from dfovsdb.delivery.view_store import FILE_NAME, StoredSinkView, ViewStore, check_folder
-from dfovsdb.errors import ConfigurationError
+from dfovsdb.errors import ConfigurationError, DfovsdbError
 from dfovsdb.model import PortEvent
 from tests import otheruser
 from tests.unit.delivery.scripted import Delivery, ScriptedSink, fact, port, story
@@ -152,6 +152,30 @@ def test_a_state_dir_that_cannot_be_used_is_one_line(where: str, tmp_path: Path)
     assert "\n" not in str(raised.value)
     make = f"create it, writable for this user: mkdir -p {folder}"
     assert str(raised.value).endswith(make) == (where == "missing")
+
+
+def test_a_start_on_a_full_disk_is_no_wrong_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    def fails(_store: ViewStore) -> sqlite3.Connection:
+        raise error
+
+    monkeypatch.setattr(ViewStore, "_connect", fails)
+    with pytest.raises(DfovsdbError, match="is full; free some space on its disk") as raised:
+        ViewStore(tmp_path)
+    assert not isinstance(raised.value, ConfigurationError)  # a service manager tries again
+
+
+def test_a_read_only_file_system_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_only = os.statvfs_result((*os.statvfs(tmp_path)[:8], os.ST_RDONLY, 255))
+    ViewStore(tmp_path).close()
+    monkeypatch.setattr(os, "access", lambda *_args, **_kwargs: False)
+    monkeypatch.setattr(os, "statvfs", lambda _path: read_only)
+    with pytest.raises(ConfigurationError, match="mount it to be written to; a systemd unit"):
+        check_folder(tmp_path)
 
 
 def test_a_folder_is_checked_without_making_or_locking_anything(

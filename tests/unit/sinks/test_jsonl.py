@@ -129,6 +129,31 @@ def test_a_file_system_that_is_read_only_says_what_a_service_may_write(file: Pat
     assert text.startswith(f"{file}: Read-only file system; a systemd unit")
 
 
+def test_a_read_only_file_system_is_known_before_anything_is_opened(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_only = os.statvfs_result((*os.statvfs(file.parent)[:8], os.ST_RDONLY, 255))
+    monkeypatch.setattr(os, "access", lambda *_args, **_kwargs: False)
+    monkeypatch.setattr(os, "statvfs", lambda _path: read_only)
+    with pytest.raises(ConfigurationError, match="Read-only file system; a systemd unit"):
+        JsonlSink(path=str(file))
+
+
+def test_a_disk_that_is_too_full_for_a_new_file_is_an_outage(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_args: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    sink = JsonlSink(path=str(file))
+    with monkeypatch.context() as full:
+        full.setattr(os, "open", fails)
+        with pytest.raises(SinkUnavailable, match="No space left on device"):
+            sink.open(CONTEXT)
+    sink.open(CONTEXT)
+    sink.close()
+
+
 @pytest.mark.parametrize("room", [0, 1, 40])
 @pytest.mark.parametrize("whole", [0, 1, 3])
 def test_a_full_disk_is_an_outage_and_a_cut_off_line_is_taken_back(
