@@ -28,7 +28,8 @@ LOG = get_logger(__name__)
 
 _PATIENCE = 1.0  # seconds for a reader of a pipe that is full; after that it is an outage
 _BEGINNING = b'{"v":'  # of every line
-_LONGEST_LINE = 1 << 20  # bytes at the end of a file in which an incomplete line is looked for
+_LINE = 1 << 16  # bytes at the end of a file in which an incomplete line is looked for first
+_LONGEST_LINE = 1 << 26  # and at most
 
 
 class JsonlSink(Sink):
@@ -296,9 +297,12 @@ def _end_last_line(path: str) -> None:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return
             size = file.seek(0, os.SEEK_END)
-            begin = max(0, size - _LONGEST_LINE)
-            file.seek(begin)
-            line = file.read().rpartition(b"\n")[2]
+            begin, length, end_of_other, line = size, _LINE, b"", b""
+            while begin > 0 and not end_of_other and length <= _LONGEST_LINE:
+                begin = max(0, size - length)
+                file.seek(begin)
+                _, end_of_other, line = file.read().rpartition(b"\n")
+                length *= 8
             if not line:
                 return
             ours = line.startswith(_BEGINNING) or _BEGINNING.startswith(line)

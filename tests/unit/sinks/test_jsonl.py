@@ -260,6 +260,16 @@ def test_the_half_line_of_a_crash_is_removed(
     assert f"ended with an incomplete line of {length} bytes" in caplog.text
 
 
+@pytest.mark.parametrize("before", [b"", LINES[0]])
+def test_the_half_line_of_a_crash_is_removed_however_long_it_is(file: Path, before: bytes) -> None:
+    long = to_json(event(port(name="x" * 3_000_000)))
+    file.write_bytes(before + long[:2_500_000])
+    sink = JsonlSink(path=str(file))
+    sink.open(CONTEXT)
+    sink.close()
+    assert file.read_bytes() == before
+
+
 @pytest.mark.parametrize("there", [b"", LINES[0], LINES[0][:-1], b"of somebody else"])
 def test_the_first_line_of_a_run_is_a_line_of_its_own(file: Path, there: bytes) -> None:
     file.write_bytes(there)
