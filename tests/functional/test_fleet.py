@@ -418,6 +418,28 @@ def test_what_a_message_says_of_its_host_or_its_time_harms_nobody(server: NatsSe
         assert {row[0] for row in lines(done.stdout)[1:3]} == {"a", "=61"}
 
 
+def test_a_key_that_no_agent_writes_is_named_and_counts_for_nothing(server: NatsServer) -> None:
+    with Agent(server, "a") as one, Fleet([server.url]) as fleet:
+        one.tell(port(uuid="u-1", name="tap1"))
+        streams = fleet.streams
+        buckets = (streams.hosts_bucket, streams.ports_bucket, streams.vifs_bucket)
+        keys = [
+            *(key_subject(bucket, "x.y.z.too-long") for bucket in buckets),
+            *(key_subject(bucket, "short") for bucket in buckets[1:]),
+        ]
+        fleet.publish([Publication(key, b"{}") for key in keys])
+        for command, shown in (
+            ("hosts", "1 hosts, 1 fresh"),
+            ("ports", "tap1"),
+            ("conflicts", "1 conflict"),  # the host has not synced
+        ):
+            done = run("fleet", "--servers", server.url, command)
+            assert shown in done.stdout
+            assert "Traceback" not in done.stderr
+            said = done.stderr.count("was not written by an agent: this bucket has no such keys")
+            assert said >= 3
+
+
 def test_what_a_dead_host_said_last_is_kept_and_its_ports_are_marked(server: NatsServer) -> None:
     quick: dict[str, Any] = {"heartbeat": 0.2, "time_to_live": 1.0}
     with Agent(server, "dead", **quick) as dead:
