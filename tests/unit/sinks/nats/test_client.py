@@ -40,7 +40,7 @@ def message(number: int, pending: int) -> Any:
 
 def heartbeat(last: int) -> Any:
     headers = {"Status": "100", "Nats-Last-Consumer": str(last)}
-    return SimpleNamespace(subject="", data=b"", headers=headers)
+    return SimpleNamespace(subject="", reply="", data=b"", headers=headers)
 
 
 class Link(Connection):
