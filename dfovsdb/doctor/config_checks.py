@@ -6,7 +6,10 @@ known here.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from oslo_config import cfg
 
@@ -35,6 +38,8 @@ def examine(conf: cfg.ConfigOpts) -> Iterator[Finding]:
         yield from monitor_can_be_built(conf)
     if conf.dfovsdb.state_dir:
         yield state_dir_is_usable(conf.dfovsdb.state_dir)
+    if "log_file" in conf and (conf.log_file or conf.log_dir):  # where oslo.log is in use
+        yield log_can_be_written(Path(conf.log_dir or "", conf.log_file or ""))
     if conf.http.listen:
         yield port_is_free(conf.http.listen)
 
@@ -124,6 +129,19 @@ def state_dir_is_usable(state_dir: str) -> Finding:
     if (process := view_store.held_by(state_dir)) is not None:
         text += f"; process {process} has it in use: probably the running agent"
     return Finding("fine", "state_dir", text)
+
+
+def log_can_be_written(path: Path) -> Finding:
+    """Check that the file of the log may be written, or made in its folder; it is not opened."""
+    there = path if path.exists() else path.parent
+    try:
+        there.stat()
+        if not os.access(there, os.W_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        text = f"{clean(str(path))} cannot be written: {clean(str(there))}: {error.strerror}"
+        return Finding("wrong", "log", text, "change log_file or log_dir in [DEFAULT]")
+    return Finding("fine", "log", f"{clean(str(path))} may be written")
 
 
 def port_is_free(listen: str) -> Finding:
