@@ -1,9 +1,9 @@
 """The entry points of the installed packages.
 
 An installer writes them into a file beside the package (Python Packaging User Guide, "Entry points
-specification"), and these files are read here. The standard library reads them too, but to import
-it and stevedore took a fifth of the time of a short command. Therefore it is asked only where a
-package may be somewhere else than in a folder.
+specification"), and these files are read here. The standard library reads them too, but importing
+its reader and stevedore took a fifth of the time of a short command. Therefore it is used only if
+a package may be installed elsewhere than in a folder.
 """
 
 from __future__ import annotations

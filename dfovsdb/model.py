@@ -97,8 +97,8 @@ class RowDelta(msgspec.Struct, frozen=True, gc=False):
 class Port(msgspec.Struct, frozen=True, gc=False, eq=False):
     """An Interface as its classifier sees it.
 
-    `state` is `pending` while the switch has given no port number, `failed` where the number is
-    -1 or the peer of a patch port does not exist, `gone` where there is a number still and the
+    `state` is `pending` while the switch has given no port number, `failed` if the number is -1
+    or the peer of a patch port does not exist, `gone` if the port still has its number but its
     network device has vanished, and `ready` in any other case.
 
     `error` is None unless the state is `failed` or `gone`. `bridge`, `tag`, `trunks` and `bond`

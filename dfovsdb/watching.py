@@ -61,7 +61,7 @@ def watch(
     classifiers: Sequence[Classifier] | None = None,
     **options: Unpack[ConnectionOptions],
 ) -> Generator[PortEvent | SyncMarker, None, None]:
-    """Yield events without end, until the first sync is complete, or until the event is set.
+    """Yield events: without end, or until `once` or `stop_event` ends them.
 
     While there is no connection it waits. A slow body of the loop receives the latest state, not
     every state in between. Leaving the loop, or closing the generator, ends the monitor.

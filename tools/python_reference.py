@@ -86,7 +86,7 @@ def main() -> None:
 
 def _page() -> Iterator[str]:
     yield "# Python reference\n"
-    yield "Generated of the docstrings by `make generate`. [Embedding](embedding.md) and"
+    yield "Generated from the docstrings by `make generate`. [Embedding](embedding.md) and"
     yield "[Plugins](plugins.md) explain how these are used.\n"
     for heading, how, names in PARTS:
         yield f"## {heading}\n`{how}`\n"

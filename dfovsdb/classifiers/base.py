@@ -71,7 +71,7 @@ class Classifier(abc.ABC):
         IGNORE says that the row is of no kind, and that no other classifier is to be asked.
 
         An exception is counted and the next classifier is asked. The log has the traceback
-        and the row of each mistake once, and afterwards how often it came again.
+        and the row of each distinct error once, and afterwards how often it has recurred.
         """
 
     def nearly(self, interface: Interface) -> str | None:  # noqa: ARG002 - for subclasses

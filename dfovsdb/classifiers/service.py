@@ -1,4 +1,4 @@
-"""Service ports: those that a network service of the host has, and no guest."""
+"""Service ports: those of a network service of the host, not of a guest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uplinks: the NICs of the host, and what DPDK has of them."""
+"""Uplinks: the NICs of the host, also those that DPDK drives."""
 
 from __future__ import annotations
 

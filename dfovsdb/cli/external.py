@@ -4,8 +4,8 @@ Each entry point names a module with `add(commands)`, like the modules beside th
 is imported to learn its arguments, so it should import a library only to run. This file knows no
 name of a command.
 
-To look at all installed packages takes time. Therefore this file is used only if help is
-requested, or a command that is not built in.
+Looking at all installed packages takes time. Therefore this file is used only if help, or a
+command that is not built in, is requested.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The whole cloud, as the agents of all hosts keep it in NATS with the sink `nats`.
 
-For programs: `Fleet` reads the buckets and the log, from the NATS of `Servers` and the names of
-`Streams`; `Fold` makes the ports of each host of the log. They need the extra `dfovsdb[nats]`.
+For programs: `Fleet` reads the buckets and the log; `Servers` says where they are, and `Streams`
+what they are called. `Fold` adds the log up to the ports of each host. All need `dfovsdb[nats]`.
 
 command.py is `dfovsdb fleet`, reader.py what it asks, fold.py how the log is read. Nothing outside
 of this folder and the sink knows of it.

@@ -46,20 +46,19 @@ class Monitor:
     :param resync: after a reconnect, `replay` sends every port again, `diff` only differences.
     :param host: name of this host in events; None means the host name of the system.
     :param state_dir: folder for the views of the sinks; None keeps them in memory.
-    :param queue_limit: facts that may wait for one sink before they are replaced by a catch-up.
+    :param queue_limit: changes that may wait for one sink before they are replaced by a catch-up.
     :param stop_timeout: seconds that stop() waits for the sinks.
-    :param ssl_key_file: the private key; this and the next three are for `ssl:`, see Tls.
+    :param ssl_key_file: the private key; this and the next three are for `ssl:`.
     :param ssl_cert_file: the client certificate; None presents none.
     :param ssl_ca_cert_file: the CA of the server's certificate; None means the CAs that the system
         trusts.
     :param ssl_check_hostname: require that the server's certificate names the host.
-    :param record: new file to record what the server sends, see recording.py.
-    :param monitor: `auto`, or `rfc7047` for the plain method; this and the next four concern the
-        connection, see Session.
+    :param record: new file to record what the server sends, for recording.replay().
+    :param monitor: the method: `auto`, or `rfc7047` for the plain `monitor` of RFC 7047.
     :param inactivity_probe: seconds of silence before the server is probed; 0 disables probes.
     :param reconnect_min: shortest wait in seconds before another attempt.
     :param reconnect_max: longest wait in seconds; at least reconnect_min.
-    :param max_message_size: bytes.
+    :param max_message_size: largest message in bytes; a longer one ends the connection.
     :raises ConfigurationError: any of these is unknown or cannot be used.
     """
 
@@ -115,7 +114,7 @@ class Monitor:
         :raises RuntimeError: it was started before; start another Monitor instead.
         """
         if self._loop.started or self._loop.stopping:
-            raise RuntimeError("a Monitor is started once")
+            raise RuntimeError("this Monitor was started before: make another one")
         self._loop.started = True
         try:
             self._dispatcher.start()

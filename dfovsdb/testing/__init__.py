@@ -1,7 +1,7 @@
 """Helpers for tests of dfovsdb and of plugins.
 
 A private real Open vSwitch, a capturing sink, a builder of rows, matchers, conformance suites. The
-last two need testtools and pytest, and are imported when they are first used.
+matchers need testtools and the suites pytest; both are imported when they are first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How people write times that pass: `30`, `30s`, `10m`, `2h`, `1d`."""
+"""Durations as people write them: `30`, `30s`, `10m`, `2h`, `1d`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def seconds(text: str) -> float:
     """
     found = _DURATION.fullmatch(text.strip())
     if found is None or not text.isascii():
-        raise ValueError(f"{text!r:.60} is no duration: use 30, 30s, 10m, 2h or 1d")
+        raise ValueError(f"{text!r:.60} is not a duration: use 30, 30s, 10m, 2h or 1d")
     value = float(found[1]) * _UNITS[found[2]]
     if value > threading.TIMEOUT_MAX:
         raise ValueError(f"{text!r:.60} is too long")
