@@ -44,7 +44,9 @@ def load(
             raise ConfigurationError(f"cannot read {file}: it is a folder; use --config-dir")
     for folder in config_dirs:
         if os.path.exists(folder) and not os.path.isdir(folder):
-            raise ConfigurationError(f"cannot read {folder}: it is no folder; use --config-file")
+            raise ConfigurationError(
+                f"cannot read {folder}: it is not a folder; use --config-file"
+            )
     _read(conf, config_files, config_dirs, logging_args or (), searched)
     if (listen := os.environ.get("OS_METRICS__LISTEN")) is not None:  # its name before the page
         conf.set_default("listen", listen, group="http")

@@ -275,7 +275,7 @@ def moment(text: str) -> datetime:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):  # the year 1 or 9999, in another time zone
         raise ConfigurationError(
-            f"{text!r:.60} is no time: use 90s, 10m, 2h, 1d, or 2026-11-22T13:00:00"
+            f"{text!r:.60} is not a time: use 90s, 10m, 2h, 1d, or 2026-11-22T13:00:00"
         ) from None
 
 

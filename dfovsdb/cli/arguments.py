@@ -12,8 +12,8 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
         "connection",
         nargs="?",
         metavar="CONNECTION",
-        help="tcp:, unix: or ssl: (default: [ovsdb] connection; without one the socket of Open "
-        "vSwitch on this host, or tcp:127.0.0.1:6640)",
+        help="tcp:HOST:PORT, unix:PATH or ssl:HOST:PORT (default: [ovsdb] connection; without one "
+        "the socket of Open vSwitch on this host, or tcp:127.0.0.1:6640)",
     )
 
 
@@ -79,7 +79,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 def _given(text: str) -> str:
     """Refuse an empty value, which no port has, so that nothing would be found to be gone."""
     if not text:
-        raise argparse.ArgumentTypeError("it is empty, perhaps of a variable that is not set")
+        raise argparse.ArgumentTypeError("it is empty, perhaps from a variable that is not set")
     return text
 
 
@@ -87,7 +87,7 @@ def add_all(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all",
         action="store_true",
-        help=f"also interfaces that no classifier claims, as kind `{OTHER}`",
+        help=f"also show interfaces that no classifier claims, as kind `{OTHER}`",
     )
 
 

@@ -133,8 +133,8 @@ def connection(args: argparse.Namespace, conf: cfg.ConfigOpts | None) -> str:
     if args.connection is not None:
         if not args.connection.strip():
             raise ConfigurationError(
-                "CONNECTION is empty, perhaps of a variable that is not set: name a server, such "
-                f"as unix:{SOCKET}, or leave it out"
+                "CONNECTION is empty, perhaps from a variable that is not set: name a server, "
+                f"such as unix:{SOCKET}, or leave it out"
             )
         return str(args.connection)
     configured: str = DEFAULT_CONNECTION

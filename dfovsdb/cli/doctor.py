@@ -33,7 +33,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     arguments.add_tables(parser)
     parser.add_argument("--quiet", action="store_true", help="leave out what is fine")
-    parser.add_argument("--json", action="store_true", help="JSON, one finding a line")
+    parser.add_argument("--json", action="store_true", help="print JSON, one finding on each line")
     parser.set_defaults(command=doctor)
 
 

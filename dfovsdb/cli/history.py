@@ -29,32 +29,36 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "the files are those of the jsonl sinks of the configuration, rotated and compressed ones "
         "too.",
     )
-    parser.add_argument("file", nargs="*", metavar="FILE", help="a file, or one that is gzipped")
+    parser.add_argument("file", nargs="*", metavar="FILE", help="a file, plain or gzipped")
     arguments.add_selection(parser)
     parser.add_argument(
         "--action",
         action="append",
         default=[],
         choices=("online", "updated", "offline"),
-        help="only such events; may be repeated",
+        help="only events with this action; may be repeated",
     )
     parser.add_argument(
-        "--since", metavar="TIME", help="not before: an ISO time, or so long ago: 90s, 10m, 2h, 1d"
+        "--since",
+        metavar="TIME",
+        help="nothing earlier: an ISO time, or how long ago (90s, 10m, 2h, 1d)",
     )
-    parser.add_argument("--until", metavar="TIME", help="not after, as --since")
+    parser.add_argument("--until", metavar="TIME", help="nothing later; written like --since")
     parser.add_argument(
         "--timeline",
         action="store_true",
-        help="the life of the selected ports, the oldest event first, with the time between",
+        help="print the oldest event of the selected ports first, with the time between events",
     )
     parser.add_argument(
         "--follow",
         action="store_true",
-        help="the oldest event first, and go on with what is written, until Ctrl-C",
+        help="print the oldest event first, then new events as they are written, until Ctrl-C",
     )
     arguments.add_wide(parser)
     arguments.add_utc(parser)
-    parser.add_argument("--json", action="store_true", help="JSON version 1, one object a line")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON version 1, one object on each line"
+    )
     parser.set_defaults(command=history, ends_with_ctrl_c=True)
 
 

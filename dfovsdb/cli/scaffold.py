@@ -52,7 +52,7 @@ def _check(word: str) -> None:
         for found in finder.installed():
             if found.name == word and found.package != f"dfovsdb-{word}":
                 raise ConfigurationError(
-                    f"there is a {finder.what} {word!r} already, of package {found.package}: "
+                    f"package {found.package} already has a {finder.what} {word!r}: "
                     "choose another name"
                 )
 

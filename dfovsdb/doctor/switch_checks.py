@@ -89,7 +89,7 @@ def unclaimed_rows(case: Context) -> Iterator[Finding]:
         remedy = "; ".join([*near, recipes])
         yield Finding("note", "unclaimed", text, remedy)
     if rest := [row for _, rows in ordered[MOST:] for row in rows]:
-        yield Finding("note", "unclaimed", f"and {len(rest)} more that look otherwise")
+        yield Finding("note", "unclaimed", f"and {len(rest)} more with other names or types")
 
 
 def _pattern(name: str) -> str:

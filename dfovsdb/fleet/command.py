@@ -45,8 +45,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     where = fleet.add_parser(
         "where",
         help="on which host a VIF is",
-        description="Prints every host that claims a VIF: the one where it is active, and whose "
-        "agent is heard of, first. Status 1 where no host does.",
+        description="Prints every host that claims a VIF, the likeliest first: where OVN has "
+        "installed it, then where it is active, then where the agent still reports. The status is "
+        "1 if no host claims it.",
     )
     where.add_argument("iface_id", metavar="IFACE-ID", help="external_ids:iface-id of the port")
     arguments.add_wide(where)
@@ -65,8 +66,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     hosts = fleet.add_parser(
         "hosts",
         help="the hosts: fresh or stale, and how many ports",
-        description="Prints every host, whether its agent is heard of (fresh) or not (stale), "
-        "and how many ports it has, or had when it was heard of last.",
+        description="Prints every host, whether its agent still reports (fresh) or not (stale), "
+        "and how many ports it has, or had when it last reported.",
     )
     arguments.add_wide(hosts)
     _set(hosts, _hosts)
@@ -74,16 +75,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     conflicts = fleet.add_parser(
         "conflicts",
         help="VIFs on two hosts, MAC addresses of two VIFs, hosts of one name",
-        description="Prints what cannot be true of a whole cloud. The status is 1 if there is "
-        "anything.",
+        description="Prints what cannot be true, such as a VIF that two hosts have at the same "
+        "time. The status is 1 if there is anything.",
     )
     _set(conflicts, _conflicts)
 
     history = fleet.add_parser(
         "history",
         help="the life of a VIF, on all hosts",
-        description="Prints the events of a VIF on all hosts from the log, the oldest first, with "
-        "the time between and the hosts that have it then.",
+        description="Prints the events of a VIF on all hosts from the log, the oldest first, each "
+        "with the time since the one before it and the hosts that then have the VIF.",
     )
     history.add_argument("iface_id", metavar="IFACE-ID", help="external_ids:iface-id of the port")
     _add_times(history)
@@ -115,10 +116,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
     create = fleet.add_parser(
         "create",
-        help="make the stream and the buckets",
-        description="Makes the stream and the buckets where they are not there, with the settings "
-        "that the options say, as an agent does whose option `create` is true; for where agents "
-        "may not. Refuses those that have other settings.",
+        help="create the stream and the buckets",
+        description="Creates the stream and the buckets that do not exist, with the settings of "
+        "the options. This is for agents with `create = false`; others create them themselves. "
+        "Existing ones with other settings are refused.",
     )
     create.set_defaults(command=_run, answer=_create)
     _add_access(create)
@@ -129,23 +130,23 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Deletes the ports, VIFs, heartbeat and events of a host. It comes back with "
         "everything if its agent still runs.",
     )
-    forget.add_argument("host", metavar="HOST")
+    forget.add_argument("host", metavar="HOST", help="name of the host")
     _add_yes(forget)
     forget.set_defaults(command=_run, answer=_forget)
     _add_access(forget)
 
     tidy = fleet.add_parser(
         "tidy",
-        help="remove what the buckets keep of deleted keys",
-        description="NATS keeps a marker for each deleted key, so that readers learn of the "
-        "deletion. Removes those that are older.",
+        help="remove the markers that the buckets keep for deleted keys",
+        description="Removes old markers: NATS keeps one for each deleted key, so that readers "
+        "learn of the deletion.",
     )
     tidy.add_argument(
         "--older",
         type=arguments.seconds,
         default=3600.0,
         metavar="TIME",
-        help="only of keys that were deleted so long ago (default: 1h)",
+        help="only markers of keys that were deleted at least this long ago (default: 1h)",
     )
     _add_yes(tidy)
     tidy.set_defaults(command=_run, answer=_tidy)
@@ -164,7 +165,7 @@ def _add_access(parser: argparse.ArgumentParser, **defaults: str | None) -> None
         "--servers",
         metavar="URL[,URL]",
         default=defaults.get("servers", argparse.SUPPRESS),
-        help="other servers than the options name",
+        help="servers to use instead of those that the options name",
     )
 
 
@@ -173,9 +174,11 @@ def _add_times(parser: argparse.ArgumentParser) -> None:
         "--since",
         type=_moment,
         metavar="TIME",
-        help="begin in the past, with the log: so long ago (90s, 10m, 2h, 1d), or an ISO time",
+        help="begin with the log of the past: an ISO time, or how long ago (90s, 10m, 2h, 1d)",
     )
-    parser.add_argument("--until", type=_moment, metavar="TIME", help="end there, as --since")
+    parser.add_argument(
+        "--until", type=_moment, metavar="TIME", help="end there; written like --since"
+    )
 
 
 def _add_yes(parser: argparse.ArgumentParser) -> None:
@@ -201,7 +204,9 @@ def _add_hosts(parser: argparse.ArgumentParser) -> None:
 
 def _set(parser: argparse.ArgumentParser, answer: Any) -> None:
     what = "JSON version 1" if answer is _watch else "JSON"
-    parser.add_argument("--json", action="store_true", help=f"{what}, one object a line")
+    parser.add_argument(
+        "--json", action="store_true", help=f"print {what}, one object on each line"
+    )
     parser.set_defaults(command=_run, answer=answer)
     _add_access(parser)
 
@@ -512,7 +517,7 @@ async def _forget(args: argparse.Namespace, fleet: Fleet, terminal: Terminal) ->
     host = clean(args.host)
     known = {one.name: one for one in await fleet.hosts()}
     if args.host not in known:
-        raise DfovsdbError(f"there is nothing of a host {host}")
+        raise DfovsdbError(f"there is no host {host}: `dfovsdb fleet hosts` lists all")
     state = "it has a recent heartbeat" if known[args.host].heartbeat else "it is stale"
     await _confirm(
         args, fleet, f"Delete host {host} with {known[args.host].ports} ports ({state})?"
@@ -540,7 +545,9 @@ async def _confirm(args: argparse.Namespace, fleet: Fleet, question: str) -> Non
     if args.yes:
         return
     if sys.stdin is None or not sys.stdin.isatty():
-        raise ConfigurationError("nobody can be asked here: add --yes")
+        raise ConfigurationError(
+            "this asks before it deletes, and there is no terminal: add --yes"
+        )
     # asyncio would note Ctrl-C for later, while input() goes on waiting
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

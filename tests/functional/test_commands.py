@@ -304,21 +304,21 @@ def test_a_file_where_a_folder_is_asked_for_is_one_line(tmp_path: Path) -> None:
     file.write_text("[dfovsdb]\nsinks = log\n")
     done = run("--config-dir", str(file), "run", "--check")
     assert done.returncode == 2
-    assert "it is no folder; use --config-file" in done.stderr
+    assert "it is not a folder; use --config-file" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["watch", "ports", "doctor"])
 def test_an_empty_connection_is_wrong_use(name: str) -> None:
     done = run(name, "")
     assert done.returncode == 2
-    assert "CONNECTION is empty, perhaps of a variable that is not set" in done.stderr
+    assert "CONNECTION is empty, perhaps from a variable that is not set" in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--iface-id", "--name", "--kind", "--bridge"])
 def test_an_empty_value_is_wrong_use_and_nothing_is_gone(option: str) -> None:
     done = run("wait", "unix:/nobody", option, "", "--gone", "--timeout", "1")
     assert done.returncode == 2
-    assert "it is empty, perhaps of a variable that is not set" in done.stderr
+    assert "it is empty, perhaps from a variable that is not set" in done.stderr
 
 
 @pytest.mark.parametrize(

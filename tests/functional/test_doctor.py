@@ -304,7 +304,7 @@ def test_interfaces_of_many_looks_are_counted_and_not_all_named(ovsdb_sandbox: S
     ovsdb_sandbox.transact(*(operation for row in rows for operation in row))
     found = of(findings(ovsdb_sandbox.connection, timeout=2), "unclaimed")
     assert len(found) == 11
-    assert found[-1].text == "and 10 more that look otherwise"
+    assert found[-1].text == "and 10 more with other names or types"
 
 
 def test_two_tunnels_that_the_switch_cannot_tell_apart_are_one_fault(ovs_sandbox: Sandbox) -> None:

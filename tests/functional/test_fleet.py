@@ -739,10 +739,11 @@ def test_a_host_is_forgotten_and_the_buckets_are_tidied_only_with_a_yes(
         one.sync(vif("v1", "u-1"))
         other.sync(vif("v1", "u-2"))
         other.tell(None, "u-2")
+        no_terminal = "this asks before it deletes, and there is no terminal: add --yes"
         for command in (("forget", "a"), ("tidy",)):
             done = run("fleet", *command, "--servers", server.url)
             assert (done.returncode, done.stdout) == (2, "")
-            assert done.stderr == "dfovsdb: nobody can be asked here: add --yes\n"
+            assert done.stderr == f"dfovsdb: {no_terminal}\n"
             closed = ["sh", "-c", 'exec "$@" <&-', "-", *dfovsdb("fleet", *command)]
             done = subprocess.run(
                 [*closed, "--servers", server.url],
@@ -751,7 +752,7 @@ def test_a_host_is_forgotten_and_the_buckets_are_tidied_only_with_a_yes(
                 timeout=DEADLINE,
                 check=False,
             )
-            assert done.stderr == "dfovsdb: nobody can be asked here: add --yes\n"
+            assert done.stderr == f"dfovsdb: {no_terminal}\n"
         assert fleet.ports("a")
         done = run("fleet", "forget", "a", "--yes", "--servers", server.url)
         assert (done.returncode, done.stdout) == (0, "host a is deleted\n")
@@ -760,7 +761,8 @@ def test_a_host_is_forgotten_and_the_buckets_are_tidied_only_with_a_yes(
         assert "a" not in fleet.hosts()
         assert "b" in fleet.hosts()
         done = run("fleet", "forget", "a", "--yes", "--servers", server.url)
-        assert (done.returncode, done.stderr) == (1, "dfovsdb: there is nothing of a host a\n")
+        gone = "dfovsdb: there is no host a: `dfovsdb fleet hosts` lists all\n"
+        assert (done.returncode, done.stderr) == (1, gone)
         done = run("fleet", "tidy", "--older", "0", "--yes", "--servers", server.url)
         assert (done.returncode, done.stdout) == (0, "the buckets are tidy\n")
 
@@ -872,12 +874,12 @@ def test_the_servers_of_the_command_are_those_of_the_sinks_options(
         (
             ("watch", "--since", "soon"),
             2,
-            r"argument --since: 'soon' is no time: use 90s, .*",
+            r"argument --since: 'soon' is not a time: use 90s, .*",
         ),
         (
             ("watch", "--since", "0001-01-01T00:00:00+12:00"),
             2,
-            r"argument --since: '0001-01-01T00:00:00\+12:00' is no time: use 90s, .*",
+            r"argument --since: '0001-01-01T00:00:00\+12:00' is not a time: use 90s, .*",
         ),
         (("nosuch",), 2, r"argument COMMAND: invalid choice: 'nosuch' .*"),
         ((), 2, r"the following arguments are required: COMMAND; see .*"),

@@ -197,7 +197,7 @@ def test_files_may_be_named(file: Path) -> None:
     ("args", "text"),
     [
         (("/nowhere/events.jsonl",), "cannot read '/nowhere/events.jsonl'"),
-        (("--since", "yesterday", "x"), "'yesterday' is no time"),
+        (("--since", "yesterday", "x"), "'yesterday' is not a time"),
         (("--follow", "--timeline", "x"), "--follow cannot be combined with --timeline"),
     ],
 )

@@ -257,7 +257,7 @@ def test_a_name_that_will_not_do_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="there is a classifier 'vm' already"):
+    with pytest.raises(ConfigurationError, match="already has a classifier 'vm'"):
         scaffold.write("vm", tmp_path)
 
 
