@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dfovsdb.model import Interface
 
-_RULES = "KEY must be there, KEY=PATTERN must be like a shell pattern, !KEY must not be there"
+_RULES = "KEY must be present, KEY=PATTERN must match a shell pattern, !KEY must be absent"
 
 
 def _options() -> Sequence[cfg.Opt]:
@@ -163,7 +163,7 @@ def _rules(mapping: str, entries: Sequence[str]) -> list[_Rule]:
         kinds = {rule.wanted is None for rule in rules if rule.key == key}
         if len(kinds) > 1:
             raise ConfigurationError(
-                f"{mapping}: {key} must be there and must not be there: no port is both"
+                f"{mapping}: {key} must be present and must be absent: no port is both"
             )
     return rules
 

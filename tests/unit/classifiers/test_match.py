@@ -144,7 +144,7 @@ def test_what_the_rules_need_is_declared() -> None:
         ({"external_ids": ("=x",)}, "'=x' is not a rule"),
         ({"options": ("!a=b",)}, "'!a=b' is not a rule"),
         ({"external_ids": ("a=",)}, "use !a"),
-        ({"external_ids": ("a", "!a")}, "a must be there and must not be there"),
+        ({"external_ids": ("a", "!a")}, "a must be present and must be absent"),
         ({"attributes": ("a:",)}, "'a:' is neither KEY nor NAME:SOURCE"),
         ({"attributes": ("a:other:b",)}, "a source is external_ids:KEY"),
         ({"attributes": ("a:options:",)}, "a source is external_ids:KEY"),
