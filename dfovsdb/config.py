@@ -70,7 +70,9 @@ def _read(
     try:
         conf([*args, *logging_args], project="dfovsdb", **searched)
     except cfg.ConfigFilesNotFoundError as error:
-        raise ConfigurationError(f"cannot read {', '.join(error.config_files)}") from None
+        raise ConfigurationError(
+            f"cannot read {', '.join(error.config_files)}: there is no such file"
+        ) from None
     except cfg.ConfigFilesPermissionDeniedError as error:
         raise ConfigurationError(
             f"cannot read {', '.join(error.config_files)}: permission denied for uid "

@@ -91,7 +91,7 @@ def test_without_a_file_there_are_the_defaults() -> None:
 
 
 def test_a_file_that_is_not_there_is_named(file: Path) -> None:
-    assert refusal(file) == f"cannot read {file}"
+    assert refusal(file) == f"cannot read {file}: there is no such file"
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
