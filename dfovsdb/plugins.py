@@ -6,7 +6,7 @@ import importlib
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from dfovsdb import defaults, entry_points
 from dfovsdb.classifiers import chain
@@ -25,6 +25,23 @@ P = TypeVar("P", bound=Classifier | Sink)
 
 OUR_PACKAGE = "dfovsdb"
 _NEAR = 0.7  # how similar a name must be to a known one to be suggested
+
+
+class Listed(NamedTuple):
+    """An enabled instance of a plugin, or a plugin that is installed and not enabled."""
+
+    instance: str
+    plugin: str  #: the name of the entry point
+    package: str | None  #: None if it is not installed
+    plugin_class: str | None  #: MODULE:CLASS
+    position: int | None  #: in the configuration, from 1; None if it is not enabled
+    problem: str | None  #: why the agent does not start with it, in one line
+
+    @property
+    def name(self) -> str:
+        """Return what the configuration calls it: NAME or INSTANCE=NAME."""
+        same = self.instance == self.plugin
+        return self.plugin if same else f"{self.instance}={self.plugin}"
 
 
 class Finder(Generic[P]):
@@ -58,28 +75,42 @@ class Finder(Generic[P]):
         """Return every installed plugin by name, without importing anything."""
         return sorted(entry_points.find(self.namespace))
 
-    def table(self, enabled: Sequence[str], conf: cfg.ConfigOpts | None = None) -> Iterator[str]:
-        """Return a line for each enabled instance in order, then for each that is not enabled.
+    def listed(self, enabled: Sequence[str], conf: cfg.ConfigOpts | None = None) -> list[Listed]:
+        """Return each enabled instance in order, then each plugin that is not enabled.
 
-        One that stops the start has `!` as its position, and another line with the reason. To find
-        out, what is enabled is imported and built, but not opened.
+        To find out what stops the start, what is enabled is imported and built, but not opened.
         """
         installed = self.installed()
         instances = [_instance(name) for name in enabled]
         used = {entry_point for _, entry_point in instances}
-        width = max(map(len, [plugin.name for plugin in installed] + list(enabled)), default=0)
+        found: list[Listed] = []
         for place, (instance, name) in enumerate(instances, start=1):
             same = [f"{one}={of}" for one, of in instances if one == instance]
             why = self._why_not(same, conf)
-            mark = f"{place:>2}" if why is None else " !"
-            shown = name if instance == name else f"{instance}={name}"
-            for plugin in [p for p in installed if p.name == name] or [_missing(name)]:
-                yield f"{mark}  {shown:<{width}}  {plugin.package}  {plugin.value}".rstrip()
-            if why is not None:
-                yield f"    {why}"
-        for plugin in installed:
-            if plugin.name not in used:
-                yield f" -  {plugin.name:<{width}}  {plugin.package}  {plugin.value}"
+            found += [
+                Listed(instance, name, plugin.package, plugin.value, place, why)
+                for plugin in installed
+                if plugin.name == name
+            ] or [Listed(instance, name, None, None, place, why)]
+        return found + [
+            Listed(plugin.name, plugin.name, plugin.package, plugin.value, None, None)
+            for plugin in installed
+            if plugin.name not in used
+        ]
+
+    def table(self, enabled: Sequence[str], conf: cfg.ConfigOpts | None = None) -> Iterator[str]:
+        """Return a line for each of listed(). One that stops the start has `!` as its position,
+        and another line with the reason.
+        """
+        listed = self.listed(enabled, conf)
+        width = max((len(one.name) for one in listed), default=0)
+        for number, one in enumerate(listed, start=1):
+            mark = "-" if one.position is None else one.position if one.problem is None else "!"
+            where = f"{one.package}  {one.plugin_class}" if one.package else "not installed"
+            yield f"{mark:>2}  {one.name:<{width}}  {where}"
+            last = number == len(listed) or listed[number].position != one.position
+            if one.problem is not None and last:  # of two packages with one plugin
+                yield f"    {one.problem}"
 
     def _why_not(self, names: Sequence[str], conf: cfg.ConfigOpts | None) -> str | None:
         """Return the line with which they stop the start, or None if they can be built."""
@@ -277,10 +308,6 @@ def _hidden(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
     return text
-
-
-def _missing(name: str) -> EntryPoint:
-    return EntryPoint(name, "", "not installed")
 
 
 def _line(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 from dfovsdb.cli import common
 from dfovsdb.cli.terminal import Terminal
@@ -15,6 +16,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Lists every installed classifier and sink, which are enabled, in what "
         "order, and from which package; and why an enabled one cannot be used.",
     )
+    parser.add_argument("--json", action="store_true", help="print JSON, one plugin on each line")
     parser.set_defaults(command=plugins)
 
 
@@ -27,6 +29,11 @@ def plugins(args: argparse.Namespace) -> int:
         (CLASSIFIERS, conf.dfovsdb.classifiers),
         (SINKS, conf.dfovsdb.sinks),
     ):
+        if args.json:
+            for one in finder.listed(enabled, conf):
+                shown = {"type": finder.what, **one._asdict()}
+                terminal.write_json(json.dumps(shown).encode())
+            continue
         terminal.write(f"{finder.what}s")
         terminal.write(*(f"  {clean(line, 2000)}" for line in finder.table(enabled, conf)))
     return common.DONE

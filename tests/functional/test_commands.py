@@ -825,6 +825,28 @@ def test_plugins_says_what_would_stop_the_start_and_why(tmp_path: Path) -> None:
     assert "sink 'nosuch' is not installed" in done.stdout
 
 
+def test_plugins_prints_the_same_as_json(tmp_path: Path) -> None:
+    text = "[dfovsdb]\nclassifiers = vm\nsinks = audit=jsonl, nosuch\n"
+    conf = configuration(tmp_path, "tcp:127.0.0.1:6640", text)
+    done = run("--config-file", conf, "plugins", "--json")
+    assert done.returncode == 0
+    listed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert listed[0] == {
+        "type": "classifier",
+        "instance": "vm",
+        "plugin": "vm",
+        "package": "dfovsdb",
+        "plugin_class": "dfovsdb.classifiers.vm:VmClassifier",
+        "position": 1,
+        "problem": None,
+    }
+    audit, nosuch, *others = [one for one in listed if one["type"] == "sink"]
+    assert (audit["instance"], audit["plugin"], audit["position"]) == ("audit", "jsonl", 1)
+    assert (nosuch["package"], nosuch["plugin_class"], nosuch["position"]) == (None, None, 2)
+    assert nosuch["problem"].startswith("sink 'nosuch' is not installed")
+    assert {one["position"] for one in others} == {None}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
