@@ -101,8 +101,9 @@ class ViewStore:
         self._lock = threading.Lock()
         self._retry_at: float | None = None
         self._closed = False
+        self._identity: os.stat_result | None = None  # of the open file; None: it is in memory
         try:
-            self._db = self._open()
+            self._use(self._open("every sink is sent everything again"))
         except (sqlite3.Error, OSError) as error:
             raise _unusable(self._path.parent, error) from None
 
@@ -118,8 +119,8 @@ class ViewStore:
                 self.close()
                 raise _unusable(self._path.parent, error) from None
             self._db.close()
-            self._set_aside(error)
-        self._db = self._connect()
+            self._set_aside(error, "every sink is sent everything again")
+        self._use(self._connect())
         return StoredSinkView(self, sink, host)
 
     def close(self) -> None:
@@ -188,43 +189,59 @@ class ViewStore:
         if self._retry_at is not None:
             self._retry_at = time.monotonic()
 
+    def _use(self, db: sqlite3.Connection) -> None:
+        self._db, self._identity = db, os.stat(self._path)
+
     def _is_there(self) -> bool:
         """Return whether the file that is open still has its name."""
         try:
-            return os.path.samestat(self._identity, os.stat(self._path))
+            there = os.stat(self._path)
         except FileNotFoundError:
             return False
+        return self._identity is not None and os.path.samestat(self._identity, there)
 
     def _write_again(self) -> None:
-        """Write everything to a new file, because nobody will find the one that is open."""
-        memory = sqlite3.connect(":memory:", check_same_thread=False)
-        self._db.backup(memory)
-        self._db.close()  # before another is opened: it deletes the journal of its name
-        self._db = memory
-        self._db = self._connect()
-        memory.backup(self._db)
-        memory.close()
+        """Write everything to a new file, because nobody will find the one that is open.
+
+        Until this has succeeded everything is in memory, and no file counts as open: that of a
+        failed attempt is empty, and a deleted one may come back with its folder.
+        """
+        if self._identity is not None:
+            memory = sqlite3.connect(":memory:", check_same_thread=False)
+            memory.text_factory = bytes
+            self._db.backup(memory)
+            self._db.close()  # before another is opened: it deletes the journal of its name
+            self._db, self._identity = memory, None
+        db = self._open("it will be written again")
+        try:
+            self._db.backup(db)
+        except BaseException:
+            db.close()
+            raise
+        self._db.close()
+        self._use(db)
         LOG.warning("%s was deleted or replaced while in use; it was written again", self._path)
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, then: str) -> sqlite3.Connection:
+        """Open the file, or a new one if it cannot be read.
+
+        :param then: what follows from that, for the log.
+        """
         try:
             return self._connect()
         except (sqlite3.DatabaseError, TypeError, ValueError) as error:
             if _is_in_the_way(error):
                 raise
-            self._set_aside(error)
+            self._set_aside(error, then)
             return self._connect()
 
-    def _set_aside(self, error: Exception) -> None:
+    def _set_aside(self, error: Exception, then: str) -> None:
         aside = f"{self._path}.{int(time.time())}.bad"
         for suffix in _FILES:  # a journal left here would be applied to the new file
             with contextlib.suppress(FileNotFoundError):
                 os.rename(f"{self._path}{suffix}", f"{aside}{suffix}")
         LOG.warning(
-            "%s cannot be read: %s; set aside as %s, and every sink is sent everything again",
-            self._path,
-            error,
-            aside,
+            "%s cannot be read: %s; set aside as %s, and %s", self._path, error, aside, then
         )
 
     def _connect(self) -> sqlite3.Connection:
@@ -258,7 +275,6 @@ class ViewStore:
             # check that writing is possible at all
             db.execute("UPDATE told SET doubtful = doubtful WHERE 0")
             db.commit()
-            self._identity = os.stat(self._path)
         except BaseException:
             db.close()
             raise

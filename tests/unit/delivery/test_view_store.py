@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import random
@@ -543,6 +544,81 @@ def test_a_file_that_is_lost_while_in_use_is_written_again(
     b = {} if how == "its folder is moved" else {"b": False}
     assert kept(again.view("log", "cmp-17")) == {"a": False, "c": False} | b
     assert kept(again.view("audit", "cmp-17")) == {"a": False, "b": False}
+
+
+@pytest.mark.parametrize("how", ["its folder comes back", "no room to open", "no room to write"])
+def test_what_is_written_after_a_failed_attempt_is_in_the_file(
+    tmp_path: Path, open_state: Open, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Neither a new file that is empty nor the old one, come back, is taken for the open one."""
+    monkeypatch.setattr(view_store, "_RETRY", 0.0)
+    folder, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
+    folder.mkdir()
+    state = open_state(folder)
+    views = [state.view(name, "cmp-17") for name in ("log", "audit")]
+    for view in views:
+        tell(view, event("online", "a"))
+    folder.rename(elsewhere)
+    if how != "its folder comes back":
+        folder.mkdir()
+    with monkeypatch.context() as full:
+        if how != "its folder comes back":
+            full.setattr(Full, "word", "CREATE" if how == "no room to open" else "backup")
+            full.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Full))
+        tell(views[0], event("online", "b"))
+    assert views[0].behind
+    if how == "its folder comes back":
+        elsewhere.rename(folder)
+    assert kept(state.view("audit", "cmp-17")) == {"a": False}
+    tell(views[0], event("online", "c"))
+    again = open_state(after_a_kill(folder))
+    assert kept(again.view("log", "cmp-17")) == {"a": False, "b": False, "c": False}
+    assert kept(again.view("audit", "cmp-17")) == {"a": False}
+
+
+class Full(sqlite3.Connection):
+    """Of a file on a disk that has no room for what a word begins."""
+
+    word = ""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        self._refuse(sql)
+        return super().execute(sql, parameters)
+
+    def backup(self, target: sqlite3.Connection, **options: Any) -> None:
+        if self.is_memory:
+            self._refuse("backup")
+        super().backup(target, **options)
+
+    @property
+    def is_memory(self) -> bool:
+        return not super().execute("PRAGMA database_list").fetchone()[2]
+
+    def _refuse(self, what: str) -> None:
+        if self.word and what.startswith(self.word):
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+
+
+def test_a_file_in_its_place_that_its_journal_does_not_fit_is_set_aside(
+    tmp_path: Path, open_state: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQLite applies what is left of the journal to whatever has the name now."""
+    other = tmp_path / "other"
+    other.mkdir()
+    with contextlib.closing(ViewStore(other)) as state:
+        tell(state.view("log", "cmp-18"), *(event("online", f"o{n}") for n in range(300)))
+    state = open_state(tmp_path)
+    view = state.view("log", "cmp-17")
+    for begin in range(0, 6000, 10):  # so many that part of them is no longer in the journal
+        tell(view, *(event("online", f"a{n}") for n in range(begin, begin + 10)))
+    os.replace(other / FILE_NAME, tmp_path / FILE_NAME)
+    tell(view, event("online", "new"))
+    assert "and it will be written again" in caplog.text
+    assert "every sink is sent everything again" not in caplog.text
+    again = open_state(after_a_kill(tmp_path))
+    assert len(kept(again.view("log", "cmp-17"))) == 6001
 
 
 @pytest.mark.parametrize(
