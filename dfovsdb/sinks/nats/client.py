@@ -38,6 +38,7 @@ from dfovsdb.tls import verification
 _HEADERS = 64  # bytes of the headers of a message beyond their names and values, at most
 _AT_ONCE = 100  # requests that wait for their responses
 _SILENCE = 0.5  # seconds after which a listing asks whether there is more
+_SHORTEST_HEARTBEAT = 0.1  # seconds; the server refuses a consumer with a shorter one
 
 
 class NatsError(DfovsdbError):
@@ -301,7 +302,7 @@ class Connection:
             pending, expected, silence = info.num_pending or 0, 1, 0.0
             while pending:
                 try:
-                    message = await found.next_msg(_SILENCE)
+                    message = await self._next_of_stream(found)
                 except TimeoutError:  # the last of them may have been replaced in the meantime
                     info = await self._consumer_info(stream, info.name)
                     silence += _SILENCE
@@ -312,8 +313,6 @@ class Connection:
                         raise NatsError(
                             f"stream {stream} cannot be read: {what}{self._last_trouble()}"
                         ) from None
-                    continue
-                if await self._is_of_server(message):
                     continue
                 metadata = message.metadata
                 if metadata.sequence.consumer != expected:
@@ -367,7 +366,7 @@ class Connection:
             num_replicas=1,
             inactive_threshold=5.0,
             flow_control=True,
-            idle_heartbeat=self._timeout / 2,
+            idle_heartbeat=max(_SHORTEST_HEARTBEAT, self._timeout / 2),
         )
         try:
             found = await client.subscribe(inbox)
@@ -382,6 +381,17 @@ class Connection:
             with contextlib.suppress(Exception):  # the connection may have ended
                 await found.unsubscribe()
 
+    async def _next_of_stream(self, found: Any) -> Msg:
+        """Return the next message of the stream, and answer the server meanwhile.
+
+        :raises TimeoutError: none has come for _SILENCE, however many heartbeats have.
+        """
+        async with asyncio.timeout(_SILENCE):
+            while True:
+                message: Msg = await found.next_msg(_SILENCE)
+                if not await self._is_of_server(message):
+                    return message
+
     async def _is_of_server(self, message: Msg) -> bool:
         """Return whether a message is none of the stream: a heartbeat, which says what was sent
         before it, or the question whether everything so far has arrived, which is answered.
@@ -391,9 +401,11 @@ class Connection:
         headers = message.headers or {}
         if not headers.get("Status"):
             return False
-        waits = headers.get("Nats-Consumer-Stalled")
-        if waits and self._trouble:
-            raise NatsError(self._trouble[-1])
+        waits = headers.get("Nats-Consumer-Stalled")  # the subject of the answer
+        if waits:
+            for problem in self._trouble:
+                if waits.lower() in problem.lower():
+                    raise NatsError(problem)
         if reply := message.reply or waits:
             await self._connection().publish(reply)
         return True

@@ -43,19 +43,39 @@ def heartbeat(last: int) -> Any:
     return SimpleNamespace(subject="", reply="", data=b"", headers=headers)
 
 
+class Beating(Subscription):
+    """Gives heartbeats between the messages, and then nothing else."""
+
+    async def next_msg(self, timeout: float) -> Any:
+        if self._messages:
+            return self._messages.pop(0)
+        await asyncio.sleep(timeout / 10)
+        self.beats = getattr(self, "beats", 0) + 1
+        assert self.beats < 1000, "it waits without end"
+        return heartbeat(1)
+
+
 class Link(Connection):
     """A connection to a server of which only the answers about one consumer are known."""
 
-    def __init__(self, messages: list[Any], *, pending: int, left: int, sent: int) -> None:
+    def __init__(
+        self,
+        messages: list[Any],
+        *,
+        pending: int,
+        left: int,
+        sent: int,
+        subscription: type[Subscription] = Subscription,
+    ) -> None:
         super().__init__(Servers(["nats://127.0.0.1:1"]), name="t", inbox="_INBOX.t", timeout=1)
-        self._messages = messages
+        self._found = subscription(messages)
         self._first = SimpleNamespace(name="c", num_pending=pending)
         delivered = SimpleNamespace(consumer_seq=sent)
         self._later = SimpleNamespace(name="c", num_pending=left, delivered=delivered)
 
     @contextlib.asynccontextmanager
     async def _consumer(self, *_args: Any) -> AsyncIterator[tuple[Any, Any]]:
-        yield Subscription(self._messages), self._first
+        yield self._found, self._first
 
     async def _consumer_info(self, *_args: Any) -> Any:
         return self._later
@@ -78,6 +98,14 @@ def test_a_server_that_has_more_and_sends_nothing_is_an_error_and_no_wait_withou
         read(Link([message(1, 1)], pending=2, left=1, sent=1))
 
 
+def test_heartbeats_do_not_hide_that_nothing_else_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dfovsdb.sinks.nats.client._SILENCE", 0.02)
+    with pytest.raises(NatsError, match="has more, and sent nothing for 1 s"):
+        read(Link([message(1, 1)], pending=2, left=1, sent=1, subscription=Beating))
+    replaced = Link([message(1, 1)], pending=2, left=0, sent=1, subscription=Beating)
+    assert len(read(replaced)) == 1
+
+
 def test_a_last_message_that_was_lost_on_the_way_is_an_error() -> None:
     with pytest.raises(NatsError, match="sent nothing for 1 s"):
         read(Link([message(1, 1)], pending=2, left=0, sent=2))
@@ -97,6 +125,54 @@ def test_a_heartbeat_tells_that_a_message_was_lost() -> None:
             await anext(following)
 
     asyncio.run(follow())
+
+
+def test_only_a_refused_answer_ends_the_reading_of_a_reader_who_was_slow() -> None:
+    async def follow(problem: str) -> int:
+        stalled = heartbeat(1)
+        stalled.headers["Nats-Consumer-Stalled"] = "$JS.FC.S.c.1"
+        link = Link([message(1, 0), stalled, message(2, 0)], pending=0, left=0, sent=1)
+        link._client = Deaf()  # type: ignore[assignment]  # the part that is used
+        link._trouble.append(f'permissions violation for publish to "{problem}"')
+        following = link.follow("S", "s", api.ConsumerConfig())
+        await anext(following)
+        return (await anext(following)).sequence
+
+    assert asyncio.run(follow("$kv.other")) == 2
+    with pytest.raises(NatsError, match="permissions violation"):
+        asyncio.run(follow("$js.fc.s.c.1"))
+
+
+@pytest.mark.parametrize(("timeout", "expected"), [(0.1, 0.1), (5, 2.5)])
+def test_no_heartbeat_is_shorter_than_the_server_allows(timeout: float, expected: float) -> None:
+    """It answers a shorter one with the error 10083."""
+    consumers: list[api.ConsumerConfig] = []
+
+    async def add_consumer(_stream: str, config: api.ConsumerConfig) -> Any:
+        consumers.append(config)
+        return SimpleNamespace(num_pending=0)
+
+    async def subscribe(_inbox: str) -> Subscription:
+        return Subscription([])
+
+    async def everything() -> list[Entry]:
+        link = Connection(Servers(["nats://h"]), name="t", inbox="_INBOX.t", timeout=timeout)
+        link._client = SimpleNamespace(  # type: ignore[assignment]  # the part that is used
+            new_inbox=lambda: "_INBOX.t.c",
+            subscribe=subscribe,
+            jetstream=lambda **_: SimpleNamespace(add_consumer=add_consumer),
+        )
+        return [entry async for entry in link.stored("S", "s", api.ConsumerConfig())]
+
+    assert asyncio.run(everything()) == []
+    assert [config.idle_heartbeat for config in consumers] == [expected]
+
+
+class Deaf:
+    """A client that publishes, whatever it is."""
+
+    async def publish(self, _subject: str) -> None:
+        pass
 
 
 class Unled:
