@@ -162,7 +162,10 @@ class JsonlSink(Sink):
         """
         if self.path == "-" or self._fd < 0:
             return
-        ours = os.fstat(self._fd)
+        try:
+            ours = os.fstat(self._fd)
+        except OSError:  # such as of a network file system: writing says what is wrong
+            return
         if ours.st_nlink:
             return
         with contextlib.suppress(OSError):

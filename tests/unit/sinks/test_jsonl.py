@@ -385,6 +385,24 @@ def test_reopening_in_place_of_a_deleted_file_is_the_same(file: Path) -> None:
     assert len(resends) == 1
 
 
+def test_a_network_file_system_that_fails_is_an_outage(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_args: object) -> int:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    sink = JsonlSink(path=str(file))
+    sink.open(CONTEXT)
+    with monkeypatch.context() as stale:
+        for call in ("fstat", "write"):
+            stale.setattr(os, call, fails)
+        with pytest.raises(SinkUnavailable, match="Stale file handle"):
+            sink.emit(EVENTS[0])
+    sink.emit(EVENTS[0])
+    sink.close()
+    assert file.read_bytes() == LINES[0]
+
+
 def test_a_file_without_a_name_that_the_path_leads_to_is_not_deleted(tmp_path: Path) -> None:
     resends: list[None] = []
     with tempfile.TemporaryFile(dir=tmp_path) as nameless:
