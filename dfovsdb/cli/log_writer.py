@@ -116,7 +116,7 @@ class LogWriter(logging.Handler):
         the exception is handled.
         """
         self._failures += 1
-        if self._failures > 1:
+        if self._failures > 1 or sys.stderr is None:  # print() would use standard output
             return
         error = sys.exception() or Exception()
         why = (isinstance(error, OSError) and error.strerror) or text_of(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -149,3 +150,17 @@ def test_a_log_that_fails_is_one_line_on_standard_error_and_goes_on_when_it_can(
         "up to 3 log lines are missing here, because the log could not be written",
         "the last",
     ]
+
+
+def test_a_log_that_fails_writes_nothing_to_standard_output_where_there_is_no_other(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are events."""
+    monkeypatch.setattr(sys, "stderr", None)
+    failing = Failing()
+    failing.deleted = True
+    writer = LogWriter([failing])
+    logger_of(writer).info("a line")
+    assert writer.finish(DEADLINE)
+    assert writer._failures == 1
+    assert capsys.readouterr().out == ""
