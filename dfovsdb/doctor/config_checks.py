@@ -39,7 +39,7 @@ def examine(conf: cfg.ConfigOpts) -> Iterator[Finding]:
     if conf.dfovsdb.state_dir:
         yield state_dir_is_usable(conf.dfovsdb.state_dir)
     if "log_file" in conf and (conf.log_file or conf.log_dir):  # where oslo.log is in use
-        yield log_can_be_written(Path(conf.log_dir or "", conf.log_file or ""))
+        yield log_can_be_written(Path(conf.log_dir or "", conf.log_file or "dfovsdb.log"))
     if conf.http.listen:
         yield port_is_free(conf.http.listen)
 
@@ -133,9 +133,11 @@ def state_dir_is_usable(state_dir: str) -> Finding:
 
 def log_can_be_written(path: Path) -> Finding:
     """Check that the file of the log may be written, or made in its folder; it is not opened."""
-    there = path if path.exists() else path.parent
+    there = path if os.path.exists(path) else path.parent
     try:
         there.stat()
+        if there == path and path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not os.access(there, os.W_OK, effective_ids=True):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:

@@ -271,8 +271,13 @@ def test_check_says_whether_the_agent_would_start(switch: Sandbox, tmp_path: Pat
     done = run("--config-file", conf, "run", "--check")
     assert done.returncode == 1, "it would start, and warn"
     assert "there is no option [dfovsdb] sink; did you mean sinks?" in done.stdout
-    for log_file, status in ((tmp_path / "agent.log", 0), (tmp_path / "nowhere/agent.log", 2)):
-        text = f"[DEFAULT]\nlog_file = {log_file}\n[dfovsdb]\nsinks = log\n"
+    for option, log_file, status in (
+        (f"log_file = {tmp_path}/agent.log", tmp_path / "agent.log", 0),
+        (f"log_dir = {tmp_path}", tmp_path / "dfovsdb.log", 0),
+        (f"log_file = {tmp_path}/nowhere/agent.log", tmp_path / "nowhere/agent.log", 2),
+        (f"log_file = {tmp_path}", tmp_path, 2),
+    ):
+        text = f"[DEFAULT]\n{option}\n[dfovsdb]\nsinks = log\n"
         done = run(
             "--config-file", configuration(tmp_path, switch.connection, text), "run", "--check"
         )

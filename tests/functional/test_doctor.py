@@ -233,6 +233,23 @@ except Exception as error:
     assert "tcp" not in opened
 
 
+@otheruser.needs_root
+def test_a_log_in_a_folder_that_may_not_be_entered_is_a_finding(tmp_path: Path) -> None:
+    code = """
+from pathlib import Path
+from dfovsdb.doctor.config_checks import log_can_be_written
+become_nobody()
+print(log_can_be_written(Path(sys.argv[1])))
+"""
+    otheruser.let_enter(tmp_path)
+    closed = tmp_path / "closed"
+    closed.mkdir(0o700)
+    (closed / "dfovsdb").mkdir()
+    done = otheruser.run(code, str(closed / "dfovsdb" / "agent.log"))
+    assert "Permission denied" in done.stdout, done.stderr
+    assert done.stderr == ""
+
+
 def test_over_tcp_a_dead_vswitchd_is_known_by_what_waits_for_it(ovsdb_sandbox: Sandbox) -> None:
     ovsdb_sandbox.add_bridge("br-int")
     (found,) = of(findings(ovsdb_sandbox.tcp_connection, timeout=2), "ovs-vswitchd")
