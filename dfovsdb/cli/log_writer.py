@@ -111,20 +111,33 @@ class LogWriter(logging.Handler):
                 except Exception:  # noqa: BLE001 - such as of a folder that is not there any more
                     self._failed(handler, record)
 
-    def _failed(self, handler: logging.Handler, record: logging.LogRecord) -> None:  # noqa: ARG002
-        """Say once, where somebody may still read it, why the log cannot be written; called while
-        the exception is handled.
+    def _failed(self, handler: logging.Handler, record: logging.LogRecord) -> None:
+        """Say, where somebody may still read it, why a line was not written; of a log that cannot
+        be written only once. Called while the exception is handled.
         """
-        self._failures += 1
-        if self._failures > 1 or sys.stderr is None:  # print() would use standard output
-            return
         error = sys.exception() or Exception()
         why = (isinstance(error, OSError) and error.strerror) or text_of(error)
-        name = getattr(handler, "baseFilename", "the log")
-        with contextlib.suppress(OSError, ValueError):  # it may be standard error that fails
-            print(
-                f"dfovsdb: {clean(name)} cannot be written: {clean(why)}; it is tried again with "
-                "the next line of the log",
-                file=sys.stderr,
-                flush=True,
+        if not _has_text(record):  # which says nothing about the log
+            _say(f"the log line of {record.pathname}:{record.lineno} cannot be formatted: {why}")
+            return
+        self._failures += 1
+        if self._failures == 1:
+            name = getattr(handler, "baseFilename", "the log")
+            _say(
+                f"{name} cannot be written: {why}; it is tried again with the next line of the log"
             )
+
+
+def _has_text(record: logging.LogRecord) -> bool:
+    try:
+        record.getMessage()
+    except Exception:  # noqa: BLE001 - of whatever its arguments are
+        return False
+    return True
+
+
+def _say(text: str) -> None:
+    if sys.stderr is None:  # print() would use standard output
+        return
+    with contextlib.suppress(OSError, ValueError):  # it may be standard error that fails
+        print(f"dfovsdb: {clean(text)}", file=sys.stderr, flush=True)

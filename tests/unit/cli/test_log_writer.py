@@ -164,3 +164,16 @@ def test_a_log_that_fails_writes_nothing_to_standard_output_where_there_is_no_ot
     assert writer.finish(DEADLINE)
     assert writer._failures == 1
     assert capsys.readouterr().out == ""
+
+
+def test_a_line_that_cannot_be_formatted_is_named_and_is_no_failure_of_the_log(
+    kept: Kept, writer: LogWriter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = logger_of(writer)
+    logger.info("%d ports", "three")
+    logger.info("the last")
+    assert writer.finish(DEADLINE)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"dfovsdb: the log line of {__file__}:")
+    assert "cannot be formatted: %d format: a real number is required" in line
+    assert kept.lines == ["the last"]
