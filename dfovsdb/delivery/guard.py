@@ -199,6 +199,6 @@ class SinkGuard:
 
 def _seconds(retry_after: object) -> float | None:
     """Return the seconds that a sink asks for, within bounds; None if the value is invalid."""
-    if not isinstance(retry_after, int | float) or not 0 <= retry_after < float("inf"):
+    if not isinstance(retry_after, int | float) or not retry_after >= 0:  # nor nan
         return None
-    return min(float(retry_after), LONGEST_RETRY_AFTER)
+    return float(min(retry_after, LONGEST_RETRY_AFTER))  # before float(): an int has no bound

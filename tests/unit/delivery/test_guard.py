@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
-from dfovsdb.delivery.guard import RETRY_FIRST, RETRY_MAX, Stopped
+from dfovsdb.delivery.guard import LONGEST_RETRY_AFTER, RETRY_FIRST, RETRY_MAX, Stopped
 from dfovsdb.errors import SinkUnavailable
+from dfovsdb.model import SyncMarker
 from tests.unit.delivery.scripted import (
     ACCEPT,
     DOWN,
@@ -50,6 +52,37 @@ def test_tries_are_further_and_further_apart_with_jitter_up_to_a_maximum() -> No
     for waited, most in zip(delivery.bell.waits, expected, strict=True):
         assert most / 2 <= waited <= most
     assert len({round(w / e, 6) for w, e in zip(delivery.bell.waits, expected, strict=True)}) > 20
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"),
+    [
+        (7, 7.0),
+        (10**400, LONGEST_RETRY_AFTER),
+        (float("inf"), LONGEST_RETRY_AFTER),
+        (-1, None),
+        (float("nan"), None),
+        ("7", None),
+    ],
+)
+def test_a_sink_may_ask_for_any_wait_and_waits_at_most_an_hour(
+    asked: Any, waited: float | None
+) -> None:
+    sink = ScriptedSink()
+    answers: list[BaseException] = [SinkUnavailable("later", retry_after=asked)]
+
+    def started(marker: SyncMarker) -> None:  # noqa: ARG001 - of the contract
+        if answers:
+            raise answers.pop()
+
+    sink.sync_started = started  # type: ignore[method-assign]  # it answers from a list
+    delivery = Delivery(sink)
+    delivery.sync()
+    delivery.run()
+    if waited is None:  # as if it had not asked
+        assert delivery.bell.waits[0] <= RETRY_FIRST
+    else:
+        assert delivery.bell.waits == [waited]
 
 
 def test_after_an_outage_the_next_one_begins_with_short_waits_again() -> None:
