@@ -3,7 +3,7 @@
 This is the only module that imports urllib3. It does not follow redirects, and repeats a request
 only if a connection that was kept open had been closed in the meantime. It does not use a proxy,
 whatever the environment says. Its messages show only the scheme, host and port of an endpoint,
-because the path may be a secret.
+because the path may be a secret; what urllib3 logs about a request contains it, and is dropped.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ import http
 import http.client
 import io
 import ipaddress
+import logging
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import urllib3
@@ -31,6 +34,7 @@ from dfovsdb.tls import Tls
 
 _LONGEST_ANSWER = 65536  # bytes of a response that are read so that the connection can be kept
 _LONGEST_RESPONSE = 4 * _LONGEST_ANSWER  # bytes, its head and interim responses included
+_WITH_PATHS = ("urllib3.connection", "urllib3.connectionpool", "urllib3.response")
 
 
 class NoResponse(DfovsdbError):
@@ -101,6 +105,11 @@ class Endpoint:
         :raises NoResponse: there was none.
         :raises ConfigurationError: the files of TLS cannot be used any more.
         """
+        with _hush.during_a_request():
+            return self._post_once_more(headers, body)
+
+    def _post_once_more(self, headers: Mapping[str, str], body: bytes) -> Response:
+        """Send a request; send it again if a connection that was kept open had been closed."""
         kept = self._kept
         try:
             return self._post(headers, body)
@@ -130,7 +139,7 @@ class Endpoint:
             preload_content=False,
             decode_content=False,
         )
-        answer = Response(response.status, _seconds(response.headers.get("Retry-After")))
+        answer = Response(response.status, _seconds(response.headers))
         self._finish(response)
         return answer
 
@@ -148,7 +157,7 @@ class Endpoint:
                 if not part:
                     done = True
                     break
-        if done:
+        if done and response.status >= 200:  # not after a switch to another protocol
             response.release_conn()
             self._kept = True
         else:
@@ -203,10 +212,21 @@ class _BoundedReader(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
+    """The final response, whatever interim responses precede it (RFC 9110, section 15.2).
+
+    http.client skips 100 only, and would take `103 Early Hints` for the response, and the one
+    that follows for that of the next request.
+    """
+
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self.fp.close()  # only this view of the socket
         self.fp = io.BufferedReader(_BoundedReader(sock))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # not public
+        interim = 100 < status < 200 and status != http.HTTPStatus.SWITCHING_PROTOCOLS
+        return version, http.HTTPStatus.CONTINUE if interim else status, reason
 
 
 class _Plain(HTTPConnection):
@@ -232,17 +252,27 @@ def _parse(text: str) -> Url:
     return url
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Return the value of Retry-After in seconds (RFC 9110, section 10.2.3: seconds, or a
-    date).
+def _seconds(headers: Mapping[str, str]) -> float | None:
+    """Return the value of Retry-After in seconds (RFC 9110, section 10.2.3: seconds, or a date).
+
+    A date counts from the Date of the response, because the two clocks may differ by hours.
     """
-    if retry_after is None:
-        return None
-    if retry_after.strip().isdecimal():
+    retry_after = headers.get("Retry-After", "").strip()
+    if retry_after.isdecimal():
         return float(retry_after)
-    with contextlib.suppress(ValueError):
-        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
-    return None
+    if (then := _time(retry_after)) is None:
+        return None
+    now = _time(headers.get("Date", "")) or datetime.now(UTC)
+    return max(0.0, (then - now).total_seconds())
+
+
+def _time(text: str) -> datetime | None:
+    """Return the time that a date of HTTP names; None if it is not one."""
+    try:
+        time = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError):  # numbers that no date has
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)  # asctime() names no zone: GMT
 
 
 def _failure(error: exceptions.HTTPError) -> str:
@@ -253,7 +283,7 @@ def _failure(error: exceptions.HTTPError) -> str:
             return f"its certificate is not accepted: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):
             return f"TLS failed: {(cause.reason or 'unknown').replace('_', ' ').lower()}"
-    if isinstance(error, exceptions.NameResolutionError):
+    if isinstance(error, exceptions.NameResolutionError | exceptions.LocationParseError):
         return "its name cannot be resolved"
     if isinstance(error, exceptions.ReadTimeoutError):
         return "it does not respond in time"
@@ -261,6 +291,10 @@ def _failure(error: exceptions.HTTPError) -> str:
         return text
     if isinstance(error, exceptions.TimeoutError):
         return "the connection could not be made in time"
+    if any(isinstance(cause, TimeoutError) for cause in causes):
+        return "it does not read the request in time"
+    if isinstance(error, exceptions.InvalidHeader) or any(map(_is_not_http, causes)):
+        return "its response is not valid HTTP/1.1"
     return "it closed the connection before its response was complete"
 
 
@@ -275,6 +309,12 @@ def _what_the_system_says(causes: Iterable[BaseException]) -> str | None:
     return None
 
 
+def _is_not_http(cause: BaseException) -> bool:
+    if isinstance(cause, http.client.BadStatusLine):
+        return str(cause).endswith("\n")  # not if it was cut off, or never came
+    return isinstance(cause, http.client.UnknownProtocol)
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield the error and what led to it, as cause, context or argument."""
     seen: list[BaseException] = []
@@ -283,3 +323,29 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         yield error
         inner = [one for one in error.args if isinstance(one, BaseException)]
         error = inner[0] if inner else error.__cause__ or error.__context__
+
+
+class _Hush(logging.Filter):
+    """Drops what urllib3 logs during a request of ours. It names the whole URL, and repeats for
+    each request what is wrong with the headers of a response.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._callers: set[threading.Thread] = set()
+
+    @contextlib.contextmanager
+    def during_a_request(self) -> Iterator[None]:
+        for name in _WITH_PATHS:
+            logging.getLogger(name).addFilter(self)  # once, however often it is called
+        self._callers.add(threading.current_thread())
+        try:
+            yield
+        finally:
+            self._callers.discard(threading.current_thread())
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return threading.current_thread() not in self._callers
+
+
+_hush = _Hush()

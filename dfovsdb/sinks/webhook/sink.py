@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LOG = get_logger(__name__)
 
 TOO_LARGE = 413
+LONGEST_WAIT = 3600  #: seconds; the worker waits no longer, whatever the receiver asks for
 
 
 class WebhookRefused(Exception):
@@ -202,7 +203,7 @@ class WebhookSink(Sink):
             if 300 <= answer.status < 400:
                 what += "; redirects are not followed: correct option url"
             if answer.retry_after is not None:
-                what += f", and asks to wait {answer.retry_after:.0f} s"
+                what += f", and asks to wait {_duration(answer.retry_after)}"
             raise SinkUnavailable(what, delivered, answer.retry_after)
         raise WebhookRefused(what)
 
@@ -218,6 +219,10 @@ class WebhookSink(Sink):
             raise SinkUnavailable(f"{self._place.name}: {error}", delivered) from None
         finally:
             self._sent_at = time.monotonic()
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds <= LONGEST_WAIT else "more than an hour; it is tried then"
 
 
 def _place(url: str, tls: Tls, connect_timeout: float, read_timeout: float) -> Endpoint:
