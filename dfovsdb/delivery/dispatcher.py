@@ -182,9 +182,10 @@ class Dispatcher:
             worker.queue.request_stop(deadline)
         for worker in self._workers:
             ended = worker.join(deadline + _GRACE - time.monotonic())
-            if worker.undelivered():
+            left = worker.left_to_deliver(_COUNTING)
+            if left != 0:
                 well = False
-                worker.report()
+                worker.report(left or 0)
             if not ended:
                 well = False
                 LOG.warning("sink %s did not stop in time; abandoned", worker.name)
@@ -204,6 +205,7 @@ class Dispatcher:
 
 
 _GRACE = 0.2  # seconds after the deadline for a sink's close()
+_COUNTING = 1.0  # seconds for the selection of a sink, to find out what it has not received
 
 
 def _view_store(state_dir: str) -> ViewStore:

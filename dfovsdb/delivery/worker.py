@@ -17,6 +17,7 @@ from dfovsdb.histogram import CALLS, Histogram
 from dfovsdb.logs import get_logger, text_of
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.status import SinkStatus
+from dfovsdb.text.durations import why_not_seconds
 from dfovsdb.text.escape import counted
 
 LOG = get_logger(__name__)
@@ -54,6 +55,7 @@ class Worker:
         self._may_be_instant = type(view) is SinkView  # and nothing has to be written
         self._reports = False  # when the thread ends: stop() was called within the sink
         self._ended = False
+        self._polls = True  # the last poll_interval could be waited for
         self._feeder: threading.Thread | None = None  # in deliver()
         self._thread = threading.Thread(target=self.run, name=f"dfovsdb-{name}", daemon=True)
 
@@ -110,6 +112,16 @@ class Worker:
         self._thread.join(max(0.0, timeout))
         return not self._thread.is_alive()
 
+    def left_to_deliver(self, timeout: float) -> int | None:
+        """Return undelivered(), or None if the selection, which it calls, takes longer."""
+        if self._sink.selection is None:
+            return self.undelivered()
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(self.undelivered()), daemon=True)
+        thread.start()
+        thread.join(timeout)
+        return found[0] if found else None
+
     def undelivered(self) -> int:
         """Return how many ports have undelivered changes; all ports, if a resend is incomplete."""
         left = self.queue.left()
@@ -125,13 +137,13 @@ class Worker:
         )
         return sum(differs)
 
-    def report(self) -> None:
-        """Log what is left undelivered. Within a call of the sink itself this is known, and said,
-        when its thread ends.
+    def report(self, left: int) -> None:
+        """Log how many ports are left undelivered. Within a call of the sink itself this is known,
+        and said, when its thread ends.
         """
         if self._makes_a_call() and not self._ended:
             self._reports = True
-        elif left := self.undelivered():
+        elif left:
             text = counted(left, "port was", "ports were")
             LOG.warning("sink %s: %s left undelivered", self.name, text)
 
@@ -162,7 +174,7 @@ class Worker:
             done = True
         except (MustWait, Stopped):
             pass
-        except Exception:
+        except BaseException:  # as in step()
             LOG.exception("sink %s: internal error; resending the full state", self.name)
             self.queue.request_resync()
         self._guard.patient = True
@@ -192,7 +204,7 @@ class Worker:
         self._view.settle()
         self._ended = True
         if self._reports:
-            self.report()
+            self.report(self.undelivered())
         with _lock:
             _in_use.pop(id(self._sink), None)
 
@@ -222,7 +234,7 @@ class Worker:
 
         :raises Stopped: the deadline of stop has passed, and something is left.
         """
-        interval = self._sink.poll_interval
+        interval = self._poll_interval()
         # A view that could not be written is retried without an event: the disk may be free.
         mending = self._view.behind and (not interval or interval > MEND)
         work = self.queue.next(MEND if mending else interval)
@@ -240,9 +252,23 @@ class Worker:
             return work != "leave"
         except Stopped:
             raise
-        except Exception:
+        except BaseException:  # SystemExit too, such as of a property of the sink
             LOG.exception("sink %s: internal error; resending the full state", self.name)
             self.queue.request_resync()
             if self.queue.pause(RETRY_MAX) == "reopen":
                 self._guard.reopen()
             return True
+
+    def _poll_interval(self) -> float | None:
+        """Return the interval of the sink; None if it has become one that cannot be waited for."""
+        try:
+            interval = self._sink.poll_interval
+            if why := why_not_seconds(interval):
+                raise ValueError(f"poll_interval: {interval!r:.80} {why}")
+        except BaseException:  # a property of a plugin; SystemExit too: it ends no thread of ours
+            if self._polls:
+                LOG.exception("sink %s failed in poll_interval; poll() is not called", self.name)
+            self._polls = False
+            return None
+        self._polls = True
+        return interval

@@ -14,7 +14,7 @@ import traceback
 from queue import SimpleQueue
 
 from dfovsdb.errors import SinkUnavailable
-from dfovsdb.logs import text_of
+from dfovsdb.logs import get_logger, text_of
 from dfovsdb.plain_calls import runs_later
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.sinks.isolated.pipe import (
@@ -26,6 +26,9 @@ from dfovsdb.sinks.isolated.pipe import (
     Logged,
     Pipe,
 )
+from dfovsdb.text.durations import why_not_seconds
+
+LOG = get_logger(__name__)
 
 #: Meant for the process that started this one, which passes on what concerns the sink.
 _NOT_OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -52,6 +55,7 @@ class _Server:
         self._calls: SimpleQueue[Call] = SimpleQueue()
         self._conditions: SimpleQueue[str] = SimpleQueue()
         self._asking = threading.Lock()
+        self._polls = True  # the last poll_interval could be waited for
 
     def run(self) -> None:
         threading.Thread(target=self._read, daemon=True).start()
@@ -83,10 +87,24 @@ class _Server:
             if runs_later(returned):
                 raise TypeError(f"{method}() returned {returned!r:.80}, which nobody runs")
         except SinkUnavailable as error:
-            down = (text_of(error), error.delivered, error.retry_after)
+            # whatever else a sink has put there cannot be handed over, and means nothing
+            delivered = error.delivered if isinstance(error.delivered, int) else 0
+            after = error.retry_after if isinstance(error.retry_after, int | float) else None
+            down = (text_of(error), delivered, after)
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it refuses this event
             raised = (f"{type(error).__name__}: {text_of(error)}", traceback.format_exc())
-        return Answer(self._sink.poll_interval if self._sink else None, down, raised)
+        return Answer(self._poll_interval(), down, raised)
+
+    def _poll_interval(self) -> float | None:
+        try:
+            interval = self._sink.poll_interval if self._sink else None
+            why = why_not_seconds(interval)
+        except BaseException as error:  # noqa: BLE001 - a property of a plugin
+            interval, why = None, text_of(error)
+        if why and self._polls:
+            LOG.error("failed in poll_interval (%s); poll() is not called", why)
+        self._polls = not why
+        return None if why else interval
 
     def _built(self) -> Sink:
         if self._sink is None:

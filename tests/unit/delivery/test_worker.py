@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import pytest
 
+from dfovsdb.delivery import dispatcher
 from dfovsdb.delivery.guard import Stopped
 from dfovsdb.delivery.work_queue import Bell
 from dfovsdb.errors import SinkUnavailable
@@ -18,6 +22,7 @@ from tests.unit.delivery.scripted import (
     gone,
     story,
 )
+from tests.waiting import DEADLINE
 
 
 class OpensLater(ScriptedSink):
@@ -252,3 +257,50 @@ def test_an_error_of_our_own_does_not_lose_a_request_to_reopen(
     delivery.publish(fact("a"))
     delivery.run()
     assert sink.calls == ["open", "reopen"]
+
+
+class Changing(ScriptedSink):
+    """Its poll_interval is what it is told to be, or raises."""
+
+    interval: Any = None
+
+    @property
+    def poll_interval(self) -> float | None:  # type: ignore[override]  # a property
+        if self.interval is SystemExit:
+            raise SystemExit
+        return self.interval  # type: ignore[no-any-return]  # whatever it is told
+
+
+@pytest.mark.parametrize("interval", [SystemExit, "5", -1, float("nan"), object()])
+def test_a_poll_interval_that_becomes_wrong_ends_no_thread(
+    interval: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = Changing()
+    delivery = Delivery(sink)
+    delivery.sync(fact("a"))
+    delivery.run()
+    sink.interval = interval
+    for name in ("b", "c"):
+        delivery.publish(fact(name))
+        delivery.run()
+    assert story(sink.accepted)[-2:] == ["online b", "online c"]
+    (line,) = caplog.messages
+    assert line == "sink sink0 failed in poll_interval; poll() is not called"
+
+
+def test_a_selection_that_hangs_holds_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher, "_COUNTING", 0.1)
+    ends = threading.Event()
+    sink = ScriptedSink()
+    sink.selection = lambda _port: ends.wait()
+    delivery = dispatcher.Dispatcher({"s": sink}, host="h", resync="diff", queue_limit=10)
+    delivery.start()
+    delivery.publish_sync([fact("a")])
+    stopped: list[bool] = []
+    thread = threading.Thread(target=lambda: stopped.append(delivery.stop(0.1)), daemon=True)
+    thread.start()
+    thread.join(DEADLINE / 10)
+    ends.set()
+    thread.join(DEADLINE)
+    assert stopped == [False]
+    assert not story(sink.accepted)[2:]

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from dfovsdb.errors import SinkUnavailable
 from dfovsdb.model import PortEvent, SyncMarker
@@ -27,7 +28,15 @@ class NoOutageText(SinkUnavailable):
     __str__ = __repr__ = NoText.__str__
 
 
+def not_picklable(**fields: Any) -> SinkUnavailable:
+    error = SinkUnavailable("not now")
+    vars(error).update(fields)
+    return error
+
+
 RAISED = {
+    "later with an odd wait": not_picklable(retry_after=lambda: 1),
+    "later with an odd number": not_picklable(delivered=lambda: 1),
     "refused": ValueError("this one never"),
     "later": SinkUnavailable("not now", retry_after=7),
     "refused without a text": NoText(),
@@ -62,6 +71,8 @@ class FileSink(Sink):
                 time.sleep(60)
                 os._exit(0)
             os._exit(4)
+        if name == "polls":
+            self.poll_interval = lambda: 1  # type: ignore[assignment]  # wrong on purpose
         if name == "logs wrongly":
             LOG.warning("%d ports", "a")
         if name == "hangs":

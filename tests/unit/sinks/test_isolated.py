@@ -146,6 +146,26 @@ def test_an_exception_without_a_text_does_not_end_its_process(sink: IsolatedSink
         sink.emit(of("later without a text"))
 
 
+@pytest.mark.parametrize("name", ["later with an odd wait", "later with an odd number"])
+def test_an_outage_with_fields_that_mean_nothing_does_not_end_its_process(
+    sink: IsolatedSink, path: Path, name: str
+) -> None:
+    with pytest.raises(SinkUnavailable, match="not now") as raised:
+        sink.emit(of(name))
+    assert (raised.value.delivered, raised.value.retry_after) == (0, None)
+    sink.emit(of("a"))
+    assert names(path) == ["a"]
+
+
+def test_a_poll_interval_that_becomes_wrong_does_not_end_its_process(
+    sink: IsolatedSink, path: Path
+) -> None:
+    sink.emit(of("polls"))
+    assert sink.poll_interval is None
+    sink.emit(of("a"))
+    assert names(path) == ["polls", "a"]
+
+
 def test_its_process_needs_no_more_of_the_path_than_an_import(
     path: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
