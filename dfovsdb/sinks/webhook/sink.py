@@ -27,6 +27,19 @@ if TYPE_CHECKING:
 LOG = get_logger(__name__)
 
 TOO_LARGE = 413
+#: Responses of 4xx that do not concern the event but us, the URL or the moment; and the remedy.
+#: 403 is not among them, because firewalls send it for what a request contains.
+NOT_OF_THE_EVENT = {
+    401: "; it does not accept our signature: compare secret_file and the clocks of both hosts",
+    404: "; correct option url",
+    405: "; correct option url",
+    407: "",
+    408: "",
+    410: "; correct option url",
+    421: "",
+    425: "",
+    429: "",
+}
 LONGEST_WAIT = 3600  #: seconds; the worker waits no longer, whatever the receiver asks for
 
 
@@ -37,8 +50,9 @@ class WebhookRefused(Exception):
 class WebhookSink(Sink):
     """Post to a URL; a 2xx response means delivered.
 
-    408, 429, 5xx, a redirect and silence are an outage; any other 4xx is a refusal. The events of
-    a refused batch are offered one by one; a batch that is too large is sent in halves.
+    5xx, a redirect, silence and a 4xx that does not concern the event are an outage; any other
+    4xx is a refusal. The events of a refused batch are offered one by one; a batch that is too
+    large is sent in halves.
     """
 
     options = (
@@ -199,7 +213,8 @@ class WebhookSink(Sink):
         if answer.status == TOO_LARGE and message.events > 1:
             return False
         what = f"{self._place.name} answered {answer.text}"
-        if answer.status in (408, 429) or not 400 <= answer.status < 500:
+        if answer.status in NOT_OF_THE_EVENT or not 400 <= answer.status < 500:
+            what += NOT_OF_THE_EVENT.get(answer.status, "")
             if 300 <= answer.status < 400:
                 what += "; redirects are not followed: correct option url"
             if answer.retry_after is not None:
