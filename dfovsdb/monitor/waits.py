@@ -66,6 +66,9 @@ class Waits:
         """
         self.check()
         worker = self._dispatcher.attach(name, sink)
+        if self._loop.over:  # a stop that began before this was added may not have seen it
+            self._dispatcher.detach(worker)
+            raise self.over()
         if worker.opened.wait(OPEN_TIMEOUT) and worker.failure is not None:
             failure = worker.failure
             self._dispatcher.detach(worker)

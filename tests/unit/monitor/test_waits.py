@@ -6,9 +6,13 @@ from typing import Any, cast
 
 import pytest
 
+from dfovsdb.delivery.worker import Worker
 from dfovsdb.errors import MonitorStopped
+from dfovsdb.monitor import Monitor
 from dfovsdb.monitor.wait_for import WaitForPort
 from dfovsdb.monitor.waits import Waits
+from dfovsdb.sinks.base import Sink
+from dfovsdb.testing import CaptureSink, wait_until
 
 
 class EndsWhenLookedAt:
@@ -35,3 +39,21 @@ def test_a_wait_that_begins_while_the_monitor_ends_ends_too() -> None:
     with pytest.raises(MonitorStopped), loop.waits.ends(sink):
         pytest.fail("the monitor has ended")
     assert not len(loop.waits)
+
+
+def test_a_sink_that_is_attached_while_the_monitor_stops_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monitor = Monitor("unix:/nowhere", classifiers=[]).start()
+    dispatcher = monitor._dispatcher
+    attach = dispatcher.attach
+
+    def late(name: str, sink: Sink) -> Worker:
+        monitor.stop()
+        return attach(name, sink)
+
+    monkeypatch.setattr(dispatcher, "attach", late)
+    sink = CaptureSink()
+    with pytest.raises(MonitorStopped):
+        monitor.attach("late", sink)
+    wait_until(lambda: sink.closed)
