@@ -49,6 +49,7 @@ with warnings.catch_warnings():  # the imports below warn about eventlet, which 
 
 _SAY_WHETHER = ("messaging", "messagingv2")  # the drivers that send over a transport
 _SPEAKER = "oslo.messaging._drivers.impl_rabbit"
+_SAYS_OF_THE_BROKER = "The broker has "  # blocked, or unblocked, the connection
 
 
 class BusFailure(DfovsdbError):
@@ -219,10 +220,21 @@ class Bus:
             raise BusFailure(failure)
 
     def _text(self, error: Exception) -> str:
+        if _is_rejected(error):  # the text of the driver says that it cannot connect
+            return "the broker rejects notifications: a queue of the topics is full (max-length)"
         text = " ".join(str(error).split()) or type(error).__name__
         for secret in getattr(self, "_secrets", ()):
             text = text.replace(secret, "***")
         return text
+
+
+def _is_rejected(error: BaseException | None) -> bool:
+    """Return whether the broker has answered a notification with nack."""
+    while error is not None:
+        if type(error).__name__ == "MessageNacked":  # of amqp
+            return True
+        error = error.__context__
+    return False
 
 
 def _known(option: str, name: str, group: str) -> None:
@@ -247,6 +259,8 @@ class _Hush(logging.Filter):
         logging.getLogger(_SPEAKER).addFilter(self)  # once, however often it is called
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if str(record.msg).startswith(_SAYS_OF_THE_BROKER):  # and raises nothing
+            return True
         thread = threading.current_thread()
         quiet = thread in self.heartbeats and record.levelno < logging.ERROR
         return thread not in self.callers and not quiet
