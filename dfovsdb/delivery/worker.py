@@ -174,7 +174,7 @@ class Worker:
             done = True
         except (MustWait, Stopped):
             pass
-        except BaseException:  # as in step()
+        except Exception:
             LOG.exception("sink %s: internal error; resending the full state", self.name)
             self.queue.request_resync()
         self._guard.patient = True
@@ -252,7 +252,7 @@ class Worker:
             return work != "leave"
         except Stopped:
             raise
-        except BaseException:  # SystemExit too, such as of a property of the sink
+        except Exception:
             LOG.exception("sink %s: internal error; resending the full state", self.name)
             self.queue.request_resync()
             if self.queue.pause(RETRY_MAX) == "reopen":
