@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -104,13 +105,16 @@ class Finder(Generic[P]):
         """
         listed = self.listed(enabled, conf)
         width = max((len(one.name) for one in listed), default=0)
-        for number, one in enumerate(listed, start=1):
-            mark = "-" if one.position is None else one.position if one.problem is None else "!"
-            where = f"{one.package}  {one.plugin_class}" if one.package else "not installed"
-            yield f"{mark:>2}  {one.name:<{width}}  {where}"
-            last = number == len(listed) or listed[number].position != one.position
-            if one.problem is not None and last:  # of two packages with one plugin
-                yield f"    {one.problem}"
+        # Two packages may have one plugin, and so one position.
+        for position, same in itertools.groupby(listed, key=lambda one: one.position):
+            problem = None
+            for one in same:
+                problem = one.problem
+                mark = "-" if position is None else position if problem is None else "!"
+                where = f"{one.package}  {one.plugin_class}" if one.package else "not installed"
+                yield f"{mark:>2}  {one.name:<{width}}  {where}"
+            if problem is not None:
+                yield f"    {problem}"
 
     def _why_not(self, names: Sequence[str], conf: cfg.ConfigOpts | None) -> str | None:
         """Return the line with which they stop the start, or None if they can be built."""
