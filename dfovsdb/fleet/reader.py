@@ -190,7 +190,7 @@ class Fleet:
     async def ports(self, host: str | None = None) -> AsyncIterator[tuple[str, Port]]:
         """Return the ports of a host, or of all, with the name of the host; in no order."""
         keys = ">" if host is None else f"{token(host)}.>"
-        async for entry, tokens in self._entries(self._streams.ports_bucket, keys, 2, values=True):
+        async for entry, tokens in self._entries(self._streams.ports_bucket, keys, values=True):
             port = self._read(entry, decode_port)
             if port is not None:
                 yield _name(tokens[0]), port
@@ -198,12 +198,12 @@ class Fleet:
     async def hosts(self) -> list[Host]:
         """Return every host that has left a heartbeat, ports, or a sync in the log; by name."""
         heartbeats: dict[str, Heartbeat] = {}
-        async for entry, tokens in self._entries(self._streams.hosts_bucket, ">", 1, values=True):
+        async for entry, tokens in self._entries(self._streams.hosts_bucket, ">", values=True):
             heartbeat = self._read(entry, decode_heartbeat)
             if heartbeat is not None:
                 heartbeats[tokens[0]] = heartbeat
         counts: Counter[str] = Counter()
-        async for _, tokens in self._entries(self._streams.ports_bucket, ">", 2, values=False):
+        async for _, tokens in self._entries(self._streams.ports_bucket, ">", values=False):
             counts[tokens[0]] += 1
         bucket, log = self._streams.ports_bucket, self._streams.stream
         lasts = await self._by_host(
@@ -268,7 +268,7 @@ class Fleet:
         """Return the names of the hosts that have a recent heartbeat."""
         return {
             _name(tokens[0])
-            async for _, tokens in self._entries(self._streams.hosts_bucket, ">", 1, values=False)
+            async for _, tokens in self._entries(self._streams.hosts_bucket, ">", values=False)
         }
 
     async def conflicts(self) -> list[Conflict]:
@@ -281,7 +281,7 @@ class Fleet:
         active: dict[str, set[str]] = {}  # by VIF: hosts where Nova says that it is active
         macs: dict[str, set[str]] = {}  # by MAC address: VIFs
         fresh = await self.fresh()
-        async for entry, tokens in self._entries(self._streams.vifs_bucket, ">", 3, values=True):
+        async for entry, tokens in self._entries(self._streams.vifs_bucket, ">", values=True):
             port, host = self._read(entry, decode_port), _name(tokens[1])
             if port is None or port.type == "patch" or host not in fresh:
                 continue
@@ -399,13 +399,11 @@ class Fleet:
             return None
 
     async def _entries(
-        self, bucket: str, keys: str, length: int, *, values: bool
+        self, bucket: str, keys: str, *, values: bool
     ) -> AsyncIterator[tuple[Entry, list[str]]]:
-        """Return the values of a bucket, with the tokens of their keys.
-
-        :param length: how many tokens the keys of this bucket have.
-        """
-        prefix = key_subject(bucket, "")
+        """Return the values of a bucket, with the tokens of their keys."""
+        streams, prefix = self._streams, key_subject(bucket, "")
+        length = {streams.hosts_bucket: 1, streams.ports_bucket: 2, streams.vifs_bucket: 3}[bucket]
         async for entry in self._link.last(
             bucket_stream(bucket), key_subject(bucket, keys), values=values
         ):
