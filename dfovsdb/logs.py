@@ -8,7 +8,10 @@ works with any handlers and formatters that a program has set up.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
+from collections.abc import Iterator
 
 from dfovsdb.text.escape import clean
 
@@ -31,6 +34,32 @@ def escape(handler: logging.Handler) -> None:
     the exception that is being handled to a line, where no logger sees it.
     """
     handler.setFormatter(_Escaping(handler.formatter or logging.Formatter()))
+
+
+class Hush(logging.Filter):
+    """Drops what the loggers of a library say on a thread while that makes a call of ours.
+
+    :param loggers: their names.
+    """
+
+    def __init__(self, *loggers: str) -> None:
+        super().__init__()
+        self._loggers = loggers
+        self._callers: set[threading.Thread] = set()
+
+    @contextlib.contextmanager
+    def during_a_call(self) -> Iterator[None]:
+        """Drop it on this thread, within the context."""
+        for name in self._loggers:
+            logging.getLogger(name).addFilter(self)  # once, however often it is called
+        self._callers.add(threading.current_thread())
+        try:
+            yield
+        finally:
+            self._callers.discard(threading.current_thread())
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - logging.Filter has it
+        return threading.current_thread() not in self._callers
 
 
 def text_of(error: BaseException) -> str:

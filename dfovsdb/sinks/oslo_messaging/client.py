@@ -25,6 +25,7 @@ from oslo_config import cfg
 
 from dfovsdb import entry_points
 from dfovsdb.errors import ConfigurationError, DfovsdbError
+from dfovsdb.logs import Hush
 
 
 @contextlib.contextmanager
@@ -205,17 +206,14 @@ class Bus:
     @contextlib.contextmanager
     def _failing_as_one(self) -> Iterator[None]:
         """Turn any error of the bus into a BusFailure, and close it."""
-        _hush.listen()
-        _hush.callers.add(threading.current_thread())
         failure = ""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - of any driver, whatever it raises
-            failure = self._text(error)
-            self._lost = self._lost or self._last is not None
-            self.close()
-        finally:
-            _hush.callers.discard(threading.current_thread())
+        with _hush.during_a_call():
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001 - of any driver, whatever it raises
+                failure = self._text(error)
+                self._lost = self._lost or self._last is not None
+                self.close()
         if failure:
             raise BusFailure(failure)
 
@@ -246,24 +244,20 @@ def _known(option: str, name: str, group: str) -> None:
         )
 
 
-class _Hush(logging.Filter):
+class _Hush(Hush):
     """Drops log messages of oslo.messaging about errors that the callers receive anyway."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.callers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        super().__init__(_SPEAKER)
         #: loggers of the connections. A broker that blocks them is an error, and is shown
         self.heartbeats: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
-
-    def listen(self) -> None:
-        logging.getLogger(_SPEAKER).addFilter(self)  # once, however often it is called
 
     def filter(self, record: logging.LogRecord) -> bool:
         if str(record.msg).startswith(_SAYS_OF_THE_BROKER):  # and raises nothing
             return True
-        thread = threading.current_thread()
-        quiet = thread in self.heartbeats and record.levelno < logging.ERROR
-        return thread not in self.callers and not quiet
+        if threading.current_thread() in self.heartbeats and record.levelno < logging.ERROR:
+            return False
+        return super().filter(record)
 
 
 _hush = _Hush()

@@ -15,10 +15,8 @@ import http
 import http.client
 import io
 import ipaddress
-import logging
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -30,11 +28,13 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Timeout, Url, parse_url
 
 from dfovsdb.errors import ConfigurationError, DfovsdbError
+from dfovsdb.logs import Hush
 from dfovsdb.tls import Tls
 
 _LONGEST_ANSWER = 65536  # bytes of a response that are read so that the connection can be kept
 _LONGEST_RESPONSE = 4 * _LONGEST_ANSWER  # bytes, its head and interim responses included
-_WITH_PATHS = ("urllib3.connection", "urllib3.connectionpool", "urllib3.response")
+#: These name the whole URL, and repeat for each request what is wrong with the headers.
+_hush = Hush("urllib3.connection", "urllib3.connectionpool", "urllib3.response")
 
 
 class NoResponse(DfovsdbError):
@@ -105,7 +105,7 @@ class Endpoint:
         :raises NoResponse: there was none.
         :raises ConfigurationError: the files of TLS cannot be used any more.
         """
-        with _hush.during_a_request():
+        with _hush.during_a_call():
             return self._post_once_more(headers, body)
 
     def _post_once_more(self, headers: Mapping[str, str], body: bytes) -> Response:
@@ -323,29 +323,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         yield error
         inner = [one for one in error.args if isinstance(one, BaseException)]
         error = inner[0] if inner else error.__cause__ or error.__context__
-
-
-class _Hush(logging.Filter):
-    """Drops what urllib3 logs during a request of ours. It names the whole URL, and repeats for
-    each request what is wrong with the headers of a response.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._callers: set[threading.Thread] = set()
-
-    @contextlib.contextmanager
-    def during_a_request(self) -> Iterator[None]:
-        for name in _WITH_PATHS:
-            logging.getLogger(name).addFilter(self)  # once, however often it is called
-        self._callers.add(threading.current_thread())
-        try:
-            yield
-        finally:
-            self._callers.discard(threading.current_thread())
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return threading.current_thread() not in self._callers
-
-
-_hush = _Hush()
