@@ -11,7 +11,6 @@ a checksum. A file that is deleted while it is in use is noticed, and written ag
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import glob
 import os
@@ -26,6 +25,7 @@ from pathlib import Path
 
 from dfovsdb import json_v1
 from dfovsdb.delivery.view import SinkView
+from dfovsdb.disk import check_may_write, is_full, is_read_only
 from dfovsdb.errors import ConfigurationError, DfovsdbError
 from dfovsdb.logs import get_logger
 from dfovsdb.model import UNREADABLE, Port, PortEvent
@@ -49,7 +49,6 @@ _IN_THE_WAY = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_NOMEM,
 }
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 _RETRY = 4.0  # seconds before another attempt to write after the disk refused
 _CLOSE = 0.2  # seconds that closing waits for a hanging disk
 
@@ -67,9 +66,7 @@ def check_folder(state_dir: str | os.PathLike[str]) -> None:
         os.stat(folder / ".")  # a path that fails for a file
         for path in (folder, *_files(folder)):
             mode = os.R_OK | os.W_OK | (os.X_OK if path == folder else 0)
-            if not os.access(path, mode, effective_ids=True):
-                number = errno.EROFS if _is_read_only(path) else errno.EACCES
-                raise OSError(number, os.strerror(number), str(path))
+            check_may_write(path, mode)
     except OSError as error:
         raise _unusable(folder, error) from None
 
@@ -374,14 +371,14 @@ def _unusable(folder: Path, error: Exception) -> DfovsdbError:
     why = (isinstance(error, OSError) and error.strerror) or str(error)
     text = f"state_dir {str(folder)!r} cannot be used: {why}; "
     code = getattr(error, "sqlite_errorcode", 0)
-    if code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) in _FULL:
+    if code == sqlite3.SQLITE_FULL or is_full(error):
         # no wrong use: another attempt may succeed
         return DfovsdbError(f"{text}free some space on its disk")
     if code == sqlite3.SQLITE_BUSY:
         text += "another process uses it"
     elif not _exists(folder):
         text += f"create it, writable for this user: mkdir -p {shlex.quote(str(folder))}"
-    elif _is_read_only(folder):
+    elif is_read_only(folder):
         text += (
             "mount it to be written to; a systemd unit may write only to the folders that it lists"
         )
@@ -391,13 +388,6 @@ def _unusable(folder: Path, error: Exception) -> DfovsdbError:
     else:
         text += f"use a folder that uid {os.geteuid()} can write to"
     return ConfigurationError(text)
-
-
-def _is_read_only(path: Path) -> bool:
-    try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-    except OSError:
-        return False
 
 
 def _files(folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from dfovsdb import config, plugins, unknown_options
 from dfovsdb.delivery import view_store
+from dfovsdb.disk import check_may_write
 from dfovsdb.doctor.finding import Finding
 from dfovsdb.errors import DfovsdbError
 from dfovsdb.monitor import Monitor
@@ -138,8 +139,7 @@ def log_can_be_written(path: Path) -> Finding:
         there.stat()
         if there == path and path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not os.access(there, os.W_OK, effective_ids=True):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        check_may_write(there)
     except OSError as error:
         text = f"{clean(str(path))} cannot be written: {clean(str(there))}: {error.strerror}"
         return Finding("wrong", "log", text, "change log_file or log_dir in [DEFAULT]")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from oslo_config import cfg
 
+from dfovsdb.disk import check_may_write, is_full
 from dfovsdb.errors import ConfigurationError, SinkUnavailable
 from dfovsdb.json_v1 import to_json
 from dfovsdb.logs import get_logger
@@ -89,24 +90,18 @@ class JsonlSink(Sink):
             raise ConfigurationError(f"{path} is a folder: name a file in it in option path")
         try:
             os.stat(path.parent)
-            there = path if os.path.exists(path) else path.parent
-            if os.access(there, os.W_OK, effective_ids=True):
-                return
-            read_only = os.statvfs(there).f_flag & os.ST_RDONLY
-        except (FileNotFoundError, PermissionError) as error:
-            raise ConfigurationError(self._text(error)) from None
-        except OSError:
-            return
-        number = errno.EROFS if read_only else errno.EACCES
-        raise ConfigurationError(self._text(OSError(number, os.strerror(number), self.path)))
+            check_may_write(path if os.path.exists(path) else path.parent)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS):
+                raise ConfigurationError(self._text(error)) from None
 
     def open(self, context: SinkContext) -> None:
         self._request_replay = context.request_replay
         try:
             self._open()
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise (SinkUnavailable if full else ConfigurationError)(self._text(error)) from None
+            kind = SinkUnavailable if is_full(error) else ConfigurationError
+            raise kind(self._text(error)) from None
 
     def reopen(self) -> None:
         if self.path == "-":
