@@ -18,6 +18,11 @@ a read may end anywhere, in a character too. Four facts make finding the ends ch
 4. Outside strings JSON has few letters: those of `true`, `false`, `null` and of numbers. A quote
    that was lost or added turns the inside out, and what was text is outside then. So damage is an
    error where it is seen, and swallows at most the rest of the read that it came with.
+
+A snapshot comes in long reads, and to count it would take longer than to decode it. A long read
+that does not end with `}` ends within a message, whose rest follows: it is kept unseen. One that
+does may be the last, so what has come is decoded; if it is only truncated, there is more to come.
+After a few such attempts, or with a short read, everything unseen is counted after all.
 """
 
 from __future__ import annotations
@@ -44,6 +49,8 @@ _OUTSIDE_STRINGS = _WHITE_SPACE + b'"{}[]:,0123456789+-.Eeaflnrstu'
 #: which is a part of a snapshot, the first bytes: the next chunk is looked at as well.
 _LOOKED_THROUGH = 16 << 10
 _SAMPLE = 1024
+_ATTEMPTS = 4  # to decode a message of which not everything was counted
+_PIECE = 64 << 10  # bytes that are counted at a time
 _NO_JSON = msgspec.Raw(b"")
 
 #: Bytes of a message, by default: what 100,000 ports need, with the tables Port and Bridge.
@@ -91,6 +98,8 @@ class Decoder:
         self._decode_long = msgspec.json.Decoder(_LongMessage).decode
         self._partial = bytearray()  # an unfinished message, from its first byte
         self._scan = _Scan()  # of self._partial
+        self._seen = 0  # bytes of self._partial that were scanned
+        self._attempts = 0  # that are left
 
     def feed(self, data: bytes) -> Iterator[Message]:
         """Yield the messages that these bytes complete.
@@ -98,17 +107,52 @@ class Decoder:
         :raises ProtocolError: the bytes are not JSON-RPC, or a message is too long. The decoder
             cannot be used afterwards.
         """
-        if self._partial:
-            last = len(self._partial) - 1
-            self._partial += data
-            if not self._scan.may_end(data):
-                self._check_size()
-                return
-            # Not copied: messages refer to it, and it does not change.
-            whole, self._partial = self._partial, bytearray()
-            yield from self._split(whole, last)
-        else:
+        if not self._partial:
             yield from self._split(data, 0)
+            return
+        before = len(self._partial)
+        self._partial += data
+        if len(data) > _LOOKED_THROUGH and not data.rstrip(_WHITE_SPACE).endswith(b"}"):
+            self._check_size()
+        elif self._seen < before and self._attempts:
+            yield from self._attempt(before)
+        else:
+            yield from self._count()
+
+    def _attempt(self, before: int) -> Iterator[Message]:
+        """Yield what is complete if the unfinished message ends in the last read, which begins at
+        the place `before`.
+        """
+        self._attempts -= 1
+        boundary = self._partial.find(b"}{", before - 1)
+        end = boundary + 1 or len(self._partial)
+        try:
+            # Not copied, if possible: messages refer to it, and it does not change.
+            message = self._decode(self._partial[:end] if boundary >= 0 else self._partial)
+        except UNREADABLE as error:
+            if boundary < 0 and _is_truncated(error):
+                self._check_size()
+            else:
+                yield from self._count()
+            return
+        rest, self._partial = self._partial[end:], bytearray()
+        yield message
+        yield from self._split(rest, 0)
+
+    def _count(self) -> Iterator[Message]:
+        """Count what was not; yield what is complete."""
+        seen = self._seen
+        if not self._may_end():
+            self._check_size()
+            return
+        whole, self._partial = self._partial, bytearray()
+        yield from self._split(whole, seen - 1)
+
+    def _may_end(self) -> bool:
+        """Scan what was not; return whether the unfinished message may end there."""
+        pieces = range(self._seen, len(self._partial), _PIECE)
+        self._seen = len(self._partial)
+        return any(self._scan.may_end(self._partial[at : at + _PIECE]) for at in pieces)
 
     def _split(self, data: bytes | bytearray, first: int) -> Iterator[Message]:
         """Yield the messages of bytes in which no boundary is before the place `first`."""
@@ -146,6 +190,7 @@ class Decoder:
             yield self._must(tail)
         else:
             self._partial = bytearray(tail)
+            self._seen, self._attempts = len(tail), _ATTEMPTS
             self._check_size()
 
     def _try(self, data: bytes | bytearray) -> Message | None:
@@ -222,6 +267,11 @@ class _Scan:
         ends = not self._in_string and chunk.rstrip(_WHITE_SPACE).endswith(b"}")
         self._before = b"}" if ends else b""
         return bool(_BOUNDARY.search(chunk) and _BOUNDARY.search(_outside_strings(chunk)))
+
+
+def _is_truncated(error: Exception) -> bool:
+    """Return whether there is nothing wrong with some bytes but that they end too early."""
+    return str(error) == "Input data was truncated"
 
 
 def _outside_strings(text: bytes) -> bytes:

@@ -247,6 +247,7 @@ def pieces(stream: bytes, cuts: Iterable[int]) -> list[bytes]:
 
 
 cuts = st.lists(st.integers(0, 400), max_size=30)
+bits = st.lists(st.sampled_from([b"{", b"}", b'"', b"\\", b"[", b"]", b":", b",", b" ", b"1"]))
 
 
 @given(streams(), cuts)
@@ -255,6 +256,34 @@ def test_any_splitting_of_a_stream_is_decoded_as_the_whole(
 ) -> None:
     objects, sent = stream
     assert decoded(pieces(sent, where)) == expected(objects)
+
+
+def looking_through(size: int) -> Any:
+    """Take reads longer than so many bytes for parts of a snapshot."""
+    return mock.patch.multiple(jsonrpc, _LOOKED_THROUGH=size, _PIECE=size + 1)
+
+
+@given(streams(), cuts, st.integers(0, 30))
+def test_any_splitting_in_long_reads_is_decoded_as_the_whole(
+    stream: tuple[list[dict[str, Any]], bytes], where: list[int], size: int
+) -> None:
+    objects, sent = stream
+    with looking_through(size):
+        assert decoded(pieces(sent, where)) == expected(objects)
+
+
+@given(st.binary() | bits.map(b"".join), cuts, st.integers(0, 30))
+def test_any_noise_in_long_reads_is_messages_or_a_protocol_error(
+    noise: bytes, where: list[int], size: int
+) -> None:
+    decoder = Decoder(PLENTY)
+    with looking_through(size):
+        try:
+            for chunk in pieces(noise, where):
+                for _ in decoder.feed(chunk):
+                    pass
+        except ProtocolError:
+            pass
 
 
 @given(streams(), st.binary(max_size=5), st.integers(0, 400), cuts)
@@ -270,9 +299,6 @@ def test_any_bytes_are_messages_or_a_protocol_error(
                 pass
     except ProtocolError:
         pass
-
-
-bits = st.lists(st.sampled_from([b"{", b"}", b'"', b"\\", b"[", b"]", b":", b",", b" ", b"1"]))
 
 
 @given(st.binary() | bits.map(b"".join), cuts)
@@ -340,6 +366,33 @@ def scanned(message: bytes, read: int) -> int:
 def test_every_byte_of_a_long_message_is_looked_at_a_few_times_at_most(filling: Any) -> None:
     message = compact({"id": 1, "result": [filling] * 5000})
     assert scanned(message, read=512) <= 4 * len(message)
+
+
+@pytest.mark.parametrize("ends_in_text", [False, True])
+def test_the_long_reads_of_a_snapshot_are_looked_at_a_few_times_at_most(
+    ends_in_text: bool,
+) -> None:
+    read = 20_000
+    message = compact({"id": 1, "result": [{"a": {"b": "plain"}}] * 5000})
+    if ends_in_text:  # each read ends with a brace, which is in a string
+        row = b'"' + b"x" * (read - 4) + b'}",'
+        message = b'{"id":1,"result":[' + b'"' + b"x" * (read - 20) + b'}",' + row * 30 + b"0]}"
+        assert all(message[n * read - 1 : n * read] == b"}" for n in range(1, 31))
+    assert scanned(message, read) <= (8 if ends_in_text else 2) * len(message)
+
+
+@pytest.mark.parametrize("text", ["plain", "}{"])
+def test_a_snapshot_is_told_with_its_last_read_and_what_follows_in_it(text: str) -> None:
+    message = compact({"id": 1, "result": [{"a": {"b": text}}] * 5000})
+    update = compact({"id": None, "method": "update2", "params": []})
+    size = len(message) // 3 + 50
+    for sent, told in ((message, 1), (message + update, 2), (message + update[:20], 0)):
+        decoder = Decoder(PLENTY)
+        reads = [sent[i : i + size] for i in range(0, len(sent), size)]
+        *before, last = [list(decoder.feed(read)) for read in reads]
+        assert not any(before)
+        assert len(last) == told
+    assert len(list(decoder.feed(update[20:]))) == 2
 
 
 @pytest.mark.parametrize(
