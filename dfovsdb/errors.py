@@ -19,6 +19,8 @@ from typing import Literal
 #: silent; the server canceled the monitor; what it sent was wrong; an internal error.
 LossReason = Literal["connect", "tls", "closed", "silent", "canceled", "protocol", "internal"]
 
+LONGEST_RETRY_AFTER = 3600.0  #: seconds that a sink waits, whatever its destination asks for
+
 
 _LONGEST = 2000  # characters of an error that may quote what a server sent
 
@@ -65,8 +67,8 @@ class SinkUnavailable(DfovsdbError):
     :param message: what is wrong, one line.
     :param delivered: how many events of this batch, counted from its beginning, did arrive.
         The rest is offered again, with backoff and jitter, for as long as it takes.
-    :param retry_after: seconds after which the destination wants to be tried again; None leaves
-        it to the backoff.
+    :param retry_after: seconds after which the destination wants to be tried again, of which
+        LONGEST_RETRY_AFTER are waited at most; None leaves it to the backoff.
     """
 
     def __init__(self, message: str, delivered: int = 0, retry_after: float | None = None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from dfovsdb.delivery.work_queue import WorkQueue
-from dfovsdb.errors import SinkUnavailable
+from dfovsdb.errors import LONGEST_RETRY_AFTER, SinkUnavailable
 from dfovsdb.histogram import Histogram
 from dfovsdb.logs import get_logger, text_of
 from dfovsdb.plain_calls import runs_later
@@ -22,7 +22,6 @@ T = TypeVar("T")
 
 RETRY_FIRST = 0.1  #: seconds after the first SinkUnavailable
 RETRY_MAX = 15.0  #: seconds between two attempts at most
-LONGEST_RETRY_AFTER = 3600.0  #: seconds, if the destination asks for a longer wait
 
 
 class Refused(Exception):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
-from dfovsdb.errors import ConfigurationError, SinkUnavailable, needs_extra
+from dfovsdb.errors import LONGEST_RETRY_AFTER, ConfigurationError, SinkUnavailable, needs_extra
 from dfovsdb.logs import get_logger
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.sinks.webhook import messages as cloudevents
@@ -40,7 +40,6 @@ NOT_OF_THE_EVENT = {
     425: "",
     429: "",
 }
-LONGEST_WAIT = 3600  #: seconds; the worker waits no longer, whatever the receiver asks for
 
 
 class WebhookRefused(Exception):
@@ -237,7 +236,9 @@ class WebhookSink(Sink):
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds <= LONGEST_WAIT else "more than an hour; it is tried then"
+    if seconds > LONGEST_RETRY_AFTER:
+        return "more than an hour; it is tried then"
+    return f"{seconds:.0f} s"
 
 
 def _place(url: str, tls: Tls, connect_timeout: float, read_timeout: float) -> Endpoint:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dfovsdb.delivery.guard import LONGEST_RETRY_AFTER, RETRY_FIRST, RETRY_MAX, Stopped
-from dfovsdb.errors import SinkUnavailable
+from dfovsdb.delivery.guard import RETRY_FIRST, RETRY_MAX, Stopped
+from dfovsdb.errors import LONGEST_RETRY_AFTER, SinkUnavailable
 from dfovsdb.model import SyncMarker
 from tests.unit.delivery.scripted import (
     ACCEPT,
