@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -119,7 +119,7 @@ class Dispatcher:
         for worker in lent:
             worker.deliver(message)
 
-    def publish_sync(self, facts: Sequence[Fact]) -> None:
+    def publish_sync(self, facts: Iterable[Fact]) -> None:
         """Publish the difference that a snapshot made, and start a sync of every sink."""
         with self._lock:
             self._store(facts)
@@ -128,7 +128,7 @@ class Dispatcher:
         for worker in to_ring:
             worker.queue.bell.ring()
 
-    def _store(self, facts: Sequence[Fact]) -> None:
+    def _store(self, facts: Iterable[Fact]) -> None:
         ports = self._ports
         for port_uuid, port in facts:
             if port is not None:

@@ -6,7 +6,7 @@ sink receives a valid sequence of events, whatever was discarded, refused, retri
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from dfovsdb.delivery import lifecycle
@@ -70,9 +70,8 @@ class Emitter:
         if update.origin != "catchup":
             self._mark("sync_started", update.time, None)
         cut = selected(self._guard, update.cut)
-        facts: list[Fact] = [(uuid, None) for uuid in self._view if uuid not in cut]
-        facts.extend(cut.items())
-        self._add(facts, update.time)
+        gone: list[Fact] = [(uuid, None) for uuid in self._view if uuid not in cut]
+        self._add([*gone, *cut.items()] if gone else cut.items(), update.time)
         self._flush()
         if update.origin != "catchup":
             self._mark("sync_finished", update.time, len(cut))
@@ -85,7 +84,7 @@ class Emitter:
             left, self._left = self._left, ()
             self._offer(left)
 
-    def _add(self, facts: Sequence[Fact], time: datetime) -> None:
+    def _add(self, facts: Collection[Fact], time: datetime) -> None:
         """Add the events of one message, or of a full update, to the batch."""
         delivered, doubtful = self._view.get, self._view.doubtful
         for uuid, now in in_order(facts, delivered):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from dfovsdb.delivery.work_queue import Fact
 from dfovsdb.model import OFPP_LOCAL, Port
 
 
-def in_order(facts: Sequence[Fact], delivered: Callable[[str], Port | None]) -> list[Fact]:
+def in_order(facts: Collection[Fact], delivered: Callable[[str], Port | None]) -> Iterable[Fact]:
     """Return the facts of one message, or of a full update, in the order of their events.
 
     Ports that leave come first, and with them ports whose kind changes (they are there twice:
@@ -20,14 +21,17 @@ def in_order(facts: Sequence[Fact], delivered: Callable[[str], Port | None]) -> 
     them.
     """
     if len(facts) == 1:
-        uuid, now = facts[0]
-        return [(uuid, None), facts[0]] if _turned(delivered(uuid), now) else list(facts)
+        ((uuid, now),) = facts
+        return [(uuid, None), (uuid, now)] if _turned(delivered(uuid), now) else facts
     gone: list[Fact] = []  # as last delivered, and so the next
     leaving: list[Fact] = []
     turned: list[Fact] = []
     changed: list[Fact] = []
     arrived: list[Fact] = []
     absent: list[Fact] = []
+    # In a first sync these are nearly all, and many tuples would keep the collector busy.
+    uuids: list[str] = []
+    ports: list[Port] = []
     moved = False
     for fact in facts:
         uuid, now = fact
@@ -38,7 +42,11 @@ def in_order(facts: Sequence[Fact], delivered: Callable[[str], Port | None]) -> 
             else:
                 gone.append((uuid, before))
         elif before is None:
-            arrived.append(fact)
+            if _place(fact) == _ANYWHERE:
+                uuids.append(uuid)
+                ports.append(now)
+            else:
+                arrived.append(fact)
         elif now.kind != before.kind:
             leaving.append((uuid, before))
             turned.append(fact)
@@ -52,7 +60,11 @@ def in_order(facts: Sequence[Fact], delivered: Callable[[str], Port | None]) -> 
     arrived.sort(key=_place)
     if moved and len(changed) > 1:
         changed = _givers_first(changed, delivered)
-    return [*absent, *((uuid, None) for uuid, _ in gone), *changed, *arrived]
+    first = [*absent, *((uuid, None) for uuid, _ in gone), *changed, *arrived]
+    return itertools.chain(first, zip(uuids, ports, strict=True))
+
+
+_ANYWHERE = 2  # the last place
 
 
 def _place(fact: Fact) -> int:
@@ -62,7 +74,8 @@ def _place(fact: Fact) -> int:
     if port.ofport == OFPP_LOCAL or (port.bridge is not None and port.bridge == port.name):
         return 0
     row = port.interface
-    return 1 if row is not None and row.fake_bridge and row.port_name == port.name else 2
+    is_fake = row is not None and row.fake_bridge and row.port_name == port.name
+    return 1 if is_fake else _ANYWHERE
 
 
 def _givers_first(changed: Sequence[Fact], delivered: Callable[[str], Port | None]) -> list[Fact]:

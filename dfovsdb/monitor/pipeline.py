@@ -5,12 +5,12 @@ No I/O, no clock: both the loop of a monitor and the playing of a recording use 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from dfovsdb.classifiers.chain import Chain
 from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.delivery.work_queue import Fact
-from dfovsdb.model import Interface, RowDelta
+from dfovsdb.model import Interface, Port, RowDelta
 from dfovsdb.ovsdb.replica import Replica
 from dfovsdb.ovsdb.session import Changes, Snapshot
 
@@ -49,7 +49,7 @@ class Pipeline:
         """
         if isinstance(message, Snapshot):
             self._dispatcher.publish_sync(self._facts(self._table.replace(*message)))
-        elif facts := self._facts(self._table.apply(message.updates)):
+        elif facts := list(self._facts(self._table.apply(message.updates))):
             self._dispatcher.publish(facts)
         if self._chain.failures.due or isinstance(message, Snapshot):
             self._chain.failures.sum_up()
@@ -61,15 +61,17 @@ class Pipeline:
             {uuid: port.interface for uuid, port in ports.items() if port.interface}
         )
 
-    def _facts(self, deltas: Sequence[RowDelta]) -> list[Fact]:
-        """Yield the facts of the deltas about ports; none about rows that were not and are not
+    def _facts(self, deltas: Sequence[RowDelta]) -> Iterator[Fact]:
+        """Return the facts of the deltas about ports; none about rows that were not and are not
         ports.
         """
-        facts: list[Fact] = []
+        uuids: list[str] = []  # and no list of facts: many tuples keep the collector busy
+        ports: list[Port | None] = []
         last_port, port_now = self._dispatcher.last, self._chain.port
         for delta in deltas:
             last = last_port(delta.uuid)
             port = None if delta.new is None else port_now(delta.new, last)
             if port is not None or last is not None:
-                facts.append((delta.uuid, port))
-        return facts
+                uuids.append(delta.uuid)
+                ports.append(port)
+        return zip(uuids, ports, strict=True)

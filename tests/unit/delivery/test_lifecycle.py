@@ -88,7 +88,7 @@ def test_ports_leave_then_change_then_turn_or_arrive() -> None:
         ("turned", turned),
         ("gone", None),
     ]
-    assert in_order(facts, DELIVERED.get) == [
+    assert list(in_order(facts, DELIVERED.get)) == [
         ("gone", None),
         ("turned", None),
         ("changed", changed),
@@ -114,7 +114,7 @@ def test_ports_leave_then_change_then_turn_or_arrive() -> None:
 def test_one_fact_alone_makes_the_same_steps(
     fact: tuple[str, Port | None], order: list[tuple[str, Port | None]]
 ) -> None:
-    assert in_order([fact], DELIVERED.get) == order
+    assert list(in_order([fact], DELIVERED.get)) == order
     assert [s for s in in_order([fact, ("none", None)], DELIVERED.get) if s[0] != "none"] == order
 
 
@@ -126,7 +126,7 @@ def test_a_bridge_comes_before_the_ports_on_it_when_everything_is_sent_again() -
 
 
 def test_no_facts_make_no_steps() -> None:
-    assert in_order([], DELIVERED.get) == []
+    assert list(in_order([], DELIVERED.get)) == []
 
 
 # Whatever is delivered.
