@@ -71,9 +71,10 @@ class Replica:
             row = self._settled(new, old)
             if old is not None and old == row:
                 rows[uuid] = old
-            else:
+                continue
+            if row is not new:
                 rows[uuid] = row
-                changed.append(RowDelta(uuid, old, row))
+            changed.append(RowDelta(uuid, old, row))
         return gone + changed
 
     def apply(self, updates: msgspec.Raw) -> list[RowDelta]:
