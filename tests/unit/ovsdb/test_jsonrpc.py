@@ -406,11 +406,12 @@ def test_a_snapshot_is_told_with_its_last_read_and_what_follows_in_it(text: str)
     ids=["a brace is lost", "a quote is lost", "nonsense", "the other quote is lost"],
 )
 @pytest.mark.parametrize("size", [1, 7, 39, 1000])
+@pytest.mark.parametrize("long", [5, 20, 16_384])
 def test_damage_is_found_with_the_next_messages_and_swallows_no_more(
-    damage: bytes, size: int
+    damage: bytes, size: int, long: int
 ) -> None:
     stream = damage + b'{"id":null,"method":"update2","params":["a",{}]}' * 3
-    with pytest.raises(ProtocolError):
+    with looking_through(long), pytest.raises(ProtocolError):
         decoded(stream[start : start + size] for start in range(0, len(stream), size))
 
 
