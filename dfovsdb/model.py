@@ -99,7 +99,9 @@ class Port(msgspec.Struct, frozen=True, gc=False, eq=False):
 
     `state` is `pending` while the switch has given no port number, `failed` if the number is -1
     or the peer of a patch port does not exist, `gone` if the port still has its number but its
-    network device has vanished, and `ready` in any other case.
+    network device has vanished, and `ready` in any other case. A port of type internal or tap
+    is never `gone`: without a datapath in the kernel, its device vanishes for the switch when it
+    is moved to another network namespace, where it works.
 
     `error` is None unless the state is `failed` or `gone`. `bridge`, `tag`, `trunks` and `bond`
     are those of the Interface. `interface` is the raw row, None for a port that was read back
@@ -251,8 +253,11 @@ def state_of(interface: Interface) -> tuple[State, str | None]:
     # next status pass sets it again. Whether the peer is there can be seen in the table.
     if interface.peer is False:
         return "failed", _no_peer(interface)
+    # The switch itself has the device of these types open. Where its values vanish, it was moved to
+    # another network namespace, and works there.
     if (
-        interface.mac_in_use is None
+        interface.type not in ("internal", "tap")
+        and interface.mac_in_use is None
         and interface.link_state != "up"
         and "down" in (interface.admin_state, interface.link_state)
     ):

@@ -43,6 +43,15 @@ def test_a_device_whose_link_was_never_up_is_gone_too() -> None:
     ]
 
 
+def test_the_port_of_a_dhcp_server_in_its_network_namespace_is_not_gone() -> None:
+    """The userspace datapath; the port answered a packet at the end of the recording."""
+    of_port = [event for event in events("namespace") if event.port.name == "tapdhcp"]
+    assert [(event.action, event.port.state, event.port.link_state) for event in of_port] == [
+        ("online", "ready", "up"),
+        ("updated", "ready", "down"),
+    ]
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_an_error_is_there_only_with_a_state_that_has_one(file: Path) -> None:
     for item in replay(file):
