@@ -32,8 +32,9 @@ NAMES = (
     "team[0-9]*",
 )
 
-#: The representor of a virtual function, such as enp4s0f0_1, enp4s0f0npf0vf1 or enp4s0f0r1.
-EXCLUDE_NAMES = ("*_[0-9]*", "*vf[0-9]*", "e*[0-9]r[0-9]*")
+#: The representor of a virtual function, such as enp4s0f0_1, enp4s0f0npf0vf1 or enp4s0f0r1, of a
+#: subfunction (enp4s0f0npf0sf88), or of the host's side of a DPU (enp4s0f0npf0hpf).
+EXCLUDE_NAMES = ("*_[0-9]*", "*vf[0-9]*", "*pf[0-9]*sf[0-9]*", "*pf[0-9]*hpf", "e*[0-9]r[0-9]*")
 
 
 def _options() -> Sequence[cfg.Opt]:

@@ -172,6 +172,8 @@ def test_the_name_of_a_nic_or_dpdk_is_an_uplink(facts: dict[str, Any]) -> None:
         {"name": "eth0", "type": "internal"},
         {"name": "enp4s0f0_1"},
         {"name": "enp4s0f0r1"},
+        {"name": "enp6s0pf0sf88"},
+        {"name": "enp3s0f0npf0hpf"},
         {"name": "rep0", "type": "dpdk", "options": {"dpdk-devargs": "0:1.0,representor=[0]"}},
         {"name": "eth0", "external_ids": {"iface-id": "x"}},
         {"name": "eth0", "external_ids": {"xs-vif-uuid": "x"}},
