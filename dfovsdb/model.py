@@ -59,8 +59,8 @@ class Interface(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     The surroundings are joined from other rows. From `Port` and `Bridge`, where these tables are
     read: `bridge`, `port_name`, `tag`, `trunks` (VLANs, rising), `bond` (the name of the Port
     where it has several interfaces), `port_external_ids` and `fake_bridge`. From Interface alone:
-    `peer`, for type `patch` whether a patch row of that name names this row as its peer, None
-    for other types.
+    `peer`, for type `patch` whether a patch row of that name names this row as its peer, and
+    is open in the switch if this one is; None for other types.
 
     `mac_in_use` is "" where the server has no such column.
     """
@@ -98,10 +98,10 @@ class Port(msgspec.Struct, frozen=True, gc=False, eq=False):
     """An Interface as its classifier sees it.
 
     `state` is `pending` while the switch has given no port number, `failed` if the number is -1
-    or the peer of a patch port does not exist, `gone` if the port still has its number but its
-    network device has vanished, and `ready` in any other case. A port of type internal or tap
-    is never `gone`: without a datapath in the kernel, its device vanishes for the switch when it
-    is moved to another network namespace, where it works.
+    or the peer of a patch port does not exist or is not open, `gone` if the port still has its
+    number but its network device has vanished, and `ready` in any other case. A port of type
+    internal or tap is never `gone`: without a datapath in the kernel, its device vanishes for the
+    switch when it is moved to another network namespace, where it works.
 
     `error` is None unless the state is `failed` or `gone`. `bridge`, `tag`, `trunks` and `bond`
     are those of the Interface. `interface` is the raw row, None for a port that was read back
@@ -253,8 +253,8 @@ def state_of(interface: Interface) -> tuple[State, str | None]:
     # next status pass sets it again. Whether the peer is there can be seen in the table.
     if interface.peer is False:
         return "failed", _no_peer(interface)
-    # The switch itself has the device of these types open. Where its values vanish, it was moved to
-    # another network namespace, and works there.
+    # The switch itself has the device of these types open. Where its values vanish, it was moved
+    # to another network namespace, and works there.
     if (
         interface.type not in ("internal", "tap")
         and interface.mac_in_use is None
@@ -267,7 +267,9 @@ def state_of(interface: Interface) -> tuple[State, str | None]:
 
 def _no_peer(interface: Interface) -> str:
     peer = interface.options.get("peer")
-    return f"there is no patch port {peer!r} with this port as its peer" if peer else "no peer"
+    if not peer:
+        return "no peer"
+    return f"there is no usable patch port {peer!r} with this port as its peer"
 
 
 def is_unknown(row: Interface | Port) -> bool:

@@ -17,7 +17,7 @@ import msgspec
 
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.chain import Chain
-from dfovsdb.model import CORE_COLUMNS, TABLE, Interface, Port
+from dfovsdb.model import CORE_COLUMNS, OFPORT_FAILED, TABLE, Interface, Port
 from dfovsdb.ovsdb.surroundings import BRIDGE_COLUMNS, PORT_COLUMNS
 from dfovsdb.plugins import default_classifiers
 
@@ -88,14 +88,21 @@ class Reference:
     def ports(self) -> dict[str, Port]:
         """Return the ports by uuid, as of the last refresh()."""
         rows = [_interface(row) for row in self._idl.tables[TABLE].rows.values()]
-        patches = {(row.name, row.options.get("peer")) for row in rows if row.type == "patch"}
+        patches = [row for row in rows if row.type == "patch"]
+        named = {(row.name, row.options.get("peer")) for row in patches}
+        opened = {
+            (row.name, row.options.get("peer"))
+            for row in patches
+            if row.ofport not in (None, OFPORT_FAILED)
+        }
         surroundings = self._surroundings() if self._surrounded else {}
         ports = {}
         for row in rows:
             facts: dict[str, Any] = dict(surroundings.get(row.uuid, {}))
             if row.type == "patch":
                 peer = row.options.get("peer")
-                facts["peer"] = bool(peer) and peer != row.name and (peer, row.name) in patches
+                pairs = opened if (row.name, peer) in opened else named
+                facts["peer"] = bool(peer) and peer != row.name and (peer, row.name) in pairs
             port = self._chain.port(msgspec.structs.replace(row, **facts), None)
             if port is not None:
                 ports[port.uuid] = port

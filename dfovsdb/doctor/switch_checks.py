@@ -200,7 +200,7 @@ def ports_failed(case: Context) -> Iterator[Finding]:
         text = f"{kind} {clean(port.name)}: {clean(port.error or 'no reason given')}"
         show = f"`{vsctl(case.address)} list Interface {shlex.quote(clean(port.name))}`"
         if port.type == "patch":
-            remedy = "create the other patch port, or correct options:peer of one of them"
+            remedy = _remedy_of_patch(case, port)
         elif port.state == "gone":
             remedy = "start what provides the device again, such as its VM; or delete the port"
         elif "No such device" in (port.error or ""):
@@ -219,6 +219,17 @@ def ports_failed(case: Context) -> Iterator[Finding]:
         yield Finding("wrong", "failed port", f"and {more} more")
     if not failed:
         yield Finding("fine", "ports", "none has failed")
+
+
+def _remedy_of_patch(case: Context, port: Port) -> str:
+    """Return what helps a patch port that has failed."""
+    assert port.interface is not None  # of a monitor that reads
+    wanted = port.interface.options.get("peer")
+    for row in case.rows():
+        names_it = row.type == "patch" and row.options.get("peer") == port.name
+        if names_it and row.name == wanted != port.name:
+            return f"the switch has not opened {clean(row.name)}, its peer: find out why"
+    return "create the other patch port, or correct options:peer of one of them"
 
 
 def iface_ids_are_unique(case: Context) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from dfovsdb.errors import ProtocolError
-from dfovsdb.model import NOTHING, UNREADABLE, Interface, RowDelta
+from dfovsdb.model import NOTHING, OFPORT_FAILED, UNREADABLE, Interface, RowDelta
 from dfovsdb.ovsdb.updates import (
     Action,
     ColumnType,
@@ -293,11 +293,18 @@ class Surroundings:
         return change.ports if same else bridge.ports.union(change.ports)
 
 
+class _Patch(NamedTuple):
+    """What its peer needs to know of a patch port: the port it names, and whether it is open."""
+
+    peer: str | None
+    is_open: bool
+
+
 class Peers:
     """Which patch ports there are, and which port each names as its peer."""
 
     def __init__(self) -> None:
-        self._named: dict[str, dict[str, str | None]] = {}  # name -> uuid -> its peer
+        self._named: dict[str, dict[str, _Patch]] = {}  # name -> uuid -> of that row
         self._wanting: dict[str, set[str]] = {}  # peer -> uuids
 
     def apply(self, deltas: Iterable[RowDelta]) -> set[str]:
@@ -317,17 +324,24 @@ class Peers:
         return affected
 
     def join(self, row: Interface) -> Interface:
-        """Return a row with what `peer` says of it."""
+        """Return a row with what `peer` says of it.
+
+        Where the switch has opened the port, it must have opened the peer too.
+        """
         if row.type != "patch":
             return row if row.peer is None else msgspec.structs.replace(row, peer=None)
         wanted = row.options.get("peer")
         others = self._named.get(wanted, {}).items() if wanted else ()
-        there = any(peer == row.name and uuid != row.uuid for uuid, peer in others)
+        may_wait = not _is_open(row)
+        there = any(
+            other.peer == row.name and uuid != row.uuid and (other.is_open or may_wait)
+            for uuid, other in others
+        )
         return row if row.peer is there else msgspec.structs.replace(row, peer=there)
 
     def _note(self, row: Interface) -> None:
         peer = row.options.get("peer")
-        self._named.setdefault(row.name, {})[row.uuid] = peer
+        self._named.setdefault(row.name, {})[row.uuid] = _Patch(peer, _is_open(row))
         if peer:
             self._wanting.setdefault(peer, set()).add(row.uuid)
 
@@ -344,6 +358,11 @@ class Peers:
 
     def _concerned(self, row: Interface, affected: set[str]) -> None:
         affected.update(self._wanting.get(row.name, ()))
+
+
+def _is_open(row: Interface) -> bool:
+    """Return whether the switch has opened the port."""
+    return row.ofport is not None and row.ofport != OFPORT_FAILED
 
 
 class _Owners:

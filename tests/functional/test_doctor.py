@@ -690,8 +690,29 @@ def test_a_failed_row_is_wrong_whoever_claims_it(ovs_sandbox: Sandbox) -> None:
     assert any(text.startswith("uplink eth7: could not open") for text in found)
     assert any(text.startswith("interface veth7: could not open") for text in found)
     (patch,) = [finding for text, finding in found.items() if text.startswith("patch alone: ")]
-    assert "there is no patch port 'nobody'" in patch.text
+    assert "there is no usable patch port 'nobody'" in patch.text
     assert "create the other patch port" in patch.remedy
+
+
+def test_a_patch_port_whose_peer_is_not_opened_has_failed_and_the_remedy_names_the_peer(
+    ovs_sandbox: Sandbox,
+) -> None:
+    """The bridge of the peer has a datapath type that the switch does not have."""
+    ovs_sandbox.add_bridge("br-int")
+    ovs_sandbox.vsctl("add-br", "br-no", "--", "set", "bridge", "br-no", "datapath_type=system")
+    pair = [("br-int", "patch-no", "patch-int"), ("br-no", "patch-int", "patch-no")]
+    for bridge, name, peer in pair:
+        ovs_sandbox.vsctl(
+            *("add-port", bridge, name, "--", "set", "interface", name),
+            *("type=patch", f"options:peer={peer}"),
+        )
+    with Monitor(ovs_sandbox.connection) as monitor:
+        failed = monitor.wait_for(lambda port: port.state == "failed", DEADLINE)
+    assert failed.name == "patch-no"
+    assert failed.error == "there is no usable patch port 'patch-int' with this port as its peer"
+    (patch,) = of(findings(ovs_sandbox.connection, timeout=1), "failed port")
+    assert patch.text == f"patch patch-no: {failed.error}"
+    assert "has not opened patch-int, its peer" in patch.remedy
 
 
 def test_platforms_are_recognised_by_their_rows(ovsdb_sandbox: Sandbox) -> None:

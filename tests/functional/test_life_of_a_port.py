@@ -135,7 +135,7 @@ def test_a_patch_pair_comes_and_goes(switch: Sandbox, sink: CaptureSink) -> None
     sink.wait_until(lambda: sink.actions("patch-int")[-1] == "offline")
     sink.wait_until(lambda: sink.of("patch-tun")[-1].port.state == "failed")
     assert sink.of("patch-tun")[-1].port.error == (
-        "there is no patch port 'patch-int' with this port as its peer"
+        "there is no usable patch port 'patch-int' with this port as its peer"
     )
     switch.vsctl("del-port", "patch-tun")
     sink.wait_until(lambda: sink.actions("patch-tun")[-1] == "offline")

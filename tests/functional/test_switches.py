@@ -291,7 +291,7 @@ ILL: dict[str, tuple[Callable[[Sandbox], object], str, str, Callable[[Sandbox], 
     ),
     "a patch without its peer": (
         interface("p7", "type=patch", "options:peer=p8"),
-        "patch p7: there is no patch port 'p8'",
+        "patch p7: there is no usable patch port 'p8'",
         "create the other patch port",
         interface("p8", "type=patch", "options:peer=p7"),
     ),

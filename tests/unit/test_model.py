@@ -170,7 +170,7 @@ def test_a_patch_port_whose_peer_is_not_there_has_failed_in_our_words() -> None:
     for error in (None, "No usable peer 'x' exists in 'system' datapath."):
         failed = patch(False, error=error)
         assert failed.state == "failed"
-        assert failed.error == "there is no patch port 'x' with this port as its peer"
+        assert failed.error == "there is no usable patch port 'x' with this port as its peer"
     assert patch(True, error="No usable peer").state == "ready"
     assert patch(True, error="No usable peer").error is None
     assert patch(None).state == "ready"

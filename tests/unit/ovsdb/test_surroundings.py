@@ -143,3 +143,28 @@ def test_a_classifier_may_declare_any_column_also_one_that_is_read_anyway(
     )
     (row,) = replica.rows.values()
     assert row.columns[column] == value
+
+
+@pytest.mark.parametrize("number", [None, -1])
+def test_a_peer_that_the_switch_has_not_opened_is_no_peer_of_an_open_port(
+    number: int | None,
+) -> None:
+    """As with a bridge whose datapath_type the switch does not have: "No usable peer"."""
+    replica = Replica()
+
+    def patch(name: str, peer: str, ofport: int | None) -> dict[str, Any]:
+        row = {"name": name, "type": "patch", "options": ["map", [["peer", peer]]]}
+        return row if ofport is None else {**row, "ofport": ofport}
+
+    both = {"a": {"initial": patch("pa", "pb", None)}, "b": {"initial": patch("pb", "pa", None)}}
+    replica.replace(raw({"Interface": both}), "monitor_cond", {})
+    assert [row.peer for row in replica.rows.values()] == [True, True]  # both wait
+
+    replica.apply(raw({"Interface": {"a": {"modify": {"ofport": 1}}}}))
+    if number is not None:
+        replica.apply(raw({"Interface": {"b": {"modify": {"ofport": number}}}}))
+    assert [(row.name, row.peer) for row in replica.rows.values()] == [("pa", False), ("pb", True)]
+
+    changes = replica.apply(raw({"Interface": {"b": {"modify": {"ofport": 2}}}}))
+    assert {change.uuid for change in changes} == {"a", "b"}
+    assert [row.peer for row in replica.rows.values()] == [True, True]
