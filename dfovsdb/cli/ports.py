@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from dfovsdb.cli import arguments, common
@@ -11,6 +12,7 @@ from dfovsdb.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from dfovsdb.model import Port
+    from dfovsdb.selection import Selection
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -76,6 +78,10 @@ def _attribute(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    if not value:
+        raise argparse.ArgumentTypeError(
+            f"the value of {name} is empty, perhaps from a variable that is not set"
+        )
     return name, value
 
 
@@ -86,19 +92,19 @@ def ports(args: argparse.Namespace) -> int:
 
     common.log_to_stderr(args, logging.ERROR)
     terminal = Terminal(wide=args.wide)
-    with common.monitor(args, everything=args.all) as monitor:
+    with common.monitor(args, everything=True) as monitor:
         common.wait_answered(monitor, args.timeout)
         present = monitor.ports().values()
-        unclaimed = monitor.status().rows - len(present)
-    selection = common.selection(args)
-    selected = sorted(filter(selection, present), key=lambda port: (port.kind, natural(port.name)))
+    fitting = list(filter(common.selection(args), present))
+    shown = fitting if args.all or arguments.OTHER in args.kind else filter(_has_kind, fitting)
+    selected = sorted(shown, key=lambda port: (port.kind, natural(port.name)))
     if args.json:
         for port in selected:
             terminal.write_json(encode_port(port))
     else:
         for line in port_table(selected, colour=terminal.colour, width=terminal.width):
             terminal.write(line)
-        if not selection and (line := common.of_no_kind(unclaimed)):
+        if line := common.of_no_kind(len(fitting) - len(selected)):
             terminal.write(line)
     return common.DONE
 
@@ -117,29 +123,40 @@ def wait(args: argparse.Namespace) -> int:
     common.log_to_stderr(args, logging.WARNING)  # print at once what it waits for
     wanted = replace(asked, links=args.link, attributes=dict(args.attribute))
     with common.monitor(args, everything=True) as monitor:
-        if args.gone:
-            monitor.wait_gone(lambda port: _has_kind(port) and wanted(port), timeout=args.timeout)
-            return common.DONE
+
+        def still_there(fits: Selection) -> list[str]:
+            ports = filter(fits, monitor.ports().values())
+            return [_as_it_is(port, wanted) for port in islice(ports, _MOST)]
+
         try:
+            if args.gone:  # interfaces of no kind are still there too
+                monitor.wait_gone(wanted, timeout=args.timeout)
+                return common.DONE
             port = monitor.wait_for(
                 lambda port: _has_kind(port) and wanted(port), timeout=args.timeout
             )
         except WaitTimeout as error:
-            other = replace(asked, states=())
-            there = [_as_it_is(port) for port in monitor.ports().values() if other(port)]
+            there = still_there(wanted if args.gone else replace(asked, states=()))
             raise WaitTimeout("; ".join([str(error), *there])) from None
     Terminal().write_json(encode_port(port))
     return common.DONE
 
 
-def _as_it_is(port: Port) -> str:
-    """Print the state of a port that was awaited in another state."""
+_MOST = 5  # ports that are named after a timeout
+
+
+def _as_it_is(port: Port, wanted: Selection) -> str:
+    """Return what is known of a port that was awaited in another state."""
     if not _has_kind(port):
         return (
             f"interface {port.name} is there, {port.state}, and of no kind: no classifier claims "
             "it, see `dfovsdb doctor`"
         )
     why = f": {port.error}" if port.error else ""
+    if wanted.links:
+        why += f", link {port.link_state or 'unknown'}"
+    for name in wanted.attributes:
+        why += f", {name}={port.attributes.get(name) or 'none'}"
     return f"{port.kind} {port.name} is there, {port.state}{why}"
 
 

@@ -56,7 +56,7 @@ def watch(args: argparse.Namespace) -> int:
     terminal = Terminal(wide=args.wide, utc=args.utc)
     selection = common.selection(args)
     there: set[str] = set()  # number of selected ports, shown beside the number of all
-    unclaimed = _Unclaimed()
+    unclaimed = _Unclaimed(selection)
     events = watching.watch(
         common.connection(args, conf),
         once=args.once,
@@ -72,7 +72,7 @@ def watch(args: argparse.Namespace) -> int:
                 continue
             (there.discard if event.action == "offline" else there.add)(event.port.uuid)
         terminal.show(event, json=args.json, selected=len(there) if selection else None)
-        if event.action == "sync_finished" and not args.json and not selection:
+        if event.action == "sync_finished" and not args.json:
             if line := common.of_no_kind(unclaimed.count()):
                 terminal.write(line)
     return common.DONE

@@ -360,6 +360,35 @@ def test_interfaces_of_no_kind_are_never_silent(switch: Sandbox) -> None:
     waited = run("wait", switch.connection, "--name", "veth1", "--timeout", "0.5")
     assert waited.returncode == 1
     assert "interface veth1 is there, ready, and of no kind" in waited.stderr
+    for chosen in (("--name", "veth*"), ("--bridge", "br-int")):
+        assert run("ports", switch.connection, *chosen).stdout.splitlines()[-1] == line
+        done = run("watch", switch.connection, "--once", *chosen)
+        assert done.stdout.splitlines()[-1] == line
+    for others in (("--name", "tap*"), ("--kind", "vm")):
+        assert line not in run("ports", switch.connection, *others).stdout
+        assert line not in run("watch", switch.connection, "--once", *others).stdout
+
+
+def test_an_interface_of_no_kind_is_not_gone_while_it_is_there(switch: Sandbox) -> None:
+    switch.vsctl("add-port", "br-int", "veth1", "--", "set", "interface", "veth1", "type=dummy")
+    gone = ("wait", switch.connection, "--name", "veth1", "--gone", "--timeout", "0.5")
+    done = run(*gone)
+    assert done.returncode == 1
+    assert "interface veth1 is there, ready, and of no kind" in done.stderr
+    assert run(*gone, "--kind", "vm").returncode == 0
+    switch.vsctl("del-port", "veth1")
+    assert run(*gone).returncode == 0
+
+
+def test_a_wait_that_times_out_says_what_was_not_as_awaited(switch: Sandbox) -> None:
+    vm = ("type=dummy", "external_ids:iface-id=v1")
+    switch.vsctl("add-port", "br-int", "tap1", "--", "set", "interface", "tap1", *vm)
+    wait = ("wait", switch.connection, "--iface-id", "v1", "--timeout", "0.5")
+    done = run(*wait, "--link", "down", "--attribute", "ovn_installed=true")
+    assert "vm tap1 is there, ready, link up, ovn_installed=none" in done.stderr
+    done = run(*wait, "--attribute", "vm_id=", "--gone")
+    assert done.returncode == 2
+    assert "the value of vm_id is empty, perhaps from a variable" in done.stderr
 
 
 def test_wait_finds_the_own_row_of_a_vif_before_its_patch_ports(switch: Sandbox) -> None:
