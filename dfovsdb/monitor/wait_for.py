@@ -80,8 +80,9 @@ class WaitForPort(_Waiting[Port]):
     """Fulfils its future with the best port that fits.
 
     Several rows may have one iface-id: the VIF's own, the patch ports of a trunk, the second row
-    of an emulated device. The VIF's own row is the best, also while it does not fit yet; of others
-    one that is ready.
+    of an emulated device, both ends of a live migration. The VIF's own row is the best, also while
+    it does not fit yet; of others one that is ready, whose iface-status is not inactive, and of
+    which OVN says that its flows are installed.
     """
 
     def __init__(self, predicate: Callable[[Port], bool]) -> None:
@@ -110,9 +111,17 @@ class WaitForPort(_Waiting[Port]):
             self._settle(lambda: self.future.set_result(best))
 
 
-def _rank(port: Port) -> tuple[bool, bool, bool]:
-    is_twin = bool(port.attributes.get("twin"))
-    return port.type == "patch", port.state != "ready", is_twin
+def _rank(port: Port) -> tuple[bool, bool, bool, bool, bool]:
+    attribute = port.attributes.get
+    is_inactive = attribute("iface_status") == "inactive"
+    no_flows = attribute("ovn_installed") != "true"
+    return (
+        port.type == "patch",
+        port.state != "ready",
+        is_inactive,
+        no_flows,
+        bool(attribute("twin")),
+    )
 
 
 class WaitUntilGone(_Waiting[None]):

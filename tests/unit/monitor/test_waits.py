@@ -1,4 +1,4 @@
-"""Waits that begin while their monitor ends."""
+"""Waits that begin while their monitor ends, and which of several ports they find."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dfovsdb.monitor.wait_for import WaitForPort
 from dfovsdb.monitor.waits import Waits
 from dfovsdb.sinks.base import Sink
 from dfovsdb.testing import CaptureSink, wait_until
+from tests.unit.samples import event, marker, port
 
 
 class EndsWhenLookedAt:
@@ -57,3 +58,23 @@ def test_a_sink_that_is_attached_while_the_monitor_stops_is_closed(
     with pytest.raises(MonitorStopped):
         monitor.attach("late", sink)
     wait_until(lambda: sink.closed)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"iface_status": "inactive"}, {"iface_status": "active"}),
+        ({"iface_status": "inactive", "ovn_installed": "true"}, {"iface_status": None}),
+        ({"ovn_installed": None}, {"ovn_installed": "true"}),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_both_ends_of_a_live_migration_the_one_in_use_is_found(
+    one: dict[str, str | None], other: dict[str, str | None], turned: bool
+) -> None:
+    ids = {"iface_id": "v1"}
+    ports = [port("vm", ids | one, uuid="u1"), port("vm", ids | other, uuid="u2")]
+    sink = WaitForPort(lambda port: port.attributes["iface_id"] == "v1")
+    sink.emit_many([event(one) for one in (reversed(ports) if turned else ports)])
+    sink.sync_finished(marker(action="sync_finished"))
+    assert sink.future.result(timeout=0).uuid == "u2"
