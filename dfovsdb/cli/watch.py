@@ -109,7 +109,9 @@ def _live(args: argparse.Namespace) -> int:
         keys() as key,
     ):
         while True:
-            head = f"{monitor.address}  {monitor.condition}"
+            unclaimed = 0 if args.all else monitor.status().unclassified
+            of_no_kind = f"  of no kind: {unclaimed} (--all)" if unclaimed else ""
+            head = f"{monitor.address}  {monitor.condition}{of_no_kind}"
             live.update(board.render(head, console.width, console.height), refresh=True)
             if not board.press(key(_DRAWN_EVERY), console.height):
                 return common.DONE

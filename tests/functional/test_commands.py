@@ -577,6 +577,8 @@ def test_watch_live_draws_what_happens_and_gives_the_terminal_back(
         wait_until(lambda: shows(b"synced") and shows(b"br-int"))
         switch.vsctl("add-port", "br-int", "tap0", "--", "set", "interface", "tap0", *VM)
         wait_until(lambda: shows(b"tap0") and shows(b"iface_id=4aa64e21"))
+        switch.vsctl("add-port", "br-int", "v1", "--", "set", "interface", "v1", "type=dummy")
+        wait_until(lambda: shows(b"synced  of no kind: 1 (--all)"))
         switch.stop_database()
         wait_until(lambda: shows(b"waiting: "))
         watch.send_signal(signal.SIGINT)
