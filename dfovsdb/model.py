@@ -60,7 +60,8 @@ class Interface(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     read: `bridge`, `port_name`, `tag`, `trunks` (VLANs, rising), `bond` (the name of the Port
     where it has several interfaces), `port_external_ids` and `fake_bridge`. From Interface alone:
     `peer`, for type `patch` whether a patch row of that name names this row as its peer, and
-    is open in the switch if this one is; None for other types.
+    is open in the switch if this one is, on a bridge of the same datapath type; None for other
+    types.
 
     `mac_in_use` is "" where the server has no such column.
     """

@@ -95,6 +95,8 @@ class Reference:
             for row in patches
             if row.ofport not in (None, OFPORT_FAILED)
         }
+        datapath_types = self._datapath_types() if self._surrounded else {}
+        by_name = {row.name: datapath_types.get(row.uuid) for row in patches}
         surroundings = self._surroundings() if self._surrounded else {}
         ports = {}
         for row in rows:
@@ -102,11 +104,23 @@ class Reference:
             if row.type == "patch":
                 peer = row.options.get("peer")
                 pairs = opened if (row.name, peer) in opened else named
-                facts["peer"] = bool(peer) and peer != row.name and (peer, row.name) in pairs
+                there = bool(peer) and peer != row.name and (peer, row.name) in pairs
+                if there and peer and pairs is opened:
+                    there = len({by_name[row.name], by_name[peer]} - {None}) < 2
+                facts["peer"] = there
             port = self._chain.port(msgspec.structs.replace(row, **facts), None)
             if port is not None:
                 ports[port.uuid] = port
         return ports
+
+    def _datapath_types(self) -> dict[str, str]:
+        """Return the datapath type of the bridge of each Interface, by its uuid."""
+        return {
+            str(interface.uuid): bridge.datapath_type or "system"
+            for bridge in self._idl.tables["Bridge"].rows.values()
+            for port in bridge.ports
+            for interface in port.interfaces
+        }
 
     def _surroundings(self) -> dict[str, dict[str, Any]]:
         """Return what the rows of Port and Bridge say about each Interface, by its uuid."""

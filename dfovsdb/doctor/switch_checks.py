@@ -14,7 +14,7 @@ from dfovsdb.classifiers import vif
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.doctor.context import Context
 from dfovsdb.doctor.finding import MOST, Finding
-from dfovsdb.model import Interface, Port
+from dfovsdb.model import OFPORT_FAILED, Interface, Port
 from dfovsdb.ovsdb.connect_help import vsctl
 from dfovsdb.text.escape import clean, counted
 
@@ -228,7 +228,12 @@ def _remedy_of_patch(case: Context, port: Port) -> str:
     for row in case.rows():
         names_it = row.type == "patch" and row.options.get("peer") == port.name
         if names_it and row.name == wanted != port.name:
-            return f"the switch has not opened {clean(row.name)}, its peer: find out why"
+            if row.ofport in (None, OFPORT_FAILED):
+                return f"the switch has not opened {clean(row.name)}, its peer: find out why"
+            return (
+                f"set the same datapath_type on the bridges of both, {clean(port.bridge or '?')} "
+                f"and {clean(row.bridge or '?')}: a patch port joins bridges of one datapath"
+            )
     return "create the other patch port, or correct options:peer of one of them"
 
 

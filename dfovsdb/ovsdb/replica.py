@@ -54,7 +54,7 @@ class Replica:
         codec = Codec(method, own, absent)
         tables = self._split(updates)
         surroundings = Surroundings(method, extra_columns) if surrounded else None
-        peers = Peers()
+        peers = Peers(surroundings)
         rows = codec.rows(tables.get(TABLE, {}))
         if surroundings is not None:
             surroundings.apply(surroundings.read(tables))
@@ -89,7 +89,7 @@ class Replica:
 
         affected = self._peers.apply(deltas)
         if self._surroundings is not None and change is not None:
-            affected |= self._surroundings.apply(change)
+            affected |= self._peers.beside(self._surroundings.apply(change))
         rows, changed = self.rows, []
         for delta in deltas:
             uuid, new = delta.uuid, delta.new

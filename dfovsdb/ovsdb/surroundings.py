@@ -40,7 +40,7 @@ from dfovsdb.ovsdb.updates import (
 
 #: The columns of the other tables that are always read.
 PORT_COLUMNS = ("name", "interfaces", "tag", "trunks", "external_ids", "fake_bridge")
-BRIDGE_COLUMNS = ("name", "ports")
+BRIDGE_COLUMNS = ("name", "ports", "datapath_type")
 
 _Unset = msgspec.UnsetType
 _UNSET = msgspec.UNSET
@@ -61,6 +61,7 @@ class _PortRow(msgspec.Struct, gc=False):
 class _BridgeRow(msgspec.Struct, gc=False):
     name: str | _Unset = _UNSET
     ports: _Uuids | _Unset = _UNSET
+    datapath_type: str | _Unset = _UNSET
 
 
 class _Port(msgspec.Struct, frozen=True, gc=False):
@@ -78,10 +79,13 @@ class _Port(msgspec.Struct, frozen=True, gc=False):
 class _Bridge:
     """A row of Bridge as we hold it."""
 
-    __slots__ = ("columns", "name", "ports")
+    __slots__ = ("columns", "datapath_type", "name", "ports")
 
-    def __init__(self, name: str, ports: set[str], columns: Mapping[str, Any]) -> None:
+    def __init__(
+        self, name: str, datapath_type: str, ports: set[str], columns: Mapping[str, Any]
+    ) -> None:
         self.name = name
+        self.datapath_type = datapath_type
         self.ports = ports
         self.columns = columns
 
@@ -97,6 +101,7 @@ class _BridgeChange(NamedTuple):
     uuid: str
     action: Action
     name: str
+    datapath_type: str
     ports: set[str]
     columns: Mapping[str, Any]
 
@@ -212,6 +217,14 @@ class Surroundings:
             columns=columns,
         )
 
+    def datapath_type(self, uuid: str) -> str | None:
+        """Return the datapath type of the bridge of an Interface, None if it has no bridge."""
+        port_uuid = self._port_of.get(uuid)
+        bridge_uuid = None if port_uuid is None else self._bridge_of.get(port_uuid)
+        if bridge_uuid is None:
+            return None
+        return self._bridges[bridge_uuid].datapath_type or "system"
+
     def _read_port(self, uuid: str, raw: msgspec.Raw) -> _PortChange:
         old = self._ports.get(uuid)
         action, row = self._action(uuid, self._port_update.decode(raw), held=old is not None)
@@ -258,17 +271,21 @@ class Surroundings:
         old = self._bridges.get(uuid)
         action, row = self._action(uuid, self._bridge_update.decode(raw), held=old is not None)
         if action == "delete":
-            return _BridgeChange(uuid, "delete", "", set(), {})
+            return _BridgeChange(uuid, "delete", "", "", set(), {})
         ports = set() if row.ports is _UNSET else set(_uuids(row.ports))
         if old is None or self._whole_rows:
             name = "" if row.name is _UNSET else row.name
+            datapath_type = "" if row.datapath_type is _UNSET else row.datapath_type
             columns = new_columns(self._bridge_extra, row)
             if old is not None:
                 ports = ports ^ old.ports
         else:
             name = old.name if row.name is _UNSET else row.name
+            unset = row.datapath_type is _UNSET
+            datapath_type = old.datapath_type if unset else row.datapath_type
             columns = modified_columns(self._bridge_extra, old.columns, row)
-        return _BridgeChange(uuid, "modify" if old else "insert", name, ports, columns)
+        does: Action = "modify" if old else "insert"
+        return _BridgeChange(uuid, does, name, datapath_type, ports, columns)
 
     def _apply_bridge(self, change: _BridgeChange) -> Iterable[str]:
         """Apply the change of one Bridge; returns the uuids of the ports that it is about."""
@@ -278,7 +295,9 @@ class Surroundings:
             self._bridge_of.remove(uuid, bridge.ports)
             return bridge.ports
         if change.action == "insert":
-            self._bridges[uuid] = _Bridge(change.name, change.ports, change.columns)
+            self._bridges[uuid] = _Bridge(
+                change.name, change.datapath_type, change.ports, change.columns
+            )
             self._bridge_of.add(uuid, change.ports)
             return change.ports
         bridge = self._bridges[uuid]
@@ -288,8 +307,13 @@ class Surroundings:
         bridge.ports.update(coming)
         self._bridge_of.remove(uuid, leaving)
         self._bridge_of.add(uuid, coming)
-        same = bridge.name == change.name and bridge.columns == change.columns
-        bridge.name, bridge.columns = change.name, change.columns
+        same = (bridge.name, bridge.datapath_type, bridge.columns) == (
+            change.name,
+            change.datapath_type,
+            change.columns,
+        )
+        bridge.name, bridge.datapath_type = change.name, change.datapath_type
+        bridge.columns = change.columns
         return change.ports if same else bridge.ports.union(change.ports)
 
 
@@ -301,9 +325,14 @@ class _Patch(NamedTuple):
 
 
 class Peers:
-    """Which patch ports there are, and which port each names as its peer."""
+    """Which patch ports there are, and which port each names as its peer.
 
-    def __init__(self) -> None:
+    :param surroundings: of the same rows, where Port and Bridge are read.
+    """
+
+    def __init__(self, surroundings: Surroundings | None = None) -> None:
+        self._surroundings = surroundings
+        self._names: dict[str, str] = {}  # uuid -> name
         self._named: dict[str, dict[str, _Patch]] = {}  # name -> uuid -> of that row
         self._wanting: dict[str, set[str]] = {}  # peer -> uuids
 
@@ -323,10 +352,18 @@ class Peers:
                 self._concerned(new, affected)
         return affected
 
+    def beside(self, uuids: set[str]) -> set[str]:
+        """Return these rows, and the patch ports that name one of them as their peer."""
+        found = set(uuids)
+        for uuid in uuids.intersection(self._names):
+            found.update(self._wanting.get(self._names[uuid], ()))
+        return found
+
     def join(self, row: Interface) -> Interface:
         """Return a row with what `peer` says of it.
 
-        Where the switch has opened the port, it must have opened the peer too.
+        Where the switch has opened the port, it must have opened the peer too, and the bridges of
+        both must have the same datapath type.
         """
         if row.type != "patch":
             return row if row.peer is None else msgspec.structs.replace(row, peer=None)
@@ -334,18 +371,28 @@ class Peers:
         others = self._named.get(wanted, {}).items() if wanted else ()
         may_wait = not _is_open(row)
         there = any(
-            other.peer == row.name and uuid != row.uuid and (other.is_open or may_wait)
+            other.peer == row.name
+            and uuid != row.uuid
+            and (may_wait or (other.is_open and self._same_datapath(uuid, row.uuid)))
             for uuid, other in others
         )
         return row if row.peer is there else msgspec.structs.replace(row, peer=there)
 
+    def _same_datapath(self, one: str, other: str) -> bool:
+        if self._surroundings is None:
+            return True
+        types = {self._surroundings.datapath_type(uuid) for uuid in (one, other)}
+        return len(types - {None}) < 2
+
     def _note(self, row: Interface) -> None:
+        self._names[row.uuid] = row.name
         peer = row.options.get("peer")
         self._named.setdefault(row.name, {})[row.uuid] = _Patch(peer, _is_open(row))
         if peer:
             self._wanting.setdefault(peer, set()).add(row.uuid)
 
     def _forget(self, row: Interface) -> None:
+        self._names.pop(row.uuid, None)
         peer = row.options.get("peer")
         named = self._named.get(row.name, {})
         named.pop(row.uuid, None)

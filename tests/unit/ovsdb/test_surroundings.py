@@ -168,3 +168,46 @@ def test_a_peer_that_the_switch_has_not_opened_is_no_peer_of_an_open_port(
     changes = replica.apply(raw({"Interface": {"b": {"modify": {"ofport": 2}}}}))
     assert {change.uuid for change in changes} == {"a", "b"}
     assert [row.peer for row in replica.rows.values()] == [True, True]
+
+
+@pytest.mark.parametrize("method", ["monitor_cond", "monitor"])
+def test_a_peer_on_a_bridge_of_another_datapath_type_is_no_peer(method: MonitorMethod) -> None:
+    """As where br-int is of DPDK (netdev) and br-ex of the kernel: "No usable peer"."""
+    replica = Replica()
+    first = "new" if method == "monitor" else "initial"
+    ports = {
+        name: {first: {"name": name, "interfaces": ["uuid", f"i-{name}"]}} for name in ("pa", "pb")
+    }
+    interfaces = {
+        f"i-{one}": {
+            first: {
+                "name": one,
+                "type": "patch",
+                "ofport": 1,
+                "options": ["map", [["peer", other]]],
+            }
+        }
+        for one, other in (("pa", "pb"), ("pb", "pa"))
+    }
+    bridges = {
+        "b1": {"name": "br-int", "ports": ["uuid", "pa"], "datapath_type": "netdev"},
+        "b2": {"name": "br-ex", "ports": ["uuid", "pb"], "datapath_type": ""},
+    }
+
+    def changed(datapath_type: str) -> set[str]:
+        bridge = {**bridges["b2"], "datapath_type": datapath_type}
+        update = (
+            {"old": {"datapath_type": "x"}, "new": bridge}
+            if method == "monitor"
+            else {"modify": {"datapath_type": datapath_type}}
+        )
+        return {change.uuid for change in replica.apply(raw({"Bridge": {"b2": update}}))}
+
+    tables = {"Interface": interfaces, "Port": ports}
+    tables["Bridge"] = {uuid: {first: row} for uuid, row in bridges.items()}
+    replica.replace(raw(tables), method, {}, surrounded=True)
+    assert [row.peer for row in replica.rows.values()] == [False, False]
+    assert changed("netdev") == {"i-pa", "i-pb"}
+    assert [row.peer for row in replica.rows.values()] == [True, True]
+    assert changed("system") == {"i-pa", "i-pb"}
+    assert [row.peer for row in replica.rows.values()] == [False, False]
