@@ -16,7 +16,13 @@ from dfovsdb.classifiers.base import Classifier
 from dfovsdb.defaults import DEFAULT_CONNECTION
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.monitor import handle as threaded
-from dfovsdb.monitor.options import ConnectionOptions, MonitorOptions, check_watch
+from dfovsdb.monitor.options import (
+    ConnectionOptions,
+    MonitorOptions,
+    check_timeout,
+    check_watch,
+    selection_of,
+)
 from dfovsdb.monitor.queue_sink import BatchSink
 from dfovsdb.selection import Selection
 
@@ -69,7 +75,7 @@ def watch(
     Cancelling the task ends the monitor. If you leave the loop with `break` and the program
     continues, close the generator: `async with contextlib.aclosing(watch(…)) as events:`.
     """
-    check_watch(timeout, None)
+    check_watch(once, timeout, None, markers, options)
     sink = _LoopSink()
     if kinds or names:
         sink.selection = Selection(kinds=kinds, names=names)
@@ -167,8 +173,7 @@ class Monitor:
     ) -> AsyncGenerator[PortEvent | SyncMarker, None]:
         """Yield the events of this monitor, as dfovsdb.Monitor.events() does."""
         sink = _LoopSink()
-        if kinds or names:
-            sink.selection = Selection(kinds=kinds, names=names)
+        sink.selection = selection_of(kinds, names, markers, self._monitor.kinds)
         sink.connect(asyncio.get_running_loop())
         with self._monitor.waits.ends(sink), self._monitor.waits.attached("events", sink):
             try:
@@ -181,6 +186,7 @@ class Monitor:
 
     async def wait_synced(self, timeout: float | None = None) -> bool:
         """Wait until the tables have been read; return False if the seconds have passed."""
+        check_timeout(timeout)
         sink = _LoopSink()
         sink.connect(asyncio.get_running_loop())
         waits = self._monitor.waits
@@ -206,11 +212,14 @@ class Monitor:
         :param timeout: seconds, None for as long as it takes.
         :raises WaitTimeout: the time has passed.
         """
+        check_timeout(timeout)
         with self._monitor.waits.waiter(predicate) as future:
             try:
                 async with asyncio.timeout(timeout):
                     return await asyncio.wrap_future(future)
             except TimeoutError:
+                if future.done() and not future.cancelled():  # the predicate itself raised it
+                    return future.result()
                 raise self._monitor.waits.no_such_port(timeout) from None
 
     async def wait_gone(
@@ -223,11 +232,14 @@ class Monitor:
         :param timeout: seconds, None for as long as it takes.
         :raises WaitTimeout: the time has passed.
         """
+        check_timeout(timeout)
         with self._monitor.waits.gone_waiter(predicate) as future:
             try:
                 async with asyncio.timeout(timeout):
                     await asyncio.wrap_future(future)
             except TimeoutError:
+                if future.done() and not future.cancelled():  # the predicate itself raised it
+                    return future.result()
                 raise self._monitor.waits.still_there(timeout) from None
 
 

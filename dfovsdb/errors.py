@@ -71,7 +71,12 @@ class SinkUnavailable(DfovsdbError):
         LONGEST_RETRY_AFTER are waited at most; None leaves it to the backoff.
     """
 
-    def __init__(self, message: str, delivered: int = 0, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "no reason was given",
+        delivered: int = 0,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.delivered = delivered
         self.retry_after = retry_after

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncGenerator, Awaitable, Generator
+from types import CodeType
 
 #: inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR: to call such a function runs nothing.
 _RUNS_NOTHING = 0x20 | 0x80 | 0x200
@@ -11,14 +13,28 @@ _RUN_LATER = (Awaitable, Generator, AsyncGenerator, map)
 
 
 def runs_nothing(function: object) -> bool:
-    """Return whether it is a coroutine or generator function, of which a call runs nothing."""
-    code = getattr(function, "__code__", None)
+    """Return whether it is a coroutine or generator function, of which a call runs nothing.
+
+    So is a functools.partial of one, and an object whose `__call__` is one.
+    """
+    code = _code(function)
     return code is not None and bool(code.co_flags & _RUNS_NOTHING)
+
+
+def _code(function: object) -> CodeType | None:
+    """Return the code that a call runs; None if it is not written in Python."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(function, "__code__", None)
+    if code is None and not isinstance(function, type):
+        called = getattr(type(function), "__call__", None)  # noqa: B004 - its code is asked for
+        code = getattr(called, "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 def place(function: object) -> str:
     """Return where a function was written, as FILE:LINE; empty if it is not written in Python."""
-    code = getattr(function, "__code__", None)
+    code = _code(function)
     return "" if code is None else f"{code.co_filename}:{code.co_firstlineno}"
 
 

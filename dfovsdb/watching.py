@@ -77,7 +77,7 @@ def watch(
     :raises WaitTimeout: the first sync took longer than the timeout.
     :raises ConfigurationError: the connection or an option cannot be used.
     """
-    check_watch(timeout, stop_event)
+    check_watch(once, timeout, stop_event, markers, options)
     sink = QueueSink()
     if kinds or names:
         sink.selection = Selection(kinds=kinds, names=names)

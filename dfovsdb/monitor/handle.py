@@ -20,7 +20,13 @@ from dfovsdb.errors import (
 from dfovsdb.logs import get_logger
 from dfovsdb.model import TABLE, TABLES, Interface, Port, PortEvent, SyncMarker
 from dfovsdb.monitor.loop import Loop
-from dfovsdb.monitor.options import AnySink, MonitorOptions, checked
+from dfovsdb.monitor.options import (
+    AnySink,
+    MonitorOptions,
+    check_timeout,
+    checked,
+    selection_of,
+)
 from dfovsdb.monitor.pipeline import Pipeline
 from dfovsdb.monitor.queue_sink import QueueSink
 from dfovsdb.monitor.waits import Waits
@@ -198,6 +204,7 @@ class Monitor:
         :raises RuntimeError: it was not started; so do wait_for(), wait_gone() and events().
         :raises MonitorStopped: it was stopped, or ended by itself; so do these.
         """
+        check_timeout(timeout)
         self.waits.check()
         if not self._loop.was_synced.wait(timeout):
             return False
@@ -213,10 +220,13 @@ class Monitor:
         :param timeout: seconds, None for as long as it takes.
         :raises WaitTimeout: the time has passed.
         """
+        check_timeout(timeout)
         with self.waits.waiter(predicate) as future:
             try:
                 return future.result(timeout)
             except FutureTimeout:
+                if future.done():  # the predicate itself raised it, or it was a near thing
+                    return future.result()
                 raise self.waits.no_such_port(timeout) from None
 
     def wait_gone(self, predicate: Callable[[Port], bool], timeout: float | None = None) -> None:
@@ -227,10 +237,13 @@ class Monitor:
         :param timeout: seconds, None for as long as it takes.
         :raises WaitTimeout: the time has passed.
         """
+        check_timeout(timeout)
         with self.waits.gone_waiter(predicate) as future:
             try:
                 future.result(timeout)
             except FutureTimeout:
+                if future.done():  # the predicate itself raised it, or it was a near thing
+                    return future.result()
                 raise self.waits.still_there(timeout) from None
 
     def events(
@@ -248,11 +261,11 @@ class Monitor:
         :param kinds: only ports of these kinds.
         :param names: only ports whose names match one of these shell patterns.
         :param markers: yield SyncMarkers too.
+        :raises ConfigurationError: one of these cannot be used.
         :raises MonitorStopped: the monitor was stopped before.
         """
         sink = QueueSink()
-        if kinds or names:
-            sink.selection = Selection(kinds=kinds, names=names)
+        sink.selection = selection_of(kinds, names, markers, self.kinds)
         with self.waits.ends(sink), self.waits.attached("events", sink):
             try:
                 while (batch := sink.batches.get()) is not None:
@@ -314,6 +327,7 @@ class Monitor:
         :raises MonitorStopped: the monitor was stopped, or has ended.
         :raises Exception: what its open() raises.
         """
+        _check_name(name)
         self.waits.attach(name, _as_sink(sink))
 
     def time_deliveries(self) -> None:
@@ -382,12 +396,16 @@ def _check_selected(sinks: Mapping[str, Sink], offered: Sequence[str]) -> None:
             check_kinds(sink.selection.kinds, offered, f"[sink_{name}] kinds: ")
 
 
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError(f"sinks: {name!r:.80} is not the name of a sink")
+
+
 def _named(sinks: Sequence[AnySink] | Mapping[str, AnySink]) -> Mapping[str, Sink]:
     """Return the sinks by instance name; unnamed ones are named after their class."""
     if isinstance(sinks, Mapping):
         for name in sinks:
-            if not isinstance(name, str) or not name:
-                raise ConfigurationError(f"sinks: {name!r:.80} is not the name of a sink")
+            _check_name(name)
         return {name: _as_sink(sink) for name, sink in sinks.items()}
     named: dict[str, Sink] = {}
     for sink in map(_as_sink, sinks):

@@ -10,6 +10,8 @@ from dfovsdb.classifiers.base import Classifier
 from dfovsdb.delivery.work_queue import Resync
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.model import TABLE, PortEvent
+from dfovsdb.ovsdb.address import is_path
+from dfovsdb.selection import Selection, check_kinds
 from dfovsdb.sinks.base import Sink
 from dfovsdb.text.durations import why_not_seconds
 from dfovsdb.text.escape import clean, close_to, did_you_mean
@@ -89,14 +91,56 @@ def checked(options: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def check_watch(timeout: object, stop_event: object) -> None:
-    """Check what watch() takes beside the options of a Monitor.
+def check_timeout(timeout: object) -> None:
+    """Check the seconds that somebody wants to wait; None means as long as it takes.
 
-    :raises ConfigurationError: one of them cannot be used.
+    :raises ConfigurationError: one cannot wait for so long.
     """
     is_over = isinstance(timeout, int | float) and timeout < 0  # what is left of a longer time
     if not is_over and (why := why_not_seconds(timeout)):
         raise ConfigurationError(f"timeout: {timeout!r:.80} {why}")
+
+
+def _check_flag(name: str, value: object) -> None:
+    """Check an argument that is True or False.
+
+    :raises ConfigurationError: it is something else, such as a string, which would be true.
+    """
+    if why := _flag(value):
+        raise ConfigurationError(f"{name}: {value!r:.80} {why}")
+
+
+def selection_of(
+    kinds: Collection[str], names: Collection[str], markers: object, offered: Sequence[str]
+) -> Selection | None:
+    """Check the arguments of events(), and return which ports they select; None means all.
+
+    :param offered: the kinds that the classifiers offer.
+    :raises ConfigurationError: one of them cannot be used.
+    """
+    _check_flag("markers", markers)
+    selection = Selection(kinds=kinds, names=names)
+    check_kinds(kinds, offered, "kinds: ")
+    return selection or None
+
+
+def check_watch(
+    once: object,
+    timeout: object,
+    stop_event: object,
+    markers: object,
+    options: Mapping[str, object],
+) -> None:
+    """Check what watch() takes beside the options of a Monitor, and that it is given no others.
+
+    :raises ConfigurationError: one of them cannot be used.
+    """
+    _check_flag("once", once)
+    _check_flag("markers", markers)
+    check_timeout(timeout)
+    for name in ("sinks", "state_dir"):
+        if name in options:
+            raise ConfigurationError(f"{name}: watch() does not take it: use Monitor({name}=…)")
     if stop_event is not None and not callable(getattr(stop_event, "is_set", None)):
         raise ConfigurationError(f"stop_event: {stop_event!r:.80} is not a threading.Event")
 
@@ -119,18 +163,26 @@ def _integer(lowest: int) -> Callable[[object], str]:
 
 
 def _text(value: object) -> str:
-    return (
-        ""
-        if value is None or (isinstance(value, str) and value)
-        else "is not a string, or is empty"
-    )
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not value:
+        return "is not a string, or is empty"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "is not valid Unicode, so no event could be written with it"
+    return ""
+
+
+def _flag(value: object) -> str:
+    return "" if isinstance(value, bool) else "is not True or False"
 
 
 def _file(value: object) -> str:
     if value is None:
         return ""
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-    return "" if isinstance(path, str) and path and "\0" not in path else "is not a path"
+    return "" if isinstance(path, str) and path and is_path(path) else "is not a path"
 
 
 def _several(value: object) -> str:
@@ -158,7 +210,7 @@ _CHECKS: Mapping[str, Callable[[object], str]] = {
     "ssl_key_file": _file,
     "ssl_cert_file": _file,
     "ssl_ca_cert_file": _file,
-    "ssl_check_hostname": lambda value: "" if isinstance(value, bool) else "is not True or False",
+    "ssl_check_hostname": _flag,
     "record": _file,
     "monitor": _one_of("auto", "rfc7047"),
     "inactivity_probe": _seconds,

@@ -12,17 +12,28 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from typing import Generic, TypeVar
 
+from dfovsdb.errors import ConfigurationError
 from dfovsdb.model import Port, PortEvent, SyncMarker
-from dfovsdb.plain_calls import runs_later
+from dfovsdb.plain_calls import runs_later, runs_nothing
 from dfovsdb.sinks.base import Sink
 
 T = TypeVar("T")
 
 
 class _Waiting(Sink, abc.ABC, Generic[T]):
-    """Keeps the ports for which a predicate is true, until a future is fulfilled."""
+    """Keeps the ports for which a predicate is true, until a future is fulfilled.
+
+    :raises ConfigurationError: the predicate is not a function that can be called.
+    """
 
     def __init__(self, predicate: Callable[[Port], bool]) -> None:
+        if not callable(predicate):
+            raise ConfigurationError(f"predicate: {predicate!r:.80} is not a function of a port")
+        if runs_nothing(predicate):
+            raise ConfigurationError(
+                f"predicate: {predicate!r:.80} is a coroutine or generator function, which is "
+                "true of every port: use a plain function"
+            )
         self._predicate = predicate
         self._synced = False
         self._fitting: dict[str, Port] = {}

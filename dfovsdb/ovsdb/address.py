@@ -30,7 +30,7 @@ class Address(NamedTuple):
             )
         method, _, rest = connection.partition(":")
         if method == "unix" and rest:
-            if len(os.fsencode(rest)) > 107 or "\0" in rest:  # sun_path, unix(7)
+            if not is_path(rest) or len(os.fsencode(rest)) > 107:  # sun_path, unix(7)
                 raise ConfigurationError(
                     f"connection {connection!r}: not the path of a unix socket"
                 )
@@ -50,6 +50,14 @@ class Address(NamedTuple):
             return f"unix:{self.host}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.method}:{host}:{self.port}"
+
+
+def is_path(text: str) -> bool:
+    """Return whether a file may have this path: no NUL, and nothing that has no bytes."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_host(host: str) -> bool:

@@ -121,6 +121,17 @@ def check(sink: object) -> None:
     """
     if not isinstance(sink, Sink):
         raise ConfigurationError(f"{sink!r:.80} is not a sink: it must be an instance of Sink")
+    try:
+        _check(sink)
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:  # of one of its properties
+        raise ConfigurationError(
+            f"sink {type(sink).__name__} cannot be used: a property of it raised {error!r:.300}"
+        ) from error
+
+
+def _check(sink: Sink) -> None:
     for name in _CALLS:
         function = getattr(sink, name, None)
         if runs_nothing(function):
