@@ -133,9 +133,11 @@ class Monitor:
     def stop(self) -> bool:
         """Disconnect, let the sinks finish within stop_timeout, and close them. May be repeated.
 
+        In a forked process, which has none of its threads, this does nothing.
+
         :returns: whether every sink has accepted everything, and was closed.
         """
-        if self._loop.stopping:
+        if self._loop.stopping or self._loop.is_copy:  # nothing of it runs here
             return self._ended_well
         deadline = time.monotonic() + self._stop_timeout
         self._loop.stop(self._stop_timeout)
@@ -300,8 +302,8 @@ class Monitor:
         unsynced_since, next_try_at = loop.unsynced_since, loop.next_try_at
         return Status(
             alive=loop.alive,
-            connected=loop.session.connected,
-            synced=loop.session.synced,
+            connected=loop.running and loop.session.connected,
+            synced=self.synced,
             trouble=self.trouble,
             unsynced_for=None if unsynced_since is None else max(0.0, now - unsynced_since),
             next_try=None if next_try_at is None else max(0.0, next_try_at - now),

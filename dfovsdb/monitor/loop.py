@@ -6,6 +6,7 @@ for a sink.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -61,11 +62,17 @@ class Loop:
         self._connected_at = 0.0  # monotonic seconds
         self._transport: Transport | None = None
         self._thread: threading.Thread | None = None
+        self._process: int | None = None  # that has the thread
 
     @property
     def over(self) -> bool:
-        """Return whether it was stopped, or has ended by itself."""
-        return self.stopping or self.died is not None
+        """Return whether it was stopped, or has ended by itself, or stayed in another process."""
+        return self.stopping or self.died is not None or self.is_copy
+
+    @property
+    def is_copy(self) -> bool:
+        """Return whether this is a forked process, which has none of the threads."""
+        return self._process not in (None, os.getpid())
 
     @property
     def running(self) -> bool:
@@ -85,6 +92,8 @@ class Loop:
             return f"ended by itself: {type(self.died).__name__}: {clean(str(self.died))}"
         if self.stopping:
             return "stopped"
+        if self.is_copy:
+            return "it runs in the process that started it, not in this fork; make another Monitor"
         if busy := self._pipeline.busy():
             return busy
         if self.outage.text:
@@ -94,6 +103,7 @@ class Loop:
     def start(self) -> None:
         """Begin to connect, on a thread of its own."""
         self.turned_at = self.unsynced_since = time.monotonic()
+        self._process = os.getpid()
         self._transport = Transport(self.address, self._tls)
         self._thread = threading.Thread(
             target=self._run, args=(self._transport,), name=THREAD, daemon=True

@@ -17,6 +17,7 @@ from dfovsdb import watching
 from dfovsdb.classifiers.match import MatchClassifier
 from dfovsdb.errors import ConfigurationError, WaitTimeout
 from dfovsdb.model import PortEvent, SyncMarker
+from dfovsdb.monitor import Monitor
 from dfovsdb.watching import watch
 from tests.waiting import DEADLINE
 
@@ -215,3 +216,11 @@ def test_what_cannot_be_used_is_said_at_the_call() -> None:
         watch("nonsense")
     with pytest.raises(ConfigurationError, match="resync"):
         watch("tcp:127.0.0.1:1", resync="maybe")  # type: ignore[call-overload]  # on purpose
+
+
+def test_the_status_after_stop_is_neither_connected_nor_synced(server: Server) -> None:
+    with Monitor(server.connection) as monitor:
+        assert monitor.wait_synced(DEADLINE)
+        assert monitor.status().synced
+    assert not monitor.status().synced
+    assert not monitor.status().connected

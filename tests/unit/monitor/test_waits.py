@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from typing import Any, cast
 
 import pytest
@@ -78,3 +81,27 @@ def test_of_both_ends_of_a_live_migration_the_one_in_use_is_found(
     sink.emit_many([event(one) for one in (reversed(ports) if turned else ports)])
     sink.sync_finished(marker(action="sync_finished"))
     assert sink.future.result(timeout=0).uuid == "u2"
+
+
+def test_in_a_forked_process_a_monitor_does_not_run() -> None:
+    """It says so there, and no wait hangs; the monitor of the parent goes on."""
+    sink = CaptureSink()
+    with Monitor("unix:/nowhere", classifiers=[], sinks=[sink]) as monitor:
+        child = os.fork()
+        if not child:
+            wrong = 1
+            with contextlib.suppress(BaseException):
+                signal.alarm(5)
+                with pytest.raises(MonitorStopped, match="not in this fork"):
+                    monitor.wait_synced()
+                with pytest.raises(MonitorStopped, match="not in this fork"):
+                    monitor.wait_for(lambda _port: True)
+                with pytest.raises(MonitorStopped, match="not in this fork"):
+                    monitor.attach("late", CaptureSink())
+                monitor.stop()
+                wrong = monitor.running or monitor.synced or monitor.alive
+            os._exit(wrong)
+        assert os.waitpid(child, 0)[1] == 0
+        assert monitor.running
+        assert not sink.closed
+    assert sink.closed
