@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from dfovsdb.model import CORE_COLUMNS, Interface
+from dfovsdb.model import CORE_COLUMNS, TABLE, Interface
 
 _CORE = frozenset(Interface.__struct_fields__)
 _NAMESPACE = uuid.UUID("6466f766-7364-4200-8000-000000000000")
@@ -27,7 +27,7 @@ def interface(name: str = "tap0", **columns: Any) -> Interface:
     return Interface(**{"name": name, "columns": columns, **known})
 
 
-def corpus(columns: frozenset[str] = frozenset()) -> list[Interface]:
+def corpus(columns: Iterable[str] = frozenset()) -> list[Interface]:
     """Return rows as switches have them, and rows that only malice or a bug would write.
 
     :param columns: the columns that the classifier declares. Each row occurs with them empty, as
@@ -59,8 +59,9 @@ def declaring(rows: Iterable[Interface], columns: Iterable[str]) -> list[Interfa
     column that the core always monitors is a field, and not a key.
     """
     found: list[Interface] = []
+    declared = {name.removeprefix(f"{TABLE}.") for name in columns}
     for row in rows:
-        missing = frozenset(columns).difference(CORE_COLUMNS, row.columns)
+        missing = declared.difference(CORE_COLUMNS, row.columns)
         empty: dict[str, Any] = dict.fromkeys(missing)
         filled = {name: copy.copy(SAMPLES.get(name)) for name in missing}
         for values in (empty, filled) if missing else (empty,):

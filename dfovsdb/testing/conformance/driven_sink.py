@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from dfovsdb.delivery.dispatcher import Dispatcher
-from dfovsdb.errors import SinkUnavailable
+from dfovsdb.errors import ConfigurationError, SinkUnavailable
 from dfovsdb.json_v1 import to_json
 from dfovsdb.model import Origin, Port, PortEvent, SyncMarker
-from dfovsdb.sinks.base import Sink
+from dfovsdb.plain_calls import runs_later
+from dfovsdb.sinks.base import Sink, check
 from dfovsdb.testing.conformance.purity import place
 
 _SYNCS = 50  # more than that are syncs without end
@@ -57,8 +58,13 @@ class DrivenSink:
         self._depth = 0
         self._in_call: str | None = None
         self._until = time.monotonic() + deadline
-        for name in _CALLS:
-            setattr(sink, name, self._spy(name, getattr(sink, name)))
+        self._sink = sink
+        try:
+            check(sink)
+        except ConfigurationError as error:
+            raise AssertionError(str(error)) from None
+        for name in _CALLS:  # not setattr(): the instances of a frozen dataclass refuse that
+            object.__setattr__(sink, name, self._spy(name, getattr(sink, name)))
         self._dispatcher = Dispatcher(
             {"sink": sink},
             host="host",
@@ -140,6 +146,19 @@ class DrivenSink:
             and bool(self.worker.undelivered())
         )
 
+    def selects(self, port: Port) -> bool:
+        """Return whether the selection of the sink is true of a port.
+
+        :raises AssertionError: it cannot tell.
+        """
+        selection = self._sink.selection
+        try:
+            return selection is None or bool(selection(port))
+        except (Exception, SystemExit) as error:
+            raise AssertionError(
+                f"selection raised {error!r:.200} {place(error)} of {port!r:.300}"
+            ) from error
+
     def of(self, *methods: str) -> list[Call]:
         """Return the calls of these methods."""
         return [call for call in self.calls if call.method in methods]
@@ -203,7 +222,7 @@ class DrivenSink:
             return f"{failed[-1].method}() still raises {failed[-1].error!r:.300}"
         return "it has ended?"
 
-    def _spy(self, name: str, method: Callable[..., None]) -> Callable[..., None]:
+    def _spy(self, name: str, method: Callable[..., object]) -> Callable[..., None]:
         def call(*args: Any) -> None:
             if self._depth:  # the sink calls itself, as an inherited emit_many() does
                 method(*args)
@@ -216,7 +235,9 @@ class DrivenSink:
             began = time.perf_counter()
             error: BaseException | None = None
             try:
-                method(*args)
+                returned = method(*args)
+                if runs_later(returned):
+                    raise TypeError(f"it returned {returned!r:.80}, which nobody runs")
             except BaseException as raised:
                 error = raised
                 raise

@@ -7,12 +7,14 @@ sees those calls, and the line of the author that makes them.
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 import logging
 import os
 import random
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import BuiltinFunctionType, FrameType
@@ -30,10 +32,15 @@ _CLOCKS = frozenset(
         "process_time_ns",
         "thread_time",
         "thread_time_ns",
+        "ctime",
+        "localtime",
         "clock_gettime",
         "clock_gettime_ns",
     }
 )
+#: Functions of module time that read the clock if they receive fewer arguments than this.
+_CLOCKS_BY_DEFAULT = {"gmtime": 1, "asctime": 1, "strftime": 2}
+_INTERFACES = frozenset({"if_nameindex", "if_nametoindex", "if_indextoname"})
 _FILES = frozenset(
     {
         "stat",
@@ -63,6 +70,10 @@ _SYSTEM = frozenset(
 _THREADS = frozenset({"start_new_thread", "start_joinable_thread"})
 
 
+class TooLate(AssertionError):
+    """The code of an author did not return in time."""
+
+
 class _Overdue(BaseException):
     """The deadline of a call has passed; no `except Exception` of a plugin catches it."""
 
@@ -71,7 +82,7 @@ class _Overdue(BaseException):
 def deadline(seconds: float) -> Iterator[None]:
     """Interrupt the code within the context after so many seconds; only on the main thread.
 
-    :raises AssertionError: names the time.
+    :raises TooLate: names the time.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -85,7 +96,7 @@ def deadline(seconds: float) -> Iterator[None]:
     try:
         yield
     except _Overdue as error:
-        raise AssertionError(f"has not returned after {seconds:g} s, {place(error)}") from None
+        raise TooLate(f"has not returned after {seconds:g} s, {place(error)}") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -107,12 +118,37 @@ def impurities(function: Callable[[], object]) -> list[str]:
             seen.append(f"{what} at {_line(frame)}")
 
     before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        function()
-    finally:
-        sys.setprofile(before)
+    with _default_clocks(seen):
+        sys.setprofile(profile)
+        try:
+            function()
+        finally:
+            sys.setprofile(before)
     return seen
+
+
+@contextmanager
+def _default_clocks(seen: list[str]) -> Iterator[None]:
+    """Note, within the context, calls of `strftime("%H")` and its like without a time."""
+
+    def noting(name: str, needed: int, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            here = inspect.currentframe()
+            caller = here.f_back if here is not None else None
+            if len(arguments) < needed and caller and not _is_logging(caller):
+                seen.append(f"time.{name}() at {_line(caller)}")
+            return original(*arguments)
+
+        return call
+
+    originals = {name: getattr(time, name) for name in _CLOCKS_BY_DEFAULT}
+    for name, original in originals.items():
+        setattr(time, name, noting(name, _CLOCKS_BY_DEFAULT[name], original))
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(time, name, original)
 
 
 def place(error: BaseException) -> str:
@@ -138,8 +174,9 @@ def _of_builtin(function: Any) -> str | None:
             (module == "time" and name in _CLOCKS)
             or (module == "posix" and name in _FILES | _SYSTEM)
             or (module == "_thread" and name in _THREADS)
+            or (module == "_socket" and name in _INTERFACES)
         ):
-            return f"{'os' if module == 'posix' else module}.{name}()"
+            return f"{'os' if module == 'posix' else module.lstrip('_')}.{name}()"
         if isinstance(owner, type) and issubclass(owner, dt.date):
             return f"{owner.__name__}.{name}()" if name in ("now", "utcnow", "today") else None
         if isinstance(owner, random.Random):

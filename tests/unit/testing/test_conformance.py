@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import os
 import random
+import socket
 import sqlite3
 import subprocess
 import threading
@@ -21,6 +23,7 @@ from oslo_config import cfg
 from dfovsdb import (
     Classifier,
     Interface,
+    Port,
     PortEvent,
     Sink,
     SinkContext,
@@ -244,6 +247,58 @@ class EncodesTheName(Good):
         return {"hex": interface.name.encode().hex()}
 
 
+class TellsTheHour(Good):
+    def classify(self, interface: Interface) -> Answer:
+        return {"hour": time.strftime("%H")}
+
+
+class TellsTheTimeHere(Good):
+    def classify(self, interface: Interface) -> Answer:
+        return {"at": str(time.localtime(0).tm_hour)}
+
+
+class AsksTheKernelForAnIndex(Good):
+    def classify(self, interface: Interface) -> Answer:
+        return {"known": str(interface.name in dict(socket.if_nameindex()).values())}
+
+
+class AnswersHalfACharacter(Good):
+    def classify(self, interface: Interface) -> Answer:
+        return {"half": "\ud800"}
+
+
+class ItsClassRemembers(Good):
+    seen: ClassVar[set[str]] = set()
+
+    def classify(self, interface: Interface) -> Answer:
+        known = interface.uuid in self.seen
+        self.seen.add(interface.uuid)
+        return {"known": str(known)}
+
+
+class FormatsAGivenTime(Good):
+    """Good: the time comes from the row."""
+
+    def classify(self, interface: Interface) -> Answer:
+        return {"at": time.strftime("%H", time.gmtime(len(interface.name)))}
+
+
+class DeclaresItsColumnsInOtherWays(Good):
+    """Good: a Monitor takes a list, and the name of the table."""
+
+    columns = ["Interface.mtu", "Port.tag"]  # type: ignore[assignment]  # noqa: RUF012
+
+    def classify(self, interface: Interface) -> Answer:
+        return {"mtu": str(interface.columns["mtu"]), "tag": str(interface.columns["Port.tag"])}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FrozenClassifier(Good):
+    """Good: nothing is set."""
+
+    key: str = "iface-id"
+
+
 DEPENDS = "test_its_answer_depends_on_the_row_alone"
 CLASSIFIERS: Sequence[tuple[type[Classifier], str, str]] = [
     (NamesNoKind, "test_it_names_its_kind_and_columns_that_can_be_monitored", "does not set kind"),
@@ -261,6 +316,11 @@ CLASSIFIERS: Sequence[tuple[type[Classifier], str, str]] = [
     (AsksWhichDayItIs, DEPENDS, r"datetime.now\(\) at .*test_conformance.py:\d+"),
     (ReadsTheEnvironment, DEPENDS, r"os.environ at .*test_conformance.py:\d+"),
     (LooksIntoSysfs, DEPENDS, r"os.stat\(\) at .*test_conformance.py:\d+"),
+    (TellsTheHour, DEPENDS, r"time.strftime\(\) at .*test_conformance.py:\d+"),
+    (TellsTheTimeHere, DEPENDS, r"time.localtime\(\) at .*test_conformance.py:\d+"),
+    (AsksTheKernelForAnIndex, DEPENDS, r"socket.if_nameindex\(\) at .*test_conformance.py:\d+"),
+    (ItsClassRemembers, "test_the_same_row_has_the_same_answer", "the answers differ"),
+    (AnswersHalfACharacter, "test_attributes_are_strings_or_none", "is not valid Unicode"),
     (Draws, DEPENDS, r"random.random\(\) at .*test_conformance.py:\d+"),
     (StartsAThread, DEPENDS, r"start_(new|joinable)_thread\(\) at .*test_conformance.py:\d+"),
     (StartsAProcess, "test_it_does_no_input_or_output", "subprocess.Popen"),
@@ -516,12 +576,91 @@ class RefusesOneOfABatch(Batches):
         super().emit(event)
 
 
+class IsACoroutine(Remembers):
+    async def emit(self, event: PortEvent) -> None:  # type: ignore[override]  # on purpose
+        super().emit(event)
+
+
+class ReturnsAGenerator(Remembers):
+    def emit(self, event: PortEvent) -> Any:
+        return self._later(event)
+
+    def _later(self, event: PortEvent) -> Iterator[None]:
+        yield super().emit(event)
+
+
+class LeavesAProcess(Remembers):
+    left: ClassVar[list[subprocess.Popen[bytes]]] = []
+
+    def open(self, context: SinkContext) -> None:
+        super().open(context)
+        self.left.append(subprocess.Popen(["sleep", "60"]))
+
+
+class SelectsByWhatIsNotThere(Remembers):
+    def selection(self, port: Port) -> bool:
+        return port.attributes["colour"] == "red"
+
+
+class SelectsSome(Remembers):
+    """Good: its selection is no secret, so no wants() is needed."""
+
+    def selection(self, port: Port) -> bool:
+        return port.name != "tap1"
+
+
+class HasProperties(Remembers):
+    """Good: what the worker reads is a property."""
+
+    @property
+    def poll_interval(self) -> float:  # type: ignore[override]  # nobody has to set it
+        return 60.0
+
+    @property
+    def instant(self) -> bool:  # type: ignore[override]  # nobody has to set it
+        return True
+
+
+class OpensLate(Remembers):
+    """Good: when it is opened first, its destination is not there yet."""
+
+    opened = False
+
+    def open(self, context: SinkContext) -> None:
+        if not self.opened:
+            self.opened = True
+            raise SinkUnavailable("not there yet")
+        super().open(context)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FrozenSink(Sink):
+    """Good: nothing is set."""
+
+    arrived: list[str] = dataclasses.field(default_factory=list)
+
+    def emit(self, event: PortEvent) -> None:
+        self.arrived.append(event_word(event))
+
+
 SINKS: Sequence[tuple[type[Remembers], str, str]] = [
     (SinkOptionNobodyTakes, "test_its_options_are_arguments_of_its_init", "not an argument"),
     (ConnectsWhenItIsBuilt, "test_it_is_built_without_touching_anything", "sqlite3.connect"),
     (WritesWhenItIsBuilt, "test_it_is_built_without_touching_anything", "open.*/dev/null"),
     (ChokesOnNone, "test_it_takes_every_port_that_a_switch_may_have", "emit.. raised TypeError"),
     (ChangesEvents, "test_it_changes_nothing_that_it_receives", "an event was changed"),
+    (IsACoroutine, "test_every_call_returns", "emit.. is a coroutine or generator function"),
+    (ReturnsAGenerator, "test_every_call_returns", "emit.. raised TypeError.'it returned <gener"),
+    (
+        SelectsByWhatIsNotThere,
+        "test_it_takes_every_port_that_a_switch_may_have",
+        r"selection raised KeyError\('colour'\) at .*test_conformance.py",
+    ),
+    (
+        LeavesAProcess,
+        "test_it_is_opened_and_closed_once_and_leaves_nothing_behind",
+        r"these processes are still running: {'\d+ sleep'}",
+    ),
     (Sorts, "test_events_arrive_in_order", "arrived: "),
     (IgnoresDepartures, "test_the_destination_ends_with_the_ports_of_the_switch", "to be present"),
     (BatchesAlone, "test_a_batch_may_come_again_one_by_one", "NotImplementedError"),
@@ -553,6 +692,12 @@ SINKS: Sequence[tuple[type[Remembers], str, str]] = [
     ),
     (Hangs, "test_every_call_returns", "emit.. does not return"),
 ]
+
+
+class OfFrozen(SinkConformance):
+    def arrived(self, sink: Sink) -> Sequence[str]:
+        assert isinstance(sink, FrozenSink)
+        return sink.arrived
 
 
 class OfRemembers(SinkConformance):
@@ -602,9 +747,24 @@ def test_a_classifier_that_breaks_a_promise_is_caught(
         ask(suite, promise)
 
 
+@pytest.mark.parametrize(
+    "plugin", [Good, FormatsAGivenTime, DeclaresItsColumnsInOtherWays, FrozenClassifier]
+)
 @pytest.mark.parametrize("promise", promises(ClassifierConformance))
-def test_a_classifier_that_keeps_its_promises_passes(promise: str) -> None:
-    ask(type("Suite", (ClassifierConformance,), {"plugin": Good})(), promise)
+def test_a_classifier_that_keeps_its_promises_passes(
+    plugin: type[Classifier], promise: str
+) -> None:
+    ask(type("Suite", (ClassifierConformance,), {"plugin": plugin})(), promise)
+
+
+@pytest.mark.parametrize("promise", promises(ClassifierConformance))
+def test_a_classifier_that_hangs_lets_no_test_hang(promise: str) -> None:
+    suite = type("Suite", (ClassifierConformance,), {"plugin": LoopsForEver})()
+    suite.deadline = 0.01
+    with contextlib.suppress(AssertionError):  # those that do not call it pass
+        ask(suite, promise)
+    with pytest.raises(AssertionError, match=r"classify.. has not returned after"):
+        ask(suite, "test_it_claims_a_row")
 
 
 @pytest.fixture
@@ -616,6 +776,10 @@ def leave() -> Iterator[threading.Event]:
     for kept in (LeavesAFile.kept, BelongsToItsThread.kept):
         while kept:
             kept.pop().close()
+    while LeavesAProcess.left:
+        process = LeavesAProcess.left.pop()
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.usefixtures("leave")
@@ -630,12 +794,28 @@ def test_a_sink_that_breaks_a_promise_is_caught(
         ask(suite, promise)
 
 
-@pytest.mark.parametrize("plugin", [Remembers, Batches, ReadsWhatItIsGiven])
+@pytest.mark.parametrize(
+    "plugin",
+    [
+        Remembers,
+        Batches,
+        ReadsWhatItIsGiven,
+        SelectsSome,
+        HasProperties,
+        OpensLate,
+    ],
+)
 @pytest.mark.parametrize("promise", promises(SinkConformance))
 def test_a_sink_that_keeps_its_promises_passes(
     plugin: type[Remembers], promise: str, tmp_path: Path
 ) -> None:
     ask(type("Suite", (OfRemembers,), {"plugin": plugin, "tmp_path": tmp_path})(), promise)
+
+
+@pytest.mark.parametrize("promise", promises(SinkConformance))
+def test_a_sink_that_is_a_frozen_dataclass_passes(promise: str, tmp_path: Path) -> None:
+    namespace = {"plugin": FrozenSink, "tmp_path": tmp_path, "arrived": OfFrozen.arrived}
+    ask(type("Suite", (SinkConformance,), namespace)(), promise)
 
 
 def test_each_promise_has_a_plugin_that_breaks_it() -> None:
