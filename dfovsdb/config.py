@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import io
 import math
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -51,6 +54,8 @@ def load(
     if (listen := os.environ.get("OS_METRICS__LISTEN")) is not None:  # its name before the page
         conf.set_default("listen", listen, group="http")
     check(conf, CORE_OPTIONS)
+    if logging_args is not None:
+        _check_logging(conf)
     return conf
 
 
@@ -67,8 +72,15 @@ def _read(
     """
     args = [arg for file in config_files for arg in ("--config-file", file)]
     args += [arg for folder in config_dirs for arg in ("--config-dir", folder)]
+    said = io.StringIO()
     try:
-        conf([*args, *logging_args], project="dfovsdb", **searched)
+        with contextlib.redirect_stderr(said):  # oslo.config prints some errors, and exits
+            conf([*args, *logging_args], project="dfovsdb", **searched)
+        if sys.stderr is not None:
+            sys.stderr.write(said.getvalue())
+    except SystemExit:
+        text = one_line(said.getvalue().strip()).replace("argument --", "[DEFAULT] ", 1)
+        raise ConfigurationError(text or "cannot read the configuration") from None
     except cfg.ConfigFilesNotFoundError as error:
         raise ConfigurationError(
             f"cannot read {', '.join(error.config_files)}: there is no such file"
@@ -163,6 +175,22 @@ def _plain(reason: str) -> str:
     return reason
 
 
+def _reason(error: Exception) -> str:
+    return _plain(one_line(error).rpartition(" is not valid: ")[2])
+
+
+def _check_logging(conf: cfg.ConfigOpts) -> None:
+    """Read every option of [DEFAULT] once, as oslo.log would later.
+
+    :raises ConfigurationError: the error names the option and the reason.
+    """
+    for name in conf:
+        try:
+            conf[name]
+        except (cfg.Error, ValueError) as error:
+            raise ConfigurationError(f"[DEFAULT] {name}: {_reason(error)}") from None
+
+
 def check(conf: cfg.ConfigOpts, groups: Mapping[str, Sequence[cfg.Opt]]) -> None:
     """Read every value once, so that an invalid one is found at the start.
 
@@ -173,8 +201,7 @@ def check(conf: cfg.ConfigOpts, groups: Mapping[str, Sequence[cfg.Opt]]) -> None
             try:
                 value = conf[group][option.dest]
             except (cfg.Error, ValueError) as error:
-                _, _, reason = one_line(error).rpartition(" is not valid: ")
-                reason = _plain(reason)
+                reason = _reason(error)
                 if option.secret:
                     reason = "this value is not allowed (it is secret and therefore not shown)"
                 raise ConfigurationError(f"[{group}] {option.dest}: {reason}") from None

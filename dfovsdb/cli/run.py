@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from dfovsdb.errors import ConfigurationError
     from dfovsdb.logs import escape
     from dfovsdb.monitor.loop import THREAD
+    from dfovsdb.text.escape import one_line
 
     conf = common.configuration(args, logging_args=["--debug"] if args.debug else [])
     if args.check:
@@ -67,10 +68,10 @@ def run(args: argparse.Namespace) -> int:
         conf.set_default("use_stderr", True)
     try:
         log.setup(conf, "dfovsdb", __version__)
-    except (OSError, RuntimeError, log.LogConfigError) as error:  # RuntimeError: of use_journal
+    except Exception as error:  # noqa: BLE001 - each of its options raises something else
         raise ConfigurationError(
-            f"the log cannot be opened: {error}; change log_file, log_dir, use_journal or "
-            "log_config_append in [DEFAULT]"
+            f"the log cannot be opened: {one_line(error)}; change log_file, log_dir, use_journal, "
+            "syslog_log_facility, default_log_levels or log_config_append in [DEFAULT]"
         ) from None
     root = logging.getLogger()
     for handler in root.handlers:

@@ -211,7 +211,7 @@ class _Guard:
                 message["headers"] = [*message["headers"], *_HEADERS]
             await send(message)
 
-        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        scope, hosts = _origin_form(scope)
         if any(host not in self._names for host in hosts):
             text = f"this listener is not {hosts[0]!a:.100}: add the name to [http] hosts"
             await plain(403, text)(scope, receive, send_with_headers)
@@ -219,6 +219,20 @@ class _Guard:
         longest = None if scope["path"].rpartition("/")[2] == STREAM else LONGEST
         async with asyncio.timeout(longest):
             await self._app(scope, receive, send_with_headers)
+
+
+def _origin_form(scope: Scope) -> tuple[Scope, Sequence[str]]:
+    """Return a request with its path, and the hosts that it names.
+
+    A request may name its whole URL, as those to a proxy do; then the Host header does not count
+    (RFC 9112, section 3.2.2).
+    """
+    scheme, _, rest = scope["path"].partition("://")
+    if scheme.lower() not in ("http", "https"):
+        names = [value for name, value in scope["headers"] if name == b"host"]
+        return scope, [value.decode("latin-1") for value in names]
+    host, _, path = rest.partition("/")
+    return {**scope, "path": f"/{path}", "raw_path": f"/{path}".encode()}, [host]
 
 
 class _Protocol(H11Protocol):
