@@ -6,6 +6,7 @@ import importlib
 import itertools
 import os
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -135,12 +136,20 @@ class Finder(Generic[P]):
         imported.
 
         :param names: NAME or INSTANCE=NAME.
-        :raises ConfigurationError: one cannot be imported.
+        :raises ConfigurationError: one cannot be imported, or its options are not a list of them.
         """
-        instances = (_instance(name) for name in names)
-        return {
-            self.group(instance): self.options(self._load(name)) for instance, name in instances
-        }
+        groups: dict[str, Sequence[cfg.Opt]] = {}
+        for instance, name in map(_instance, names):
+            plugin = self._load(name)
+            try:
+                options = self.options(plugin)
+                twice = Counter(option.dest for option in options).most_common(1)
+            except Exception as error:
+                raise self._has_no_options(instance, name, error) from error
+            if twice and twice[0][1] > 1:
+                raise self._has_no_options(instance, name, f"{twice[0][0]} occurs twice")
+            groups[self.group(instance)] = options
+        return groups
 
     def options(self, plugin: type[Any]) -> Sequence[cfg.Opt]:
         """Return the options of a plugin, those that all of its kind have included."""
@@ -209,9 +218,7 @@ class Finder(Generic[P]):
             if conf is not None:
                 conf.register_opts(options, group=group)
         except Exception as error:
-            raise self._cannot_be_built(
-                instance, name, f"its options are not a list of oslo.config options: {error!r}"
-            ) from error
+            raise self._has_no_options(instance, name, error) from error
         values: dict[str, Any] = {}
         if conf is not None:
             from dfovsdb import config
@@ -233,6 +240,11 @@ class Finder(Generic[P]):
             cause = None if secrets else error  # whose text a traceback would show
             raise self._cannot_be_built(instance, name, why) from cause
         return built
+
+    def _has_no_options(self, instance: str, name: str, why: object) -> ConfigurationError:
+        return self._cannot_be_built(
+            instance, name, f"its options are not a list of oslo.config options: {why!r}"
+        )
 
     def _cannot_be_built(self, instance: str, name: str, why: str) -> ConfigurationError:
         package = next((f.package for f in self.installed() if f.name == name), "?")
@@ -319,9 +331,16 @@ def _line(error: BaseException) -> str:
 
     The lines that import and build a plugin are not where its error is.
     """
+    import oslo_config
     import stevedore
 
-    libraries = (__file__, entry_points.__file__, *stevedore.__path__, *importlib.__path__)
+    libraries = (
+        __file__,
+        entry_points.__file__,
+        *oslo_config.__path__,
+        *stevedore.__path__,
+        *importlib.__path__,
+    )
     lines = [
         f", at {os.path.basename(frame.filename)}:{frame.lineno}"
         for frame in traceback.extract_tb(error.__traceback__)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from oslo_config import cfg
 
-from dfovsdb import config, entry_points, plugins
+from dfovsdb import config, entry_points, plugins, unknown_options
 from dfovsdb.classifiers.bridge import BridgeClassifier
 from dfovsdb.classifiers.match import MatchClassifier
 from dfovsdb.classifiers.patch import PatchClassifier
@@ -182,6 +182,41 @@ def test_the_table_says_why_an_enabled_plugin_cannot_be_used(
     assert why in reason
     assert "\n" not in reason
     assert last.split()[:2] == ["3", "log"]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ("cfg.StrOpt('one')", "object is not iterable"),
+        ("('path',)", "object has no attribute"),
+        ("(cfg.StrOpt('path'), cfg.IntOpt('path'))", "'path occurs twice'"),
+    ],
+)
+def test_options_that_are_none_are_named_wherever_they_are_read(
+    install: Install,
+    configured: Callable[[str], cfg.ConfigOpts],
+    options: str,
+    why: str,
+) -> None:
+    code = f"{A_SINK}\n        from oslo_config import cfg\n        options = {options}\n"
+    install("broken", code, sinks="broken=ASink")
+    conf = configured("[dfovsdb]\nsinks = broken\n")
+    for read in (unknown_options.unread, unknown_options.exposed):
+        with pytest.raises(ConfigurationError) as raised:
+            list(read(conf))
+        text = str(raised.value)
+        assert "its options are not a list of oslo.config options: " in text
+        assert why in text
+
+
+def test_the_line_of_an_option_that_cannot_be_made_is_that_of_its_author(
+    install: Install,
+) -> None:
+    install(
+        "broken", "from oslo_config import cfg\ncfg.IntOpt('n', default='x')", sinks="broken=ASink"
+    )
+    with pytest.raises(ConfigurationError, match=r"at installed_broken\.py:2$"):
+        SINKS.build(["broken"])
 
 
 def test_the_table_says_what_is_wrong_with_an_option(
