@@ -105,3 +105,20 @@ def test_in_a_forked_process_a_monitor_does_not_run() -> None:
         assert monitor.running
         assert not sink.closed
     assert sink.closed
+
+
+def test_a_selection_that_begins_to_raise_prevents_no_stop() -> None:
+    class Moody(CaptureSink):
+        is_moody = False
+
+        @property
+        def selection(self) -> None:  # type: ignore[override]  # nobody has to set it
+            if self.is_moody:
+                raise ValueError("not now")
+
+    moody, other = Moody(), CaptureSink()
+    monitor = Monitor("unix:/nowhere", classifiers=[], sinks=[moody, other]).start()
+    moody.is_moody = True
+    assert not monitor.stop()
+    assert moody.closed
+    assert other.closed
