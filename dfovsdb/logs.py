@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 
 from dfovsdb.text.escape import clean
 
@@ -20,11 +22,28 @@ _DEEPEST = 20  # exceptions in a chain of causes
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return the logger of this name, with the filter."""
+    """Return the logger of this name, with the filter.
+
+    What a handler or a filter of the program raises is printed, as logging does with errors of its
+    own handlers, and ends nothing of ours.
+    """
     logger = logging.getLogger(name)
     if _harmless not in logger.filters:
         logger.addFilter(_harmless)
+        setattr(logger, "handle", _guarded(logger.handle))  # noqa: B010 - a method, for mypy
     return logger
+
+
+def _guarded(handle: Callable[[logging.LogRecord], None]) -> Callable[[logging.LogRecord], None]:
+    def call(record: logging.LogRecord) -> None:
+        try:
+            handle(record)
+        except (Exception, SystemExit):  # noqa: BLE001 - of a handler of the program
+            if logging.raiseExceptions and sys.stderr is not None:
+                with contextlib.suppress(OSError, ValueError):  # nobody reads it
+                    traceback.print_exc()
+
+    return call
 
 
 def escape(handler: logging.Handler) -> None:

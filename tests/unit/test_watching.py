@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import threading
 import time
@@ -224,3 +225,27 @@ def test_the_status_after_stop_is_neither_connected_nor_synced(server: Server) -
         assert monitor.status().synced
     assert not monitor.status().synced
     assert not monitor.status().connected
+
+
+@pytest.mark.parametrize("error", [ValueError("no log"), SystemExit(1)], ids=repr)
+def test_a_log_handler_that_raises_ends_nothing(
+    server: Server, error: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002
+            raise error
+
+    logger, handler = logging.getLogger("dfovsdb"), Broken()
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    try:
+        with Monitor(server.connection) as monitor:
+            assert monitor.wait_synced(DEADLINE)
+            eventually(lambda: "no log" in capsys.readouterr().err or error.args == (1,))
+            server.update(u9={"initial": row("tap9", ofport=9)})
+            monitor.wait_for(lambda port: port.name == "tap9", DEADLINE)
+            assert monitor.condition == "synced"
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
