@@ -87,6 +87,9 @@ def test_in_a_forked_process_a_monitor_does_not_run() -> None:
     """It says so there, and no wait hangs; the monitor of the parent goes on."""
     sink = CaptureSink()
     with Monitor("unix:/nowhere", classifiers=[], sinks=[sink]) as monitor:
+        wait_until(
+            lambda: monitor.trouble
+        )  # its threads import nothing any more, and hold no lock
         child = os.fork()
         if not child:
             wrong = 1
