@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
+import subprocess
+import sys
 from typing import Any, cast
 
 import pytest
@@ -17,6 +16,7 @@ from dfovsdb.monitor.waits import Waits
 from dfovsdb.sinks.base import Sink
 from dfovsdb.testing import CaptureSink, wait_until
 from tests.unit.samples import event, marker, port
+from tests.waiting import DEADLINE
 
 
 class EndsWhenLookedAt:
@@ -83,31 +83,40 @@ def test_of_both_ends_of_a_live_migration_the_one_in_use_is_found(
     assert sink.future.result(timeout=0).uuid == "u2"
 
 
+FORK = """
+import os, time
+from dfovsdb import Monitor
+from dfovsdb.errors import MonitorStopped
+from dfovsdb.testing import CaptureSink
+
+def refuses(wait):
+    try:
+        wait()
+    except MonitorStopped as error:
+        return "not in this fork" in str(error)
+
+sink = CaptureSink()
+with Monitor("unix:/nowhere", classifiers=[], sinks=[sink]) as monitor:
+    while not monitor.trouble:  # then its threads import nothing, and hold no lock
+        time.sleep(0.01)
+    if child := os.fork():
+        print(os.waitpid(child, 0)[1], monitor.running, sink.closed)
+    else:
+        fine = refuses(monitor.wait_synced)
+        fine = fine and refuses(lambda: monitor.wait_for(lambda _port: True))
+        fine = fine and refuses(lambda: monitor.attach("late", CaptureSink()))
+        monitor.stop()
+        os._exit(not fine or monitor.running or monitor.synced or monitor.alive)
+print(sink.closed)
+"""
+
+
 def test_in_a_forked_process_a_monitor_does_not_run() -> None:
     """It says so there, and no wait hangs; the monitor of the parent goes on."""
-    sink = CaptureSink()
-    with Monitor("unix:/nowhere", classifiers=[], sinks=[sink]) as monitor:
-        wait_until(
-            lambda: monitor.trouble
-        )  # its threads import nothing any more, and hold no lock
-        child = os.fork()
-        if not child:
-            wrong = 1
-            with contextlib.suppress(BaseException):
-                signal.alarm(5)
-                with pytest.raises(MonitorStopped, match="not in this fork"):
-                    monitor.wait_synced()
-                with pytest.raises(MonitorStopped, match="not in this fork"):
-                    monitor.wait_for(lambda _port: True)
-                with pytest.raises(MonitorStopped, match="not in this fork"):
-                    monitor.attach("late", CaptureSink())
-                monitor.stop()
-                wrong = monitor.running or monitor.synced or monitor.alive
-            os._exit(wrong)
-        assert os.waitpid(child, 0)[1] == 0
-        assert monitor.running
-        assert not sink.closed
-    assert sink.closed
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=DEADLINE, check=True
+    )
+    assert done.stdout == "0 True False\nTrue\n"
 
 
 def test_a_selection_that_begins_to_raise_prevents_no_stop() -> None:
