@@ -38,13 +38,14 @@ class Chain:
         self._asked: Classifier | None = None
         for classifier in self._classifiers:
             check(classifier)
-        # What our own classifiers return is right, and not shared with anybody.
-        self._asks = [(c, c.classify, _is_ours(c)) for c in self._classifiers]
+        # What our own classifiers return is right, and not shared with anybody. A kind is read
+        # once, and is a plain string: that of a plugin may be a property, or of an enum.
+        self._asks = [(c, c.classify, _plain(c.kind), _is_ours(c)) for c in self._classifiers]
 
     @property
     def kinds(self) -> list[str]:
         """Return the kinds that they offer."""
-        return sorted({classifier.kind for classifier in self._classifiers})
+        return sorted({kind for _, _, kind, _ in self._asks})
 
     @property
     def extra_columns(self) -> frozenset[str]:
@@ -65,7 +66,7 @@ class Chain:
         """
         self._row, self._since = interface, time.monotonic()
         try:
-            for classifier, classify, ours in self._asks:
+            for classifier, classify, kind, ours in self._asks:
                 self._asked = classifier
                 try:
                     attributes = classify(interface)
@@ -76,9 +77,9 @@ class Chain:
                     if not ours:
                         attributes = _checked(attributes, classifier)
                 except BaseException as error:  # noqa: BLE001 - of a plugin, SystemExit too; it is said
-                    self.failures.add(classifier.kind, interface, error)
+                    self.failures.add(kind, interface, error)
                     continue
-                return port_of(interface, classifier.kind, attributes, last)
+                return port_of(interface, kind, attributes, last)
             return None
         finally:
             self._row = None
@@ -111,6 +112,18 @@ def check(classifier: Classifier) -> None:
         raise ConfigurationError(
             f"{classifier!r:.80} is not a classifier: it must be an instance of Classifier"
         )
+    try:
+        _check(classifier)
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:  # of one of its properties
+        raise ConfigurationError(
+            f"classifier {type(classifier).__name__} cannot be used: a property of it raised "
+            f"{error!r:.300}"
+        ) from error
+
+
+def _check(classifier: Classifier) -> None:
     kind = getattr(classifier, "kind", None)
     if not isinstance(kind, str) or not kind:
         raise ConfigurationError(f"classifier {type(classifier).__name__} does not set kind")

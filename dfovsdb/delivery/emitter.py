@@ -112,7 +112,7 @@ class Emitter:
 
     def _selected(self, facts: Sequence[Fact]) -> Sequence[Fact]:
         """Return the facts with None for each port that the sink does not want."""
-        wants = self._sink.selection
+        wants = self._guard.selection
         if wants is None:
             return facts
         chosen = self._guard.wants
@@ -211,7 +211,7 @@ class Emitter:
 
 def selected(guard: SinkGuard, ports: Mapping[str, Port]) -> Mapping[str, Port]:
     """Return the ports that a sink wants."""
-    wants = guard.sink.selection
+    wants = guard.selection
     if wants is None:
         return ports
     return {uuid: port for uuid, port in ports.items() if guard.wants(port, wants)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dfovsdb.delivery.work_queue import WorkQueue
 from dfovsdb.errors import LONGEST_RETRY_AFTER, SinkUnavailable
@@ -56,6 +56,7 @@ class SinkGuard:
         self.times: Histogram | None = None  #: of deliveries, if they are measured
         self._queue = queue
         self._selects = True  # no failure of its selection was logged
+        self._selection: Callable[[Any], object] | None = None  # the last one that was read
         self._down_since = 0.0
         self._wait = RETRY_FIRST
         self._retry_after: float | None = None  # seconds, if the destination has asked for them
@@ -127,6 +128,15 @@ class SinkGuard:
             LOG.error("sink %s failed in %s()", self.name, name, exc_info=refused.error)
             return None
 
+    @property
+    def selection(self) -> Callable[[Any], object] | None:
+        """Return the selection of the sink, the last one if it has become one that raises."""
+        try:
+            self._selection = self.sink.selection
+        except BaseException as error:  # noqa: BLE001 - a property of a plugin; SystemExit too
+            self._failed_to_select(error, "the selection that it had before is used")
+        return self._selection
+
     def wants(self, what: T, selection: Callable[[T], object]) -> bool:
         """Return whether a selection is true of something. What it raises is an error of the sink,
         of which the first is logged, and counts as false.
@@ -136,16 +146,15 @@ class SinkGuard:
             if runs_later(answer):
                 raise TypeError(f"selection returned {answer!r:.80}, which is true of everything")
             return bool(answer)
-        except BaseException as error:
-            self.counters["errors"] += 1
-            if self._selects:
-                self._selects = False
-                LOG.error(
-                    "sink %s failed in selection; a port for which it fails is not selected",
-                    self.name,
-                    exc_info=error,
-                )
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: it ends no thread of ours
+            self._failed_to_select(error, "a port for which it fails is not selected")
             return False
+
+    def _failed_to_select(self, error: BaseException, so: str) -> None:
+        self.counters["errors"] += 1
+        if self._selects:
+            self._selects = False
+            LOG.error("sink %s failed in selection; %s", self.name, so, exc_info=error)
 
     def _call(
         self, call: Callable[..., object], what: tuple[object, ...], proves: bool

@@ -113,13 +113,9 @@ class Worker:
         return not self._thread.is_alive()
 
     def left_to_deliver(self, timeout: float) -> int | None:
-        """Return undelivered(), or None if the selection of the sink takes longer, or fails."""
-        try:
-            if self._sink.selection is None:
-                return self.undelivered()
-        except BaseException:  # a property of a plugin; a stop goes on with the other sinks
-            LOG.exception("sink %s failed in selection", self.name)
-            return None
+        """Return undelivered(), or None if the selection, which it calls, takes longer."""
+        if self._guard.selection is None:
+            return self.undelivered()
         found: list[int] = []
         thread = threading.Thread(target=lambda: found.append(self.undelivered()), daemon=True)
         thread.start()

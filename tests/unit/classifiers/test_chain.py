@@ -154,6 +154,38 @@ class Kindless(Classifier):
         """Nothing."""
 
 
+def test_a_kind_is_read_once_and_is_a_plain_string() -> None:
+    class Kind(enum.StrEnum):
+        A = "a"
+        B = "b"
+
+    class Changing(Says):
+        kinds = iter([Kind.A] * 3 + [Kind.B] * 9)  # it is looked at a few times at the start
+
+        @property
+        def kind(self) -> str:
+            return next(self.kinds)
+
+        @kind.setter
+        def kind(self, value: str) -> None: ...
+
+    chain = Chain([Changing("", {})])
+    ports = [chain.port(interface(), None) for _ in range(3)]
+    kinds = {port.kind for port in ports if port is not None}
+    assert kinds == set(chain.kinds)
+    assert [type(kind) for kind in kinds] == [str]
+
+
+@pytest.mark.parametrize("name", ["kind", "columns"])
+def test_a_property_that_raises_is_wrong_use(name: str) -> None:
+    def broken(_self: object) -> str:
+        raise SystemExit(7)
+
+    plugin = type("Broken", (Says,), {name: property(broken, lambda _self, _value: None)})
+    with pytest.raises(ConfigurationError, match=r"Broken cannot be used: .*SystemExit\(7\)"):
+        Chain([plugin("a", {})])
+
+
 def test_a_class_that_never_names_a_kind_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="classifier Kindless does not set kind"):
         Chain([Kindless()])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from dfovsdb.delivery.guard import RETRY_FIRST, RETRY_MAX, Stopped
 from dfovsdb.errors import LONGEST_RETRY_AFTER, SinkUnavailable
-from dfovsdb.model import SyncMarker
+from dfovsdb.model import Port, SyncMarker
 from tests.unit.delivery.scripted import (
     ACCEPT,
     DOWN,
@@ -18,6 +19,7 @@ from tests.unit.delivery.scripted import (
     ScriptedSink,
     Step,
     fact,
+    gone,
     story,
 )
 
@@ -245,3 +247,33 @@ def test_an_error_in_poll_is_logged_and_counted_and_hurts_nothing(
     assert story(sink.accepted)[-1] == "online a"
     assert delivery.worker.counters["errors"] == 1
     assert "sink sink0 failed in poll()" in caplog.messages
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), SystemExit(1)], ids=repr)
+def test_a_selection_that_begins_to_raise_is_used_as_it_was(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Moody(ScriptedSink):
+        is_moody = False
+
+        @property
+        def selection(self) -> Callable[[Port], bool]:  # type: ignore[override]  # nobody sets it
+            if self.is_moody:
+                raise error
+            return lambda port: port.kind == "vm"
+
+    sink = Moody()
+    delivery = Delivery(sink)
+    delivery.sync(fact("a"), fact("b", kind="tunnel"))
+    delivery.run()
+    sink.is_moody = True
+    delivery.publish(fact("c"), fact("d", kind="tunnel"))
+    delivery.publish(gone("a"))
+    delivery.run()
+    assert story(sink.accepted)[1:] == [
+        "online a",
+        "sync_finished initial",
+        "online c",
+        "offline a",
+    ]
+    assert caplog.text.count("failed in selection; the selection that it had before is used") == 1

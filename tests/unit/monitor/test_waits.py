@@ -131,6 +131,6 @@ def test_a_selection_that_begins_to_raise_prevents_no_stop() -> None:
     moody, other = Moody(), CaptureSink()
     monitor = Monitor("unix:/nowhere", classifiers=[], sinks=[moody, other]).start()
     moody.is_moody = True
-    assert not monitor.stop()
+    assert monitor.stop()
     assert moody.closed
     assert other.closed
