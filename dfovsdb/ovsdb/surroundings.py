@@ -355,8 +355,9 @@ class Peers:
     def beside(self, uuids: set[str]) -> set[str]:
         """Return these rows, and the patch ports that name one of them as their peer."""
         found = set(uuids)
-        for uuid in uuids.intersection(self._names):
-            found.update(self._wanting.get(self._names[uuid], ()))
+        for uuid in uuids:
+            if uuid in self._names:
+                found.update(self._wanting.get(self._names[uuid], ()))
         return found
 
     def join(self, row: Interface) -> Interface:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -22,3 +23,13 @@ class CountingSet(set[str]):
 
     def __xor__(self, other: Any) -> Any:
         return self._count(other) ^ other
+
+
+class CountingDict(dict[str, Any]):
+    """Counts the keys over which something iterates."""
+
+    iterated = 0
+
+    def __iter__(self) -> Iterator[str]:
+        CountingDict.iterated += len(self)
+        return super().__iter__()

@@ -11,7 +11,7 @@ import pytest
 
 from dfovsdb.ovsdb.replica import Replica
 from dfovsdb.ovsdb.updates import ColumnType, MonitorMethod
-from tests.unit.counting import CountingSet
+from tests.unit.counting import CountingDict, CountingSet
 
 MAP, SET = ColumnType("map", several=True), ColumnType("set", several=True)
 OPTIONAL, SCALAR = ColumnType("optional", several=False), ColumnType("scalar", several=False)
@@ -26,13 +26,23 @@ def uuids(names: list[str]) -> Any:
 
 
 def bridge_of(count: int) -> Replica:
-    """A bridge with so many ports, read with the tables Port and Bridge."""
+    """A bridge with so many ports, half of them patches, read with the tables Port and Bridge."""
     names = [f"p{number}" for number in range(count)]
+    patches = {
+        f"i-{name}": {
+            "name": name,
+            "type": "patch",
+            "ofport": 1,
+            "options": ["map", [["peer", "x"]]],
+        }
+        for name in names[count // 2 :]
+    }
+    rows = {f"i-{name}": {"name": name} for name in names} | patches
     replica = Replica()
     replica.replace(
         raw(
             {
-                "Interface": {f"i-{name}": {"initial": {"name": name}} for name in names},
+                "Interface": {uuid: {"initial": row} for uuid, row in rows.items()},
                 "Port": {
                     name: {"initial": {"name": name, "interfaces": ["uuid", f"i-{name}"]}}
                     for name in names
@@ -47,6 +57,7 @@ def bridge_of(count: int) -> Replica:
     surroundings = replica._surroundings
     assert surroundings is not None
     surroundings._bridges["b"].ports = CountingSet(surroundings._bridges["b"].ports)
+    replica._peers._names = CountingDict(replica._peers._names)
     return replica
 
 
@@ -67,20 +78,20 @@ CHANGES: dict[str, Any] = {
 
 
 def counted(work: Callable[[], object]) -> int:
-    """How many functions of Python and of C are called, and how much of sets is copied."""
+    """How many functions of Python and of C are called, and how much is copied or iterated."""
     calls = 0
 
     def count(_frame: Any, event: str, _what: Any) -> None:
         nonlocal calls
         calls += event in ("call", "c_call")
 
-    CountingSet.copied = 0
+    CountingSet.copied = CountingDict.iterated = 0
     sys.setprofile(count)
     try:
         work()
     finally:
         sys.setprofile(None)
-    return calls + CountingSet.copied
+    return calls + CountingSet.copied + CountingDict.iterated
 
 
 @pytest.mark.parametrize("name", CHANGES)
