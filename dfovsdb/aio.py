@@ -77,8 +77,7 @@ def watch(
     """
     check_watch(once, timeout, None, markers, options)
     sink = _LoopSink()
-    if kinds or names:
-        sink.selection = Selection(kinds=kinds, names=names)
+    sink.selection = Selection(kinds=kinds, names=names) or None
     monitor = threaded.Monitor(
         connection, classifiers=classifiers, sinks={"watch": sink}, **options
     )
@@ -164,7 +163,7 @@ class Monitor:
         """Return why there is no connection, in one line; empty while there is one."""
         return self._monitor.trouble
 
-    async def events(
+    def events(
         self,
         *,
         kinds: Collection[str] = (),
@@ -174,6 +173,11 @@ class Monitor:
         """Yield the events of this monitor, as dfovsdb.Monitor.events() does."""
         sink = _LoopSink()
         sink.selection = selection_of(kinds, names, markers, self._monitor.kinds)
+        return self._events(sink, markers=markers)
+
+    async def _events(
+        self, sink: _LoopSink, *, markers: bool
+    ) -> AsyncGenerator[PortEvent | SyncMarker, None]:
         sink.connect(asyncio.get_running_loop())
         with self._monitor.waits.ends(sink), self._monitor.waits.attached("events", sink):
             try:

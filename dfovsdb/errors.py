@@ -67,8 +67,8 @@ class SinkUnavailable(DfovsdbError):
     :param message: what is wrong, one line.
     :param delivered: how many events of this batch, counted from its beginning, did arrive.
         The rest is offered again, with backoff and jitter, for as long as it takes.
-    :param retry_after: seconds after which the destination wants to be tried again, of which
-        LONGEST_RETRY_AFTER are waited at most; None leaves it to the backoff.
+    :param retry_after: seconds after which the destination wants to be tried again; at most 3600
+        are waited. None leaves it to the backoff.
     """
 
     def __init__(

@@ -60,8 +60,8 @@ class Interface(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     read: `bridge`, `port_name`, `tag`, `trunks` (VLANs, rising), `bond` (the name of the Port
     where it has several interfaces), `port_external_ids` and `fake_bridge`. From Interface alone:
     `peer`, for type `patch` whether a patch row of that name names this row as its peer, and
-    is open in the switch if this one is, on a bridge of the same datapath type; None for other
-    types.
+    is open in the switch if this one is; None for other types. Where Bridge is read, the bridges
+    of two that are open must have the same datapath type.
 
     `mac_in_use` is "" where the server has no such column.
     """
@@ -99,7 +99,7 @@ class Port(msgspec.Struct, frozen=True, gc=False, eq=False):
     """An Interface as its classifier sees it.
 
     `state` is `pending` while the switch has given no port number, `failed` if the number is -1
-    or the peer of a patch port does not exist or is not open, `gone` if the port still has its
+    or a patch port has no peer that the switch can use, `gone` if the port still has its
     number but its network device has vanished, and `ready` in any other case. A port of type
     internal or tap is never `gone`: without a datapath in the kernel, its device vanishes for the
     switch when it is moved to another network namespace, where it works.

@@ -1,10 +1,13 @@
-"""Whether a function does anything when it is called. Imports nothing of dfovsdb."""
+"""Whether a function of a plugin does anything when called, and what its properties raise."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import AsyncGenerator, Awaitable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Generator, Iterator
 from types import CodeType
+
+from dfovsdb.errors import ConfigurationError
 
 #: inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR: to call such a function runs nothing.
 _RUNS_NOTHING = 0x20 | 0x80 | 0x200
@@ -47,3 +50,19 @@ def runs_later(returned: object) -> bool:
     if returned is None or returned is True or returned is False:  # soon said, of most calls
         return False
     return isinstance(returned, _RUN_LATER)
+
+
+@contextlib.contextmanager
+def properties_of(plugin: str) -> Iterator[None]:
+    """Take what a property of a plugin raises for wrong use of it.
+
+    :raises ConfigurationError: names the plugin, and what was raised.
+    """
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(
+            f"{plugin} cannot be used: a property of it raised {error!r:.300}"
+        ) from error

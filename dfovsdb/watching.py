@@ -79,8 +79,7 @@ def watch(
     """
     check_watch(once, timeout, stop_event, markers, options)
     sink = QueueSink()
-    if kinds or names:
-        sink.selection = Selection(kinds=kinds, names=names)
+    sink.selection = Selection(kinds=kinds, names=names) or None
     monitor = Monitor(connection, classifiers=classifiers, sinks={"watch": sink}, **options)
     return _events(
         monitor, sink, once=once, timeout=timeout, stop_event=stop_event, markers=markers

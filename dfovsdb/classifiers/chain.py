@@ -11,7 +11,7 @@ from dfovsdb.classifiers.base import IGNORE, Classifier
 from dfovsdb.classifiers.failures import Failures
 from dfovsdb.errors import ConfigurationError
 from dfovsdb.model import CORE_COLUMNS, TABLE, TABLES, Port, port_of
-from dfovsdb.plain_calls import place, runs_nothing
+from dfovsdb.plain_calls import place, properties_of, runs_nothing
 from dfovsdb.text.escape import clean
 
 if TYPE_CHECKING:
@@ -112,15 +112,8 @@ def check(classifier: Classifier) -> None:
         raise ConfigurationError(
             f"{classifier!r:.80} is not a classifier: it must be an instance of Classifier"
         )
-    try:
+    with properties_of(f"classifier {type(classifier).__name__}"):
         _check(classifier)
-    except ConfigurationError:
-        raise
-    except (Exception, SystemExit) as error:  # of one of its properties
-        raise ConfigurationError(
-            f"classifier {type(classifier).__name__} cannot be used: a property of it raised "
-            f"{error!r:.300}"
-        ) from error
 
 
 def _check(classifier: Classifier) -> None:

@@ -111,6 +111,11 @@ def classifiers(
     return built
 
 
+def shows_all(args: argparse.Namespace) -> bool:
+    """Return whether interfaces that no classifier claims are asked for, by --all or --kind."""
+    return getattr(args, "all", False) or OTHER in args.kind
+
+
 def of_no_kind(count: int) -> str:
     """Return a line that says how many interfaces no classifier claims; empty for none."""
     if not count:

@@ -43,7 +43,7 @@ def doctor(args: argparse.Namespace) -> int:
     from dfovsdb.doctor.examine import examine
 
     common.log_to_stderr(args, logging.ERROR)
-    conf = common.configuration(args)
+    conf = common.configuration(args, logging_args=[])  # as run reads it
     case = Context(
         common.connection(args, conf),
         common.classifiers(conf),

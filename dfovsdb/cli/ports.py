@@ -96,7 +96,7 @@ def ports(args: argparse.Namespace) -> int:
         common.wait_answered(monitor, args.timeout)
         present = monitor.ports().values()
     fitting = list(filter(common.selection(args), present))
-    shown = fitting if args.all or arguments.OTHER in args.kind else filter(_has_kind, fitting)
+    shown = fitting if common.shows_all(args) else filter(_has_kind, fitting)
     selected = sorted(shown, key=lambda port: (port.kind, natural(port.name)))
     if args.json:
         for port in selected:
@@ -133,7 +133,8 @@ def wait(args: argparse.Namespace) -> int:
                 monitor.wait_gone(wanted, timeout=args.timeout)
                 return common.DONE
             port = monitor.wait_for(
-                lambda port: _has_kind(port) and wanted(port), timeout=args.timeout
+                lambda port: (common.shows_all(args) or _has_kind(port)) and wanted(port),
+                timeout=args.timeout,
             )
         except WaitTimeout as error:
             there = still_there(wanted if args.gone else replace(asked, states=()))

@@ -57,12 +57,13 @@ def watch(args: argparse.Namespace) -> int:
     selection = common.selection(args)
     there: set[str] = set()  # number of selected ports, shown beside the number of all
     unclaimed = _Unclaimed(selection)
+    everything = common.shows_all(args)
     events = watching.watch(
         common.connection(args, conf),
         once=args.once,
         timeout=args.timeout,
         markers=True,
-        classifiers=[*common.classifiers(conf, args.kind, everything=args.all), unclaimed],
+        classifiers=[*common.classifiers(conf, args.kind, everything=everything), unclaimed],
         record=args.record,
         **common.monitor_options(args, conf),
     )
@@ -102,14 +103,15 @@ def _live(args: argparse.Namespace) -> int:
         raise needs_extra("watch: --live", "tui") from None
     common.log_to_stderr(args, logging.CRITICAL)  # the head of the table shows what is wrong
     board = LiveTable(common.selection(args))
+    everything = common.shows_all(args)
     console = Console(highlight=False, markup=False)
     with (
-        common.monitor(args, [board], everything=args.all) as monitor,
+        common.monitor(args, [board], everything=everything) as monitor,
         Live(console=console, screen=True, auto_refresh=False) as live,
         keys() as key,
     ):
         while True:
-            unclaimed = 0 if args.all else monitor.status().unclassified
+            unclaimed = 0 if everything else monitor.status().unclassified
             of_no_kind = f"  of no kind: {unclaimed} (--all)" if unclaimed else ""
             head = f"{monitor.address}  {monitor.condition}{of_no_kind}"
             live.update(board.render(head, console.width, console.height), refresh=True)

@@ -198,9 +198,9 @@ def ports_failed(case: Context) -> Iterator[Finding]:
     for port in shown[:MOST]:
         kind = clean(kinds.get(port.uuid, "interface"))
         text = f"{kind} {clean(port.name)}: {clean(port.error or 'no reason given')}"
-        show = f"`{vsctl(case.address)} list Interface {shlex.quote(clean(port.name))}`"
-        if port.type == "patch":
-            remedy = _remedy_of_patch(case, port)
+        to_look_at = port.name
+        if port.interface is not None and port.interface.peer is False:
+            to_look_at, remedy = _remedy_of_patch(case, port.interface)
         elif port.state == "gone":
             remedy = "start what provides the device again, such as its VM; or delete the port"
         elif "No such device" in (port.error or ""):
@@ -213,6 +213,7 @@ def ports_failed(case: Context) -> Iterator[Finding]:
                 remedy += f", or start a switch with DPDK after `{init}`"
         else:
             remedy = "remove this cause, and the switch will open the port"
+        show = f"`{vsctl(case.address)} list Interface {shlex.quote(clean(to_look_at))}`"
         subject = "failed port" if port.state == "failed" else "gone port"
         yield Finding("wrong", subject, text, f"{remedy}; {show} shows all of it")
     if (more := len(shown) - MOST) > 0:
@@ -221,20 +222,22 @@ def ports_failed(case: Context) -> Iterator[Finding]:
         yield Finding("fine", "ports", "none has failed")
 
 
-def _remedy_of_patch(case: Context, port: Port) -> str:
-    """Return what helps a patch port that has failed."""
-    assert port.interface is not None  # of a monitor that reads
-    wanted = port.interface.options.get("peer")
+def _remedy_of_patch(case: Context, patch: Interface) -> tuple[str, str]:
+    """Return what helps a patch port without a usable peer, after the port to look at."""
+    wanted = patch.options.get("peer")
     for row in case.rows():
-        names_it = row.type == "patch" and row.options.get("peer") == port.name
-        if names_it and row.name == wanted != port.name:
+        names_it = row.type == "patch" and row.options.get("peer") == patch.name
+        if names_it and row.name == wanted != patch.name:
             if row.ofport in (None, OFPORT_FAILED):
-                return f"the switch has not opened {clean(row.name)}, its peer: find out why"
-            return (
-                f"set the same datapath_type on the bridges of both, {clean(port.bridge or '?')} "
+                return row.name, (
+                    f"the switch has not opened {clean(row.name)}, its peer: see its error, the "
+                    "datapath_type of its bridge, and the log of ovs-vswitchd"
+                )
+            return patch.name, (
+                f"set the same datapath_type on the bridges of both, {clean(patch.bridge or '?')} "
                 f"and {clean(row.bridge or '?')}: a patch port joins bridges of one datapath"
             )
-    return "create the other patch port, or correct options:peer of one of them"
+    return patch.name, "create the other patch port, or correct options:peer of one of them"
 
 
 def iface_ids_are_unique(case: Context) -> Iterator[Finding]:

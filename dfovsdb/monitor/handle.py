@@ -7,7 +7,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import wait as wait_for_futures
 from typing import Any, Self, Unpack
 
 from dfovsdb import plugins
@@ -137,7 +137,7 @@ class Monitor:
 
         :returns: whether every sink has accepted everything, and was closed.
         """
-        if self._loop.stopping or self._loop.is_copy:  # nothing of it runs here
+        if self._loop.stopping or self._loop.is_copy:  # it was stopped before, or this is a fork
             return self._ended_well
         deadline = time.monotonic() + self._stop_timeout
         self._loop.stop(self._stop_timeout)
@@ -224,12 +224,9 @@ class Monitor:
         """
         check_timeout(timeout)
         with self.waits.waiter(predicate) as future:
-            try:
-                return future.result(timeout)
-            except FutureTimeout:
-                if future.done():  # the predicate itself raised it, or it was a near thing
-                    return future.result()
-                raise self.waits.no_such_port(timeout) from None
+            if not wait_for_futures([future], timeout).done:
+                raise self.waits.no_such_port(timeout)
+            return future.result()
 
     def wait_gone(self, predicate: Callable[[Port], bool], timeout: float | None = None) -> None:
         """Wait until there is no port for which the predicate is true.
@@ -241,12 +238,9 @@ class Monitor:
         """
         check_timeout(timeout)
         with self.waits.gone_waiter(predicate) as future:
-            try:
-                future.result(timeout)
-            except FutureTimeout:
-                if future.done():  # the predicate itself raised it, or it was a near thing
-                    return future.result()
-                raise self.waits.still_there(timeout) from None
+            if not wait_for_futures([future], timeout).done:
+                raise self.waits.still_there(timeout)
+            return future.result()
 
     def events(
         self,
@@ -268,6 +262,11 @@ class Monitor:
         """
         sink = QueueSink()
         sink.selection = selection_of(kinds, names, markers, self.kinds)
+        return self._events(sink, markers=markers)
+
+    def _events(
+        self, sink: QueueSink, *, markers: bool
+    ) -> Generator[PortEvent | SyncMarker, None, None]:
         with self.waits.ends(sink), self.waits.attached("events", sink):
             try:
                 while (batch := sink.batches.get()) is not None:

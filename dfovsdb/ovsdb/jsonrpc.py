@@ -12,17 +12,18 @@ a read may end anywhere, in a character too. Four facts make finding the ends ch
    that no backslash escapes. So a pass over the bytes finds the boundaries that are real.
 3. An object is complete when its braces outside strings balance. The depth, whether a string is
    open, and a backslash at the end are all that has to be kept from one read to the next. So each
-   byte of an unfinished message is counted once, when it arrives; it is decoded once, when the
-   braces say that it may be complete. The work is in proportion to the bytes, whatever they are
-   and however the reads cut them.
+   byte of an unfinished message is counted once, when it arrives, and it is decoded once, when the
+   braces say that it may be complete; of long messages see below. The work is in proportion to
+   the bytes, whatever they are and however the reads cut them.
 4. Outside strings JSON has few letters: those of `true`, `false`, `null` and of numbers. A quote
    that was lost or added turns the inside out, and what was text is outside then. So damage is an
    error where it is seen, and swallows at most the rest of the read that it came with.
 
 A snapshot comes in long reads, and to count it would take longer than to decode it. A long read
 that does not end with `}` ends within a message, whose rest follows: it is kept unseen. One that
-does may be the last, so what has come is decoded; if it is only truncated, there is more to come.
-After a few such attempts, or with a short read, everything unseen is counted after all.
+does may be the last, as a short read may, so what has come is decoded; if it is only truncated,
+there is more to come. After a few such attempts, or if the text is wrong in another way,
+everything unseen is counted after all.
 """
 
 from __future__ import annotations

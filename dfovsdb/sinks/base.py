@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from dfovsdb.errors import ConfigurationError, SinkUnavailable
-from dfovsdb.plain_calls import place, runs_nothing
+from dfovsdb.plain_calls import place, properties_of, runs_nothing
 from dfovsdb.text.durations import why_not_seconds
 
 if TYPE_CHECKING:
@@ -121,14 +121,8 @@ def check(sink: object) -> None:
     """
     if not isinstance(sink, Sink):
         raise ConfigurationError(f"{sink!r:.80} is not a sink: it must be an instance of Sink")
-    try:
+    with properties_of(f"sink {type(sink).__name__}"):
         _check(sink)
-    except ConfigurationError:
-        raise
-    except (Exception, SystemExit) as error:  # of one of its properties
-        raise ConfigurationError(
-            f"sink {type(sink).__name__} cannot be used: a property of it raised {error!r:.300}"
-        ) from error
 
 
 def _check(sink: Sink) -> None:

@@ -713,6 +713,38 @@ def test_a_patch_port_whose_peer_is_not_opened_has_failed_and_the_remedy_names_t
     (patch,) = of(findings(ovs_sandbox.connection, timeout=1), "failed port")
     assert patch.text == f"patch patch-no: {failed.error}"
     assert "has not opened patch-int, its peer" in patch.remedy
+    assert "list Interface patch-int`" in patch.remedy
+
+
+def test_a_patch_port_between_datapath_types_names_the_bridges(ovsdb_sandbox: Sandbox) -> None:
+    for bridge in ("br-int", "br-ex"):
+        ovsdb_sandbox.add_bridge(bridge)
+    ovsdb_sandbox.vsctl("--no-wait", "set", "bridge", "br-int", "datapath_type=netdev")
+    ovsdb_sandbox.vsctl("--no-wait", "set", "bridge", "br-ex", "datapath_type=system")
+    for number, (bridge, name, peer) in enumerate([("br-int", "a", "b"), ("br-ex", "b", "a")]):
+        ovsdb_sandbox.vsctl(
+            *("--no-wait", "add-port", bridge, name, "--", "set", "interface", name),
+            *("type=patch", f"options:peer={peer}", f"ofport={number + 1}"),
+        )
+    options = {"tables": ("Interface", "Port", "Bridge")}
+    case = Context(ovsdb_sandbox.connection, default_classifiers(), options, timeout=2)
+    found = of(list(examine(case)), "failed port")
+    assert len(found) == 2
+    assert "set the same datapath_type on the bridges of both, br-int and br-ex" in found[0].remedy
+
+
+def test_a_patch_port_that_the_switch_refused_has_the_reason_of_the_switch(
+    ovsdb_sandbox: Sandbox,
+) -> None:
+    ovsdb_sandbox.add_bridge("br-int")
+    for name, peer, columns in (("a", "b", ["ofport=-1", "error=refused"]), ("b", "a", [])):
+        ovsdb_sandbox.vsctl(
+            *("--no-wait", "add-port", "br-int", name, "--", "set", "interface", name),
+            *("type=patch", f"options:peer={peer}", *columns),
+        )
+    (found,) = of(findings(ovsdb_sandbox.connection, timeout=2), "failed port")
+    assert found.text == "patch a: refused"
+    assert "remove this cause" in found.remedy
 
 
 def test_platforms_are_recognised_by_their_rows(ovsdb_sandbox: Sandbox) -> None:

@@ -222,3 +222,20 @@ def test_a_peer_on_a_bridge_of_another_datapath_type_is_no_peer(method: MonitorM
     assert [row.peer for row in replica.rows.values()] == [True, True]
     assert changed("system") == {"i-pa", "i-pb"}
     assert [row.peer for row in replica.rows.values()] == [False, False]
+
+
+def test_a_peer_that_is_created_again_is_none_until_it_has_a_number() -> None:
+    replica = Replica()
+
+    def patch(name: str, peer: str, **columns: Any) -> dict[str, Any]:
+        return {"name": name, "type": "patch", "options": ["map", [["peer", peer]]], **columns}
+
+    pair = {"a": patch("pa", "pb", ofport=1), "b": patch("pb", "pa", ofport=2)}
+    rows = {uuid: {"initial": row} for uuid, row in pair.items()}
+    replica.replace(raw({"Interface": rows}), "monitor_cond", {})
+    assert replica.rows["a"].peer is True
+    again = {"b": {"delete": None}, "c": {"insert": patch("pb", "pa")}}
+    replica.apply(raw({"Interface": again}))
+    assert replica.rows["a"].peer is False
+    replica.apply(raw({"Interface": {"c": {"modify": {"ofport": 3}}}}))
+    assert replica.rows["a"].peer is True
