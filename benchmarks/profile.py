@@ -28,7 +28,7 @@ from dfovsdb import Monitor, PortEvent, Sink, plugins
 from dfovsdb.classifiers.chain import Chain
 from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.delivery.work_queue import Fact, WorkQueue
-from dfovsdb.model import Port, RowDelta
+from dfovsdb.model import RowDelta
 from dfovsdb.ovsdb.replica import Replica
 from dfovsdb.ovsdb.session import Session
 from dfovsdb.ovsdb.transport import Transport
@@ -143,14 +143,12 @@ def _round(
 
 
 def _facts(deltas: Sequence[RowDelta], chain: Chain, dispatcher: Dispatcher) -> list[Fact]:
-    uuids: list[str] = []
-    ports: list[Port] = []
+    facts: list[Fact] = []
     for delta in deltas:
         assert delta.new is not None  # no row is deleted here
         if (port := chain.port(delta.new, dispatcher.last(delta.uuid))) is not None:
-            uuids.append(delta.uuid)
-            ports.append(port)
-    return list(zip(uuids, ports, strict=True))
+            facts.append((delta.uuid, port))
+    return facts
 
 
 def phases(connection: str, writer: Writer) -> dict[str, float]:
