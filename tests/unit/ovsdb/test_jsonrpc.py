@@ -326,9 +326,11 @@ def test_no_more_than_the_limit_and_one_read_is_ever_kept(
 
 
 def scanned(message: bytes, read: int) -> int:
-    """How many bytes a decoder looks at for a message that arrives in reads of this size."""
+    """How many bytes a decoder scans, splits or decodes for a message that arrives in reads of
+    this size.
+    """
     total = 0
-    may_end, split, attempt = jsonrpc._Scan.may_end, Decoder._split_exactly, Decoder._try
+    may_end, split, decode = jsonrpc._Scan.may_end, Decoder._split_exactly, Decoder._decode
 
     def counted_may_end(self: jsonrpc._Scan, chunk: bytes) -> bool:
         nonlocal total
@@ -340,15 +342,15 @@ def scanned(message: bytes, read: int) -> int:
         total += len(data)
         return split(self, data)
 
-    def counted_attempt(self: Decoder, data: bytes) -> Message | None:
+    def counted_decode(self: Decoder, data: bytes) -> Message:
         nonlocal total
         total += len(data)
-        return attempt(self, data)
+        return decode(self, data)
 
     with (
         mock.patch.object(jsonrpc._Scan, "may_end", counted_may_end),
         mock.patch.object(Decoder, "_split_exactly", counted_split),
-        mock.patch.object(Decoder, "_try", counted_attempt),
+        mock.patch.object(Decoder, "_decode", counted_decode),
     ):
         reads = [message[i : i + read] for i in range(0, len(message), read)]
         assert len(decoded(reads)) == 1
@@ -374,24 +376,24 @@ def test_the_long_reads_of_a_snapshot_are_looked_at_a_few_times_at_most(
 ) -> None:
     read = 20_000
     message = compact({"id": 1, "result": [{"a": {"b": "plain"}}] * 5000})
-    if ends_in_text:  # each read ends with a brace, which is in a string
+    if ends_in_text:  # from the third on, each read ends with a brace, which is in a string
         row = b'"' + b"x" * (read - 4) + b'}",'
-        message = b'{"id":1,"result":[' + b'"' + b"x" * (read - 20) + b'}",' + row * 30 + b"0]}"
-        assert all(message[n * read - 1 : n * read] == b"}" for n in range(1, 31))
-    assert scanned(message, read) <= (8 if ends_in_text else 2) * len(message)
+        message = b'{"id":1,"result":["' + b"x" * (2 * read - 19) + b'",' + row * 30 + b"0]}"
+        assert [message[n * read - 1 :][:1] for n in range(1, 33)] == [b"x"] * 2 + [b"}"] * 30
+    assert scanned(message, read) <= (4 if ends_in_text else 2) * len(message)
 
 
 @pytest.mark.parametrize("text", ["plain", "}{"])
-def test_a_snapshot_is_told_with_its_last_read_and_what_follows_in_it(text: str) -> None:
+def test_a_snapshot_is_yielded_with_its_last_read_and_what_follows_in_it(text: str) -> None:
     message = compact({"id": 1, "result": [{"a": {"b": text}}] * 5000})
     update = compact({"id": None, "method": "update2", "params": []})
     size = len(message) // 3 + 50
-    for sent, told in ((message, 1), (message + update, 2), (message + update[:20], 0)):
+    for sent, yielded in ((message, 1), (message + update, 2), (message + update[:20], 0)):
         decoder = Decoder(PLENTY)
         reads = [sent[i : i + size] for i in range(0, len(sent), size)]
         *before, last = [list(decoder.feed(read)) for read in reads]
         assert not any(before)
-        assert len(last) == told
+        assert len(last) == yielded
     assert len(list(decoder.feed(update[20:]))) == 2
 
 
