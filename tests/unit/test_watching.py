@@ -227,7 +227,7 @@ def test_the_status_after_stop_is_neither_connected_nor_synced(server: Server) -
     assert not monitor.status().connected
 
 
-@pytest.mark.parametrize("error", [ValueError("no log"), SystemExit(1)], ids=repr)
+@pytest.mark.parametrize("error", [ValueError("no log"), SystemExit("no log")], ids=repr)
 def test_a_log_handler_that_raises_ends_nothing(
     server: Server, error: BaseException, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -242,7 +242,7 @@ def test_a_log_handler_that_raises_ends_nothing(
     try:
         with Monitor(server.connection) as monitor:
             assert monitor.wait_synced(DEADLINE)
-            eventually(lambda: "no log" in capsys.readouterr().err or error.args == (1,))
+            eventually(lambda: "no log" in capsys.readouterr().err)
             server.update(u9={"initial": row("tap9", ofport=9)})
             monitor.wait_for(lambda port: port.name == "tap9", DEADLINE)
             assert monitor.condition == "synced"
