@@ -45,6 +45,10 @@ def test_an_unavailable_sink_says_how_many_events_arrived() -> None:
     assert (str(down), down.delivered) == ("down", 3)
 
 
+def test_an_outage_needs_no_reason() -> None:
+    assert str(SinkUnavailable()) == "no reason was given"
+
+
 def test_an_error_that_quotes_the_server_is_bounded() -> None:
     for kind in (ConnectionLost, ProtocolError):
         assert len(str(kind("x" * 100_000_000))) == 2001

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from dfovsdb import aio, watch
-from dfovsdb.errors import ConfigurationError, SinkUnavailable
-from dfovsdb.model import Port, PortEvent
+from dfovsdb.errors import ConfigurationError
+from dfovsdb.model import Port
 from dfovsdb.monitor import Monitor
 from dfovsdb.sinks.base import Sink
 from dfovsdb.testing import CaptureSink, interface
@@ -155,12 +155,3 @@ def test_a_sink_whose_properties_raise_is_refused(name: str, error: BaseExceptio
 def test_a_coroutine_function_in_disguise_is_refused_as_a_sink(function: Any) -> None:
     with pytest.raises(ConfigurationError, match="is a coroutine or generator function"):
         Monitor(NOWHERE, sinks=[function])
-
-
-def test_an_outage_needs_no_reason() -> None:
-    class Down(Sink):
-        def emit(self, event: PortEvent) -> None:  # noqa: ARG002
-            raise SinkUnavailable
-
-    with pytest.raises(SinkUnavailable, match=r"^no reason was given$"):
-        Down().emit(cast("Any", None))
