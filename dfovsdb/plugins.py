@@ -145,9 +145,10 @@ class Finder(Generic[P]):
                 options = self.options(plugin)
                 twice = Counter(option.dest for option in options).most_common(1)
             except Exception as error:
-                raise self._has_no_options(instance, name, error) from error
+                raise self._has_no_options(instance, name, repr(error)) from error
             if twice and twice[0][1] > 1:
-                raise self._has_no_options(instance, name, f"{twice[0][0]} occurs twice")
+                why = f"its option {twice[0][0]} occurs twice"
+                raise self._cannot_be_built(instance, name, why)
             groups[self.group(instance)] = options
         return groups
 
@@ -218,7 +219,7 @@ class Finder(Generic[P]):
             if conf is not None:
                 conf.register_opts(options, group=group)
         except Exception as error:
-            raise self._has_no_options(instance, name, error) from error
+            raise self._has_no_options(instance, name, repr(error)) from error
         values: dict[str, Any] = {}
         if conf is not None:
             from dfovsdb import config
@@ -241,9 +242,9 @@ class Finder(Generic[P]):
             raise self._cannot_be_built(instance, name, why) from cause
         return built
 
-    def _has_no_options(self, instance: str, name: str, why: object) -> ConfigurationError:
+    def _has_no_options(self, instance: str, name: str, why: str) -> ConfigurationError:
         return self._cannot_be_built(
-            instance, name, f"its options are not a list of oslo.config options: {why!r}"
+            instance, name, f"its options are not a list of oslo.config options: {why}"
         )
 
     def _cannot_be_built(self, instance: str, name: str, why: str) -> ConfigurationError:

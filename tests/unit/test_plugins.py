@@ -187,12 +187,12 @@ def test_the_table_says_why_an_enabled_plugin_cannot_be_used(
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ("cfg.StrOpt('one')", "object is not iterable"),
-        ("('path',)", "object has no attribute"),
-        ("(cfg.StrOpt('path'), cfg.IntOpt('path'))", "'path occurs twice'"),
+        ("cfg.StrOpt('one')", "its options are not a list of oslo.config options: TypeError"),
+        ("('path',)", "its options are not a list of oslo.config options: AttributeError"),
+        ("(cfg.StrOpt('path'), cfg.IntOpt('path'))", "its option path occurs twice$"),
     ],
 )
-def test_options_that_are_none_are_named_wherever_they_are_read(
+def test_options_that_are_no_options_are_named_wherever_they_are_read(
     install: Install,
     configured: Callable[[str], cfg.ConfigOpts],
     options: str,
@@ -202,11 +202,8 @@ def test_options_that_are_none_are_named_wherever_they_are_read(
     install("broken", code, sinks="broken=ASink")
     conf = configured("[dfovsdb]\nsinks = broken\n")
     for read in (unknown_options.unread, unknown_options.exposed):
-        with pytest.raises(ConfigurationError) as raised:
+        with pytest.raises(ConfigurationError, match=f"cannot be built: {why}"):
             list(read(conf))
-        text = str(raised.value)
-        assert "its options are not a list of oslo.config options: " in text
-        assert why in text
 
 
 def test_the_line_of_an_option_that_cannot_be_made_is_that_of_its_author(
