@@ -66,3 +66,12 @@ def properties_of(plugin: str) -> Iterator[None]:
         raise ConfigurationError(
             f"{plugin} cannot be used: a property of it raised {error!r:.300}"
         ) from error
+
+
+def nothing_ran(call: object, returned: object) -> TypeError:
+    """Return the error of a call of a sink that returned what runs_later() is true of."""
+    name = getattr(call, "__qualname__", repr(call))
+    return TypeError(
+        f"{name} returned {returned!r:.80}: a coroutine or a generator that nobody runs, so "
+        "nothing was delivered"
+    )

@@ -14,7 +14,7 @@ from dfovsdb.delivery.work_queue import WorkQueue
 from dfovsdb.errors import LONGEST_RETRY_AFTER, SinkUnavailable
 from dfovsdb.histogram import Histogram
 from dfovsdb.logs import get_logger, text_of
-from dfovsdb.plain_calls import runs_later
+from dfovsdb.plain_calls import nothing_ran, runs_later
 from dfovsdb.sinks.base import Sink
 
 LOG = get_logger(__name__)
@@ -168,11 +168,7 @@ class SinkGuard:
         try:
             returned = call(*what)
             if returned is not None and runs_later(returned):
-                name = getattr(call, "__qualname__", repr(call))
-                raise TypeError(
-                    f"{name} returned {returned!r:.80}: a coroutine or a generator that nobody "
-                    "runs, so nothing was delivered"
-                )
+                raise nothing_ran(call, returned)
         except SinkUnavailable as error:
             down = error  # and logged below: oslo.log adds an exception that is being handled
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it ends no thread of ours

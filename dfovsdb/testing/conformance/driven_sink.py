@@ -16,7 +16,7 @@ from dfovsdb.delivery.dispatcher import Dispatcher
 from dfovsdb.errors import ConfigurationError, SinkUnavailable
 from dfovsdb.json_v1 import to_json
 from dfovsdb.model import Origin, Port, PortEvent, SyncMarker
-from dfovsdb.plain_calls import runs_later
+from dfovsdb.plain_calls import nothing_ran, runs_later
 from dfovsdb.sinks.base import Sink, check
 from dfovsdb.testing.conformance.purity import place
 
@@ -152,12 +152,19 @@ class DrivenSink:
         :raises AssertionError: it cannot tell.
         """
         selection = self._sink.selection
+        if selection is None:
+            return True
         try:
-            return selection is None or bool(selection(port))
+            answer: object = selection(port)
+            selected = bool(answer)
         except (Exception, SystemExit) as error:
             raise AssertionError(
                 f"selection raised {error!r:.200} {place(error)} of {port!r:.300}"
             ) from error
+        assert not runs_later(answer), (
+            f"selection returned {answer!r:.80}, which is true of everything, of {port!r:.300}"
+        )
+        return selected
 
     def of(self, *methods: str) -> list[Call]:
         """Return the calls of these methods."""
@@ -237,7 +244,7 @@ class DrivenSink:
             try:
                 returned = method(*args)
                 if runs_later(returned):
-                    raise TypeError(f"it returned {returned!r:.80}, which nobody runs")
+                    raise nothing_ran(method, returned)
             except BaseException as raised:
                 error = raised
                 raise
