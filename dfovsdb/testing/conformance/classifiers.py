@@ -56,8 +56,7 @@ class ClassifierConformance:
     def test_the_same_row_has_the_same_answer(self) -> None:
         """Results do not depend on earlier calls, their order, the instance, or the thread.
 
-        This is the first test, and its rows are new: what a class remembers of rows for ever would
-        be the same in each later one.
+        Its rows have new uuids, so that what a class remembers of rows shows here.
         """
         classifier = self._made()
         rows = [msgspec.structs.replace(row, uuid=str(uuid.uuid4())) for row in self._rows()]
@@ -129,16 +128,14 @@ class ClassifierConformance:
         """`dfovsdb doctor` calls nearly()."""
         classifier = self._made()
         for row in self._rows():
-            try:
-                with self._in_time(row, method="nearly"):
+            with self._in_time(row, method="nearly"):
+                try:
                     text: object = classifier.nearly(row)
-            except AssertionError:
-                raise
-            except Exception as error:
-                where = purity.place(error)
-                raise AssertionError(
-                    f"nearly() raised {error!r} {where}; {_shown(row)}"
-                ) from error
+                except Exception as error:
+                    where = purity.place(error)
+                    raise AssertionError(
+                        f"nearly() raised {error!r} {where}; {_shown(row)}"
+                    ) from error
             assert text is None or isinstance(text, str), f"nearly() returned {text!r:.80}"
 
     def test_an_answer_is_not_changed_later(self) -> None:

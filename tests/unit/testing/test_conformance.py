@@ -102,6 +102,12 @@ class NearlyFails(Good):
         return "its peer is " + interface.options["peer"]
 
 
+class NearlyAsserts(Good):
+    def nearly(self, interface: Interface) -> str | None:
+        assert interface.options
+        return None
+
+
 class NearlyAnswersTrue(Good):
     def nearly(self, interface: Interface) -> Any:
         return True
@@ -341,6 +347,11 @@ CLASSIFIERS: Sequence[tuple[type[Classifier], str, str]] = [
         NearlyFails,
         "test_what_a_row_lacks_is_words_or_none",
         "nearly.. raised KeyError.*the row is",
+    ),
+    (
+        NearlyAsserts,
+        "test_what_a_row_lacks_is_words_or_none",
+        "nearly.. raised AssertionError.*test_conformance.py.*the row is",
     ),
     (NearlyAnswersTrue, "test_what_a_row_lacks_is_words_or_none", "nearly.. returned True"),
     (Counts, "test_the_same_row_has_the_same_answer", "the answers differ"),
