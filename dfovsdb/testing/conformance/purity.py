@@ -129,13 +129,19 @@ def impurities(function: Callable[[], object]) -> list[str]:
 
 @contextmanager
 def _default_clocks(seen: list[str]) -> Iterator[None]:
-    """Note, within the context, calls of `strftime("%H")` and its like without a time."""
+    """Note, within the context, calls of `time.strftime("%H")` and its like without a time.
+
+    Only calls of this thread are noted, and not those of a function that was imported by name.
+    """
+    ours = threading.get_ident()
 
     def noting(name: str, needed: int, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             here = inspect.currentframe()
             caller = here.f_back if here is not None else None
-            if len(arguments) < needed and caller and not _is_logging(caller):
+            given = sum(argument is not None for argument in arguments)
+            is_ours = threading.get_ident() == ours
+            if given < needed and is_ours and caller and not _is_logging(caller):
                 seen.append(f"time.{name}() at {_line(caller)}")
             return original(*arguments)
 

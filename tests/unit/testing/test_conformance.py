@@ -258,6 +258,11 @@ class TellsTheHour(Good):
         return {"hour": time.strftime("%H")}
 
 
+class TellsTheHourInGreenwich(Good):
+    def classify(self, interface: Interface) -> Answer:
+        return {"hour": str(time.gmtime(None).tm_hour)}
+
+
 class TellsTheTimeHere(Good):
     def classify(self, interface: Interface) -> Answer:
         return {"at": str(time.localtime(0).tm_hour)}
@@ -323,6 +328,7 @@ CLASSIFIERS: Sequence[tuple[type[Classifier], str, str]] = [
     (ReadsTheEnvironment, DEPENDS, r"os.environ at .*test_conformance.py:\d+"),
     (LooksIntoSysfs, DEPENDS, r"os.stat\(\) at .*test_conformance.py:\d+"),
     (TellsTheHour, DEPENDS, r"time.strftime\(\) at .*test_conformance.py:\d+"),
+    (TellsTheHourInGreenwich, DEPENDS, r"time.gmtime\(\) at .*test_conformance.py:\d+"),
     (TellsTheTimeHere, DEPENDS, r"time.localtime\(\) at .*test_conformance.py:\d+"),
     (AsksTheKernelForAnIndex, DEPENDS, r"socket.if_nameindex\(\) at .*test_conformance.py:\d+"),
     (ItsClassRemembers, "test_the_same_row_has_the_same_answer", "the answers differ"),
