@@ -22,7 +22,7 @@ from dfovsdb.testing.conformance import hooks, scenario, side_effects
 from dfovsdb.testing.conformance.driven_sink import DrivenSink, TookNothing
 from dfovsdb.testing.conformance.options import check_options
 
-_ENDING = 1.0  # seconds that threads have which are about to end, and processes
+_ENDING = 1.0  # seconds for threads and processes that are about to end
 _SOON = 1.0  # seconds of a poll_interval that a test waits for
 
 
@@ -249,7 +249,7 @@ class SinkConformance:
     def test_it_is_opened_and_closed_once_and_leaves_nothing_behind(self) -> None:
         for _ in range(2):  # everything that is created once for each process has been created now
             gc.collect()
-            before = (_files(), set(threading.enumerate()), _children())
+            before = (_files(), set(threading.enumerate()), _children_now())
             with self._driven() as (_sink, driven):
                 scenario.play(driven)
             del _sink
@@ -259,7 +259,7 @@ class SinkConformance:
         self._check(driven)
         left = _still_running(set(threading.enumerate()) - before[1])
         assert not left, f"after close() these threads are still running: {left}"
-        children = _children() - before[2]
+        children = _children(before[2])
         assert not children, f"after close() these processes are still running: {children}"
         files = _files() - before[0]
         assert not files, f"after close() these files are still open: {sorted(files)}"
@@ -385,17 +385,16 @@ def _still_running(threads: Iterable[threading.Thread]) -> set[threading.Thread]
     return {thread for thread in threads if thread.is_alive()}
 
 
-def _children() -> set[str]:
-    """Return the child processes of this one that do not end by themselves soon, by number and
-    name.
-    """
+def _children(known: set[str]) -> set[str]:
+    """Return the child processes beside the known ones that do not end by themselves soon."""
     until = time.monotonic() + _ENDING
-    while (found := _children_now()) and time.monotonic() < until:
+    while (found := _children_now() - known) and time.monotonic() < until:
         time.sleep(0.02)
     return found
 
 
 def _children_now() -> set[str]:
+    """Return the child processes of this one, by number and name."""
     found: set[str] = set()
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError):  # it has ended

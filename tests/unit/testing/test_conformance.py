@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import msgspec
@@ -30,7 +31,13 @@ from dfovsdb import (
     SinkUnavailable,
     SyncMarker,
 )
-from dfovsdb.testing.conformance import ClassifierConformance, SinkConformance, event_word
+from dfovsdb.testing.conformance import (
+    ClassifierConformance,
+    SinkConformance,
+    event_word,
+    purity,
+    sinks,
+)
 
 Answer = Mapping[str, str | None] | None
 
@@ -845,8 +852,40 @@ def test_a_sink_that_keeps_its_promises_passes(
 
 @pytest.mark.parametrize("promise", promises(SinkConformance))
 def test_a_sink_that_is_a_frozen_dataclass_passes(promise: str, tmp_path: Path) -> None:
-    namespace = {"plugin": FrozenSink, "tmp_path": tmp_path, "arrived": OfFrozen.arrived}
-    ask(type("Suite", (SinkConformance,), namespace)(), promise)
+    namespace = {"plugin": FrozenSink, "tmp_path": tmp_path}
+    ask(type("Suite", (OfFrozen,), namespace)(), promise)
+
+
+def test_a_child_that_was_there_before_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: pytest.fail("it waits"))
+    monkeypatch.setattr(sinks, "time", clock)
+    with subprocess.Popen("cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin
+        assert child.stdout
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        child.stdout.readline()  # it has begun
+        known = sinks._children_now()
+        assert f"{child.pid} cat" in known
+        assert sinks._children(known) == set()
+
+
+def test_the_clocks_that_another_thread_reads_are_not_noted() -> None:
+    asked, told = threading.Event(), threading.Event()
+
+    def tell() -> None:
+        asked.wait()
+        time.strftime("%H")
+        told.set()
+
+    def ask() -> None:
+        asked.set()
+        told.wait()
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    assert purity.impurities(ask) == []
+    thread.join()
 
 
 def test_each_promise_has_a_plugin_that_breaks_it() -> None:
