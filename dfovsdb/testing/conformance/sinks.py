@@ -77,7 +77,7 @@ class SinkConformance:
     def wants(self, port: Port) -> bool:  # noqa: ARG002 - for those that override it
         """Return whether the destination is to have this port; override it if the sink filters.
 
-        What its `selection` is false of is known, and need not be repeated here.
+        Ports that its `selection` excludes are left out already.
         """
         return True
 
