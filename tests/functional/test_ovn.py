@@ -83,12 +83,14 @@ def test_where_is_right_in_every_migration_once_ovn_says_so(ovn: Ovn, tmp_path: 
             if move % 2:  # aborted: the destination is unplugged again
                 there.switch.vsctl("del-port", "tap-v1")
                 wait_until(lambda: len(fleet.where("v1")) == 1, DEADLINE, "one claim")
-                assert is_on(here.name)
+                assert fleet.where("v1")[0].host == here.name
+                wait_until(lambda name=here.name: is_on(name), DEADLINE, "the VIF stayed")  # type: ignore[misc]  # bound on purpose
                 continue
             ovn.nbctl("lsp-set-options", "v1", f"requested-chassis={there.name}")
             wait_until(lambda name=there.name: is_on(name), DEADLINE, "the VIF moved")  # type: ignore[misc]  # bound on purpose
             here.switch.vsctl("del-port", "tap-v1")
             wait_until(lambda: len(fleet.where("v1")) == 1, DEADLINE, "one claim")
-            assert is_on(there.name)
+            assert fleet.where("v1")[0].host == there.name
+            wait_until(lambda name=there.name: is_on(name), DEADLINE, "the VIF on its host")  # type: ignore[misc]  # bound on purpose
             assert undecided(fleet.where("v1")) == []
             here, there = there, here

@@ -7,6 +7,7 @@ sees those calls, and the line of the author that makes them.
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import inspect
 import logging
 import os
@@ -117,14 +118,27 @@ def impurities(function: Callable[[], object]) -> list[str]:
         if what is not None and not _is_logging(frame):
             seen.append(f"{what} at {_line(frame)}")
 
-    before = sys.getprofile()
-    with _default_clocks(seen):
-        sys.setprofile(profile)
-        try:
-            function()
-        finally:
-            sys.setprofile(before)
+    with _default_clocks(seen), profiled(profile):
+        function()
     return seen
+
+
+@contextmanager
+def profiled(profile: Callable[[FrameType, str, Any], None]) -> Iterator[None]:
+    """Let a profile function see the calls of this thread, within the context.
+
+    The garbage collector pauses, because the author does not call what it calls: Hypothesis, for
+    example, reads a clock each time that it runs.
+    """
+    before, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+        if collects:
+            gc.enable()
 
 
 @contextmanager

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from dfovsdb.testing.conformance import purity
+
 # docs.python.org/3/library/audit_events.html
 _IO = ("open", "socket.", "subprocess.", "os.", "shutil.", "sqlite3.", "urllib.", "time.sleep")
 _READS = (
@@ -100,12 +102,8 @@ def calls(function: Callable[[], object]) -> int:
         nonlocal count
         count += event in ("call", "c_call")
 
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
+    with purity.profiled(profile):
         function()
-    finally:
-        sys.setprofile(before)
     return count
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import gc
 import os
 import random
 import socket
@@ -315,6 +316,13 @@ class FrozenClassifier(Good):
     """Good: nothing is set."""
 
     key: str = "iface-id"
+
+
+class MakesManyObjects(Good):
+    """Good: the garbage collector runs meanwhile, and somebody else reads a clock then."""
+
+    def classify(self, interface: Interface) -> Answer:
+        return {"at": str(len([[interface] for _ in range(2000)]))}
 
 
 DEPENDS = "test_its_answer_depends_on_the_row_alone"
@@ -783,6 +791,17 @@ def test_a_classifier_that_breaks_a_promise_is_caught(
         suite.make = lambda: OptionWithoutDefault("red")
     with pytest.raises(AssertionError, match=message):
         ask(suite, promise)
+
+
+def test_what_the_garbage_collector_calls_is_not_the_authors() -> None:
+    def read_a_clock(_phase: str, _info: object) -> None:
+        time.perf_counter()
+
+    gc.callbacks.append(read_a_clock)
+    try:
+        ask(type("Suite", (ClassifierConformance,), {"plugin": MakesManyObjects})(), DEPENDS)
+    finally:
+        gc.callbacks.remove(read_a_clock)
 
 
 @pytest.mark.parametrize(
