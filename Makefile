@@ -30,7 +30,7 @@ unit:  ## set up, then run the tests that need no server, in a minute
 check: lint unit  ## set up, then run lint and unit: do this after each change
 
 test:  ## set up, then run all tests (ARGS="-k vm" for some of them)
-	@$(if $(ARGS),:,echo "All tests, in parallel, with real servers: about 6 minutes on two" \
+	@$(if $(ARGS),:,echo "All tests, in parallel, with real servers: about 8 minutes on two" \
 	    "processors, and 3 more the first time, to fetch what is missing. Dots are tests.")
 	@tools/python-env.sh test
 	@tools/openvswitch.sh tools/nats-server.sh tools/rabbitmq.sh tools/service-tools.sh \

@@ -15,7 +15,7 @@ from queue import SimpleQueue
 
 from dfovsdb.errors import SinkUnavailable
 from dfovsdb.logs import get_logger, text_of
-from dfovsdb.plain_calls import runs_later
+from dfovsdb.plain_calls import nothing_ran, runs_later
 from dfovsdb.sinks.base import Sink, SinkContext
 from dfovsdb.sinks.isolated.pipe import (
     Answer,
@@ -83,9 +83,10 @@ class _Server:
             if method == "open":
                 host, epoch = arguments
                 arguments = (SinkContext(host, epoch, self._ask_replay, self._condition),)
-            returned = getattr(sink, method)(*arguments)
+            call = getattr(sink, method)
+            returned = call(*arguments)
             if runs_later(returned):
-                raise TypeError(f"{method}() returned {returned!r:.80}, which nobody runs")
+                raise nothing_ran(call, returned)
         except SinkUnavailable as error:
             # whatever else a sink has put there cannot be handed over, and means nothing
             delivered = error.delivered if isinstance(error.delivered, int) else 0
