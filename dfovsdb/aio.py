@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from concurrent.futures import Future
 from typing import Literal, Self, TypeVar, Unpack, overload
 
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.defaults import DEFAULT_CONNECTION
+from dfovsdb.errors import WaitTimeout
 from dfovsdb.model import Port, PortEvent, SyncMarker
 from dfovsdb.monitor import handle as threaded
 from dfovsdb.monitor.options import (
@@ -218,13 +220,7 @@ class Monitor:
         """
         check_timeout(timeout)
         with self._monitor.waits.waiter(predicate) as future:
-            try:
-                async with asyncio.timeout(timeout):
-                    return await asyncio.wrap_future(future)
-            except TimeoutError:
-                if future.done() and not future.cancelled():  # the predicate itself raised it
-                    return future.result()
-                raise self._monitor.waits.no_such_port(timeout) from None
+            return await _result(future, timeout, self._monitor.waits.no_such_port)
 
     async def wait_gone(
         self,
@@ -238,13 +234,20 @@ class Monitor:
         """
         check_timeout(timeout)
         with self._monitor.waits.gone_waiter(predicate) as future:
-            try:
-                async with asyncio.timeout(timeout):
-                    await asyncio.wrap_future(future)
-            except TimeoutError:
-                if future.done() and not future.cancelled():  # the predicate itself raised it
-                    return future.result()
-                raise self._monitor.waits.still_there(timeout) from None
+            await _result(future, timeout, self._monitor.waits.still_there)
+
+
+async def _result(
+    future: Future[T], timeout: float | None, late: Callable[[float | None], WaitTimeout]
+) -> T:
+    """Return the result of a future, or raise what `late` returns when the time has passed."""
+    try:
+        async with asyncio.timeout(timeout):
+            return await asyncio.wrap_future(future)
+    except TimeoutError:
+        if future.done() and not future.cancelled():  # the predicate itself raised it
+            return future.result()
+        raise late(timeout) from None
 
 
 class _LoopSink(BatchSink):

@@ -273,6 +273,11 @@ def _no_peer(interface: Interface) -> str:
     return f"there is no usable patch port {peer!r} with this port as its peer"
 
 
+def is_open(row: Interface) -> bool:
+    """Return whether the switch has opened the port of a row, and given it a number."""
+    return row.ofport is not None and row.ofport != OFPORT_FAILED
+
+
 def is_unknown(row: Interface | Port) -> bool:
     """Say whether the ephemeral columns of a row are unknown.
 

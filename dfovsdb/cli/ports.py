@@ -123,11 +123,6 @@ def wait(args: argparse.Namespace) -> int:
     common.log_to_stderr(args, logging.WARNING)  # print at once what it waits for
     wanted = replace(asked, links=args.link, attributes=dict(args.attribute))
     with common.monitor(args, everything=True) as monitor:
-
-        def still_there(fits: Selection) -> list[str]:
-            ports = filter(fits, monitor.ports().values())
-            return [_as_it_is(port, wanted) for port in islice(ports, _MOST)]
-
         try:
             if args.gone:  # interfaces of no kind are still there too
                 monitor.wait_gone(wanted, timeout=args.timeout)
@@ -137,7 +132,9 @@ def wait(args: argparse.Namespace) -> int:
                 timeout=args.timeout,
             )
         except WaitTimeout as error:
-            there = still_there(wanted if args.gone else replace(asked, states=()))
+            fits = wanted if args.gone else replace(asked, states=())
+            ports = islice(filter(fits, monitor.ports().values()), _MOST)
+            there = [_as_it_is(port, wanted) for port in ports]
             raise WaitTimeout("; ".join([str(error), *there])) from None
     Terminal().write_json(encode_port(port))
     return common.DONE

@@ -17,7 +17,7 @@ import msgspec
 
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.classifiers.chain import Chain
-from dfovsdb.model import CORE_COLUMNS, OFPORT_FAILED, TABLE, Interface, Port
+from dfovsdb.model import CORE_COLUMNS, TABLE, Interface, Port, is_open
 from dfovsdb.ovsdb.surroundings import BRIDGE_COLUMNS, PORT_COLUMNS
 from dfovsdb.plugins import default_classifiers
 
@@ -90,11 +90,7 @@ class Reference:
         rows = [_interface(row) for row in self._idl.tables[TABLE].rows.values()]
         patches = [row for row in rows if row.type == "patch"]
         named = {(row.name, row.options.get("peer")) for row in patches}
-        opened = {
-            (row.name, row.options.get("peer"))
-            for row in patches
-            if row.ofport not in (None, OFPORT_FAILED)
-        }
+        opened = {(row.name, row.options.get("peer")) for row in patches if is_open(row)}
         datapath_types = self._datapath_types() if self._surrounded else {}
         by_name = {row.name: datapath_types.get(row.uuid) for row in patches}
         surroundings = self._surroundings() if self._surrounded else {}

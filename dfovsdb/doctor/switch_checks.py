@@ -14,7 +14,7 @@ from dfovsdb.classifiers import vif
 from dfovsdb.classifiers.base import Classifier
 from dfovsdb.doctor.context import Context
 from dfovsdb.doctor.finding import MOST, Finding
-from dfovsdb.model import OFPORT_FAILED, Interface, Port
+from dfovsdb.model import Interface, Port, is_open
 from dfovsdb.ovsdb.connect_help import vsctl
 from dfovsdb.text.escape import clean, counted
 
@@ -228,7 +228,7 @@ def _remedy_of_patch(case: Context, patch: Interface) -> tuple[str, str]:
     for row in case.rows():
         names_it = row.type == "patch" and row.options.get("peer") == patch.name
         if names_it and row.name == wanted != patch.name:
-            if row.ofport in (None, OFPORT_FAILED):
+            if not is_open(row):
                 return row.name, (
                     f"the switch has not opened {clean(row.name)}, its peer: see its error, the "
                     "datapath_type of its bridge, and the log of ovs-vswitchd"

@@ -89,7 +89,9 @@ class Replica:
 
         affected = self._peers.apply(deltas)
         if self._surroundings is not None and change is not None:
-            affected |= self._peers.beside(self._surroundings.apply(change))
+            moved = self._surroundings.apply(change)
+            known = [self.rows[uuid] for uuid in moved if uuid in self.rows]
+            affected |= moved | self._peers.naming(known)
         rows, changed = self.rows, []
         for delta in deltas:
             uuid, new = delta.uuid, delta.new

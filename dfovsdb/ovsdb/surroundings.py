@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from dfovsdb.errors import ProtocolError
-from dfovsdb.model import NOTHING, OFPORT_FAILED, UNREADABLE, Interface, RowDelta
+from dfovsdb.model import NOTHING, UNREADABLE, Interface, RowDelta, is_open
 from dfovsdb.ovsdb.updates import (
     Action,
     ColumnType,
@@ -332,7 +332,6 @@ class Peers:
 
     def __init__(self, surroundings: Surroundings | None = None) -> None:
         self._surroundings = surroundings
-        self._names: dict[str, str] = {}  # uuid -> name
         self._named: dict[str, dict[str, _Patch]] = {}  # name -> uuid -> of that row
         self._wanting: dict[str, set[str]] = {}  # peer -> uuids
 
@@ -352,12 +351,12 @@ class Peers:
                 self._concerned(new, affected)
         return affected
 
-    def beside(self, uuids: set[str]) -> set[str]:
-        """Return these rows, and the patch ports that name one of them as their peer."""
-        found = set(uuids)
-        for uuid in uuids:
-            if uuid in self._names:
-                found.update(self._wanting.get(self._names[uuid], ()))
+    def naming(self, rows: Iterable[Interface]) -> set[str]:
+        """Return the uuids of the patch ports that name one of these rows as their peer."""
+        found: set[str] = set()
+        for row in rows:
+            if row.type == "patch":
+                self._concerned(row, found)
         return found
 
     def join(self, row: Interface) -> Interface:
@@ -370,7 +369,7 @@ class Peers:
             return row if row.peer is None else msgspec.structs.replace(row, peer=None)
         wanted = row.options.get("peer")
         others = self._named.get(wanted, {}).items() if wanted else ()
-        may_wait = not _is_open(row)
+        may_wait = not is_open(row)
         there = any(
             other.peer == row.name
             and uuid != row.uuid
@@ -386,14 +385,12 @@ class Peers:
         return len(types - {None}) < 2
 
     def _note(self, row: Interface) -> None:
-        self._names[row.uuid] = row.name
         peer = row.options.get("peer")
-        self._named.setdefault(row.name, {})[row.uuid] = _Patch(peer, _is_open(row))
+        self._named.setdefault(row.name, {})[row.uuid] = _Patch(peer, is_open(row))
         if peer:
             self._wanting.setdefault(peer, set()).add(row.uuid)
 
     def _forget(self, row: Interface) -> None:
-        self._names.pop(row.uuid, None)
         peer = row.options.get("peer")
         named = self._named.get(row.name, {})
         named.pop(row.uuid, None)
@@ -406,11 +403,6 @@ class Peers:
 
     def _concerned(self, row: Interface, affected: set[str]) -> None:
         affected.update(self._wanting.get(row.name, ()))
-
-
-def _is_open(row: Interface) -> bool:
-    """Return whether the switch has opened the port."""
-    return row.ofport is not None and row.ofport != OFPORT_FAILED
 
 
 class _Owners:

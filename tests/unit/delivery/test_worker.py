@@ -260,7 +260,7 @@ def test_an_error_of_our_own_does_not_lose_a_request_to_reopen(
 
 
 class Changing(ScriptedSink):
-    """Its poll_interval is what it is told to be, or raises."""
+    """Its poll_interval is what the test sets, or raises."""
 
     interval: Any = None
 

@@ -57,7 +57,7 @@ def bridge_of(count: int) -> Replica:
     surroundings = replica._surroundings
     assert surroundings is not None
     surroundings._bridges["b"].ports = CountingSet(surroundings._bridges["b"].ports)
-    replica._peers._names = CountingDict(replica._peers._names)
+    replica.rows = CountingDict(replica.rows)
     return replica
 
 

@@ -640,7 +640,7 @@ class SelectsLater(Remembers):
 
 
 class SelectsSome(Remembers):
-    """Good: its selection is no secret, so no wants() is needed."""
+    """Good: its selection says what it wants, so the suite needs no wants()."""
 
     def selection(self, port: Port) -> bool:
         return port.name != "tap1"
